@@ -1,0 +1,33 @@
+/**
+ * An MQTT 3.1.1 client for Deno, Bun and Node: one module without dependencies.
+ *
+ * ```ts no-run
+ * import { connect } from "./mod.ts";
+ *
+ * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
+ * mqtt.subscribe("#");
+ * const end = await mqtt.run(); // end.code: "disconnect", "pingresp", ...
+ * ```
+ *
+ * @module
+ */
+
+export { connect, type Connection } from "./src/connect.ts";
+export type {
+  Client,
+  ConnectOptions,
+  Credential,
+  MessagesOptions,
+  OnPublish,
+  PublishOptions,
+  ReconnectOptions,
+  SubscribeCallback,
+  SubscribeOptions,
+  Will,
+} from "./src/api.ts";
+export { type ErrorCode, MqttError } from "./src/errors.ts";
+export { Message } from "./src/message.ts";
+export type { QoS } from "./src/protocol/packet.ts";
+export type { Streams } from "./src/transport/streams.ts";
+export type { TlsOptions } from "./src/transport/tcp.ts";
+export type { Trust } from "./src/transport/transport.ts";

@@ -1,0 +1,172 @@
+/** The public types: what the three modes share.
+ * @module */
+
+import type { MqttError } from "./errors.ts";
+import type { Message } from "./message.ts";
+import type { QoS } from "./protocol/packet.ts";
+import type { TlsOptions } from "./transport/tcp.ts";
+import type { Trust } from "./transport/transport.ts";
+
+/**
+ * Called with each message, synchronously and in order. What it throws surfaces as an uncaught
+ * error and does not stop the loop.
+ */
+export type OnPublish = (topic: string, message: Message) => void;
+
+/** A user name or password: text, bytes, or a function that is asked at every attempt, once the server is trusted. */
+export type Credential =
+  | string
+  | Uint8Array
+  | (() => string | Uint8Array | Promise<string | Uint8Array>);
+
+/** What the broker publishes when the client goes without DISCONNECT [MQTT-3.1.2-8]. */
+export interface Will {
+  /** A topic name, without wildcards. */
+  topic: string;
+  /** The application message, at most 65,535 bytes. */
+  message: string | Uint8Array;
+  /** 0 (default), 1 or 2. */
+  qos?: QoS;
+  /** Whether the broker keeps it for new subscribers; false by default. */
+  retain?: boolean;
+}
+
+/** When and how often a lost connection is made again. */
+export interface ReconnectOptions {
+  /** Milliseconds before the first attempt, at most; doubles each time (full jitter). 1,000 by default. */
+  minDelay?: number;
+  /** Milliseconds before any attempt, at most; 30,000 by default. */
+  maxDelay?: number;
+  /** Milliseconds after which a connection counts as stable, and delays start anew; 30,000 by default. */
+  stableAfter?: number;
+  /** Failed attempts in a row until it gives up; Infinity by default. */
+  attempts?: number;
+}
+
+/** The options of `connect`; the names of the original, the rest in the specification's words. */
+export interface ConnectOptions {
+  /** TCP port; 1883, or 8883 with TLS. */
+  port?: number;
+  /** TLS: `true`, or its settings; off by default, on with an `mqtts:` URL. */
+  tls?: boolean | TlsOptions;
+  /** Seconds after which a silent client sends PINGREQ; 0 = off, at most 65,535, 60 by default [MQTT-3.1.2-23]. */
+  keepalive?: number;
+  /** Client identifier; 23 random characters of 0-9a-zA-Z by default, `""` lets the broker choose [MQTT-3.1.3-5]. */
+  id?: string;
+  /** User name. */
+  uname?: Credential;
+  /** Password; needs `uname` [MQTT-3.1.2-22]. */
+  passwd?: Credential;
+  /** What the broker publishes when the client goes without DISCONNECT. */
+  will?: Will;
+  /** Whether broker and client forget about earlier connections; true by default [MQTT-3.1.2-6]. */
+  cleanSession?: boolean;
+  /**
+   * Milliseconds until connecting (name, TCP, proxy, TLS and CONNACK together), a request, or
+   * disconnecting has failed; 10,000 by default.
+   */
+  timeout?: number;
+  /** `socks5://[user:pass@]host:port` or `http://[user:pass@]host:port`; it resolves the broker's name. */
+  proxy?: string | URL;
+  /** Bytes of the largest packet taken, 1 to 268,435,460; 16 MiB by default. */
+  maxPacketSize?: number;
+  /** Bytes that may wait to be sent; 16 MiB by default. */
+  maxBuffered?: number;
+  /** Whether a lost connection is made again; off by default. */
+  reconnect?: boolean | ReconnectOptions;
+  /** Aborts connecting, or ends the connection as `disconnect()` does. */
+  signal?: AbortSignal;
+}
+
+/** How a message is published. */
+export interface PublishOptions {
+  /** 0; the others are not supported yet. */
+  qos?: QoS;
+  /** Whether the broker keeps it for new subscribers [MQTT-3.3.1-5]; false by default. */
+  retain?: boolean;
+}
+
+/** How topic filters are subscribed. */
+export interface SubscribeOptions {
+  /** 0; the others are not supported yet. */
+  qos?: QoS;
+  /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
+  onpub?: OnPublish;
+}
+
+/** How messages are iterated. */
+export interface MessagesOptions {
+  /** 0; the others are not supported yet. */
+  qos?: QoS;
+  /** How many messages may wait; then nothing is read from the broker. 1,000 by default. */
+  limit?: number;
+}
+
+/** Gets the return code of a SUBACK: the granted QoS, or 128 for a refusal [MQTT-3.9.3-2]. */
+export type SubscribeCallback = (code: number) => void;
+
+/** A connection to a broker. */
+export interface Client extends AsyncDisposable {
+  /**
+   * Publishes a message.
+   *
+   * Resolves when its bytes are accepted; while more than 64 KiB wait to be sent, when there is
+   * room again: awaiting it is backpressure from the broker.
+   *
+   * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
+   * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait; why the connection ended, if it has.
+   */
+  publish(
+    topic: string,
+    message: string | Uint8Array,
+    options?: PublishOptions,
+  ): Promise<void>;
+  /**
+   * Subscribes to topic filters, and resolves to the granted QoS (the lowest of several).
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `128` if the broker refused one; `"timeout"`; why the connection ended.
+   */
+  subscribe(
+    topic: string | readonly string[],
+    callback?: SubscribeCallback,
+  ): Promise<number>;
+  /** Subscribes with options; see above. */
+  subscribe(
+    topic: string | readonly string[],
+    options: SubscribeOptions,
+    callback?: SubscribeCallback,
+  ): Promise<number>;
+  /**
+   * Gives up subscriptions; resolves when the broker has confirmed.
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `"timeout"`; why the connection ended.
+   */
+  unsubscribe(
+    topic: string | readonly string[],
+    callback?: () => void,
+  ): Promise<void>;
+  /**
+   * Subscribes to a topic filter and iterates its messages; leaving the loop unsubscribes. It ends
+   * with `disconnect()`, and throws why the connection ended otherwise.
+   *
+   * @throws {TypeError | RangeError} If the filter is none.
+   */
+  messages(
+    topic: string,
+    options?: MessagesOptions,
+  ): AsyncIterableIterator<Message>;
+  /**
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
+   *
+   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
+   */
+  disconnect(): Promise<void>;
+  /** Resolves to the reason when the connection has ended; never rejects. */
+  run(): Promise<MqttError>;
+  /** The connection under it: a `net.Socket`, a `tls.TLSSocket`, or what was handed in. */
+  readonly sock: unknown;
+  /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
+  readonly trusted: Trust;
+}

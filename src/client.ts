@@ -1,0 +1,790 @@
+/** The client in the event loop: the one loop, the one timer, and the promises.
+ * @module */
+
+import { nextTick } from "node:process";
+import type {
+  Client,
+  MessagesOptions,
+  OnPublish,
+  PublishOptions,
+  SubscribeCallback,
+  SubscribeOptions,
+} from "./api.ts";
+import { type Deferred, deferred, handled } from "./deferred.ts";
+import { type ErrorCode, MqttError } from "./errors.ts";
+import type { Message } from "./message.ts";
+import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
+import { Session, type SessionEvent } from "./protocol/session.ts";
+import { checkFilter, TopicFilters } from "./protocol/topic.ts";
+import { MessageQueue } from "./queue.ts";
+import {
+  askCredential,
+  checkQoS,
+  checkRange,
+  type Settings,
+} from "./settings.ts";
+import type { Sink, Transport, Trust } from "./transport/transport.ts";
+
+/** publish() waits while more bytes than this do: one write's worth. */
+const HIGH_WATER = 65_536;
+/** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
+const LINGER = 1000;
+/** A timer that rings later than this looks at the socket for as long, before anything is decided; milliseconds. */
+const LATE = 100;
+
+/** Opens a connection; when the signal is aborted it gives up, with the signal's reason. */
+export type Dial = (signal: AbortSignal) => Promise<Transport>;
+
+const ACCEPTED = Promise.resolve();
+
+interface Subscription {
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly onpub: OnPublish | undefined;
+  readonly queues: Set<MessageQueue>;
+  /** Whether subscribe() asked for it, and not only iterators. */
+  readonly asked: boolean;
+}
+
+interface Request {
+  /** When it has failed; milliseconds. */
+  readonly due: number;
+  answer(codes: readonly number[]): void;
+  /** `told`: run() tells it too, so that nobody has to await the promise. */
+  reject(error: MqttError, told: boolean): void;
+}
+
+/** Time, as the client sees it; tests have their own. */
+export interface Clock {
+  /** Milliseconds. */
+  now(): number;
+  /** Calls back once, and returns what calls it off. */
+  wait(callback: () => void, milliseconds: number): () => void;
+  /** Calls back when the code that runs now, and what it has awaited in vain, is done. */
+  tick(callback: () => void): void;
+  /** 0 to 1. */
+  random(): number;
+}
+
+const system: Clock = {
+  now: () => performance.now(),
+  wait: (callback, milliseconds) => {
+    const timer = setTimeout(callback, milliseconds);
+    return () => clearTimeout(timer);
+  },
+  // After the microtasks: a loop that awaits each publish() fills a write too.
+  tick: nextTick,
+  random: Math.random,
+};
+
+/** One connection, from the attempt to its end. What comes from another than the client's own is not heard. */
+interface Link {
+  readonly abort: AbortController;
+  /** Settled once, with why it ended. */
+  readonly over: Deferred<MqttError | undefined>;
+  /** When what the state waits for has failed; milliseconds. */
+  deadline: number;
+  transport: Transport | undefined;
+  writing: boolean;
+}
+
+/**
+ * | state | in which | leads to |
+ * |---|---|---|
+ * | `connecting` | a connection is opened, CONNACK awaited | `open`, `waiting`, `closed` |
+ * | `open` | the broker accepted | `waiting`, `closing`, `closed` |
+ * | `waiting` | time passes until the next attempt | `connecting`, `closed` |
+ * | `closing` | what was accepted is sent, then DISCONNECT | `leaving`, `closed` |
+ * | `leaving` | DISCONNECT is sent, the broker may close | `closed` |
+ * | `closed` | everything is settled | |
+ */
+type State =
+  | "connecting"
+  | "open"
+  | "waiting"
+  | "closing"
+  | "leaving"
+  | "closed";
+
+/** A client whose loop runs in the event loop of its thread. */
+export class LoopClient implements Client {
+  readonly #settings: Settings;
+  readonly #dial: Dial;
+  readonly #onpub: OnPublish | undefined;
+  readonly #clock: Clock;
+  readonly #session: Session;
+  #state: State = "connecting";
+  #link: Link;
+  /** All subscriptions by filter; and those among them whose messages do not go to the client's onpub. */
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #routes = new TopicFilters<Subscription>();
+  readonly #requests = new Map<number, Request>();
+  /** Settled by the first CONNACK. */
+  readonly #opened = deferred<void>();
+  readonly #ended = deferred<MqttError>();
+  /** Settled when disconnect() is done; what every call gets from then on. */
+  #left: Deferred<void> | undefined;
+  #refusal: Promise<never> | undefined;
+  /** Settled when publish() may go on. */
+  #room: Deferred<void> | undefined;
+  #fullQueues = 0;
+  #pumping = false;
+  #scheduled = false;
+  #disarm = () => {};
+  #timerDue = Infinity;
+  #late = false;
+
+  constructor(
+    settings: Settings,
+    dial: Dial,
+    onpub: OnPublish | undefined,
+    clock: Clock = system,
+  ) {
+    this.#settings = settings;
+    this.#dial = dial;
+    this.#onpub = onpub;
+    this.#clock = clock;
+    this.#session = new Session(settings);
+    this.#link = this.#newLink(settings.timeout);
+    settings.signal?.addEventListener("abort", this.#aborted);
+  }
+
+  /** Opens the connection and starts the loop; `connect()` without the arguments. */
+  open(): Promise<void> {
+    if (this.#settings.signal?.aborted) this.#aborted();
+    void this.#live();
+    return this.#opened.promise;
+  }
+
+  get sock(): unknown {
+    return this.#link.transport?.sock;
+  }
+
+  get trusted(): Trust {
+    return this.#link.transport?.trusted ?? false;
+  }
+
+  run(): Promise<MqttError> {
+    return this.#ended.promise;
+  }
+
+  publish(
+    topic: string,
+    message: string | Uint8Array,
+    options?: PublishOptions,
+  ): Promise<void> {
+    const output = this.#session.output;
+    try {
+      const flags = options === undefined ? 0 : publishFlags(options);
+      if (this.#refusal !== undefined) return this.#refusal;
+      output.publish(topic, message, flags);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (output.buffered > HIGH_WATER) {
+      this.#flush();
+      if (output.buffered > HIGH_WATER) {
+        return (this.#room ??= deferred()).promise;
+      }
+    } else if (!this.#pumping && !this.#scheduled) {
+      this.#schedule();
+    }
+    return ACCEPTED;
+  }
+
+  subscribe(
+    topic: string | readonly string[],
+    options: SubscribeOptions | SubscribeCallback = {},
+    callback?: SubscribeCallback,
+  ): Promise<number> {
+    try {
+      if (typeof options === "function") {
+        return this.subscribe(topic, {}, options);
+      }
+      const filters = listFilters(topic);
+      checkFunction(callback, "the callback");
+      checkFunction(options.onpub, "onpub");
+      checkQoS(options.qos, 0);
+      if (this.#refusal !== undefined) return this.#refusal;
+      return this.#subscribe(
+        filters,
+        options.qos ?? 0,
+        callback,
+        (filter, known) => ({
+          filter,
+          qos: options.qos ?? 0,
+          onpub: options.onpub,
+          queues: known?.queues ?? new Set(),
+          asked: true,
+        }),
+      );
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Enters what `make` makes of each filter, and asks the broker. */
+  #subscribe(
+    filters: readonly string[],
+    qos: QoS,
+    callback: SubscribeCallback | undefined,
+    make: (filter: string, known: Subscription | undefined) => Subscription,
+  ): Promise<number> {
+    const id = this.#session.subscribe(
+      filters.map((topic) => ({ topic, qos })),
+    );
+    // Entered before the answer: the broker may send messages first [MQTT-3.8.4].
+    const made = filters.map((filter) =>
+      this.#enter(make(filter, this.#subscriptions.get(filter)))
+    );
+    return this.#request<number>(id, (codes, done) => {
+      const refused = made.filter((_, i) => codes[i] === 128);
+      for (const subscription of refused) this.#remove(subscription);
+      const code = refused.length > 0 ? 128 : Math.min(...codes);
+      if (callback !== undefined) {
+        handled(done.promise);
+        answer(callback, code);
+      }
+      if (code !== 128) return done.resolve(code);
+      const error = new MqttError(
+        128,
+        `The broker refused the subscription to ${
+          refused.map(({ filter }) => `"${filter}"`).join(", ")
+        }`,
+      );
+      for (const { queues } of refused) {
+        for (const queue of queues) queue.end(error);
+      }
+      done.reject(error);
+    });
+  }
+
+  unsubscribe(
+    topic: string | readonly string[],
+    callback?: () => void,
+  ): Promise<void> {
+    try {
+      const filters = listFilters(topic);
+      checkFunction(callback, "the callback");
+      if (this.#refusal !== undefined) return this.#refusal;
+      const id = this.#session.unsubscribe(filters);
+      const known = filters.map((filter) => this.#subscriptions.get(filter));
+      return this.#request<void>(id, (_, done) => {
+        for (const subscription of known) {
+          if (subscription === undefined) continue;
+          this.#remove(subscription);
+          for (const queue of subscription.queues) queue.end();
+        }
+        if (callback !== undefined) answer(callback, 0);
+        done.resolve();
+      });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  messages(
+    topic: string,
+    options: MessagesOptions = {},
+  ): AsyncIterableIterator<Message> {
+    checkFilter(topic);
+    checkQoS(options.qos, 0);
+    const limit = options.limit ?? 1000;
+    checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
+    const queue: MessageQueue = new MessageQueue(limit, {
+      full: () => void this.#fullQueues++,
+      drained: () => {
+        this.#fullQueues--;
+        this.#schedule();
+      },
+      left: () => this.#leave(topic, queue),
+    });
+    if (this.#refusal !== undefined) {
+      this.#endQueue(queue, this.#refusal);
+      return queue;
+    }
+    this.#endQueue(
+      queue,
+      this.#subscribe(
+        [topic],
+        options.qos ?? 0,
+        undefined,
+        (filter, known) => ({
+          filter,
+          qos: options.qos ?? 0,
+          onpub: known?.onpub,
+          queues: new Set(known?.queues).add(queue),
+          asked: known?.asked ?? false,
+        }),
+      ),
+    );
+    return queue;
+  }
+
+  /** A subscription that failed ends its iterator; the end of the connection ends it anyway. */
+  #endQueue(queue: MessageQueue, subscribed: Promise<unknown>): void {
+    subscribed.catch((error: MqttError) =>
+      queue.end(error.code === "disconnect" ? undefined : error)
+    );
+  }
+
+  async #leave(filter: string, queue: MessageQueue): Promise<void> {
+    const subscription = this.#subscriptions.get(filter);
+    if (
+      subscription === undefined || !subscription.queues.delete(queue) ||
+      this.#refusal !== undefined
+    ) return;
+    if (subscription.queues.size > 0 || subscription.asked) {
+      this.#enter({ ...subscription });
+      return;
+    }
+    await this.unsubscribe(filter).catch((error) => {
+      if (this.#refusal === undefined) throw error;
+    });
+  }
+
+  #enter(subscription: Subscription): Subscription {
+    const { filter, onpub, queues } = subscription;
+    this.#subscriptions.set(filter, subscription);
+    if (onpub !== undefined || queues.size > 0) {
+      this.#routes.set(filter, subscription);
+    } else this.#routes.delete(filter);
+    return subscription;
+  }
+
+  /** Takes a subscription out, unless another has come in its place. */
+  #remove(subscription: Subscription): void {
+    if (this.#subscriptions.get(subscription.filter) !== subscription) return;
+    this.#subscriptions.delete(subscription.filter);
+    this.#routes.delete(subscription.filter);
+  }
+
+  /** The promise of a request whose answer, or failure in time, is awaited. */
+  #request<T>(
+    id: number,
+    answer: (codes: readonly number[], done: Deferred<T>) => void,
+  ): Promise<T> {
+    const done = deferred<T>();
+    this.#requests.set(id, {
+      due: this.#clock.now() + this.#settings.timeout,
+      answer: (codes) => answer(codes, done),
+      reject: (error, told) => {
+        if (told) handled(done.promise);
+        done.reject(error);
+      },
+    });
+    this.#schedule();
+    return done.promise;
+  }
+
+  disconnect(): Promise<void> {
+    return this.#disconnect();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#disconnect();
+  }
+
+  readonly #aborted = () =>
+    void handled(this.#disconnect(this.#settings.signal?.reason));
+
+  #disconnect(cause?: unknown): Promise<void> {
+    if (this.#left !== undefined) return this.#left.promise;
+    if (this.#state === "closed") return ACCEPTED;
+    const error = new MqttError(
+      "disconnect",
+      "The client has disconnected",
+      cause,
+    );
+    this.#left = deferred();
+    this.#refusal = handled(Promise.reject(error));
+    if (this.#state === "open") {
+      this.#state = "closing";
+      this.#link.deadline = this.#clock.now() + this.#settings.timeout;
+      this.#link.transport?.resume();
+      this.#schedule();
+    } else {
+      this.#fail(this.#link, error);
+    }
+    return this.#left.promise;
+  }
+
+  /** The loop: one connection after the other, and the one exit. */
+  async #live(): Promise<void> {
+    const policy = this.#settings.reconnect;
+    let established = false, failures = 0;
+    for (;;) {
+      const started = this.#clock.now();
+      const error = await this.#connection();
+      const wasOpen = this.#state === "open";
+      established ||= wasOpen;
+      if (policy === undefined || this.#left !== undefined || !established) {
+        return this.#finish(error);
+      }
+      failures = wasOpen && this.#clock.now() - started >= policy.stableAfter
+        ? 1
+        : failures + 1;
+      if (isFinal(error) || failures > policy.attempts) {
+        return this.#finish(error);
+      }
+      this.#state = "waiting";
+      const longest = Math.min(
+        policy.maxDelay,
+        policy.minDelay * 2 ** (failures - 1),
+      );
+      this.#link = this.#newLink(this.#clock.random() * longest);
+      const stopped = await this.#link.over.promise;
+      if (stopped !== undefined) return this.#finish(stopped);
+      this.#state = "connecting";
+      this.#link = this.#newLink(this.#settings.timeout);
+    }
+  }
+
+  /** One connection, from the attempt to its end. */
+  async #connection(): Promise<MqttError> {
+    const link = this.#link;
+    this.#attempt(link).catch((error) => this.#fail(link, error));
+    const error = await link.over.promise as MqttError;
+    link.abort.abort(error);
+    return error;
+  }
+
+  async #attempt(link: Link): Promise<void> {
+    const { uname, passwd, rejectUntrusted, id, will } = this.#settings;
+    const session = this.#session;
+    const transport = await this.#dial(link.abort.signal);
+    link.transport = transport;
+    if (link.abort.signal.aborted) return transport.close();
+    if (
+      typeof transport.trusted === "string" &&
+      (uname !== undefined || rejectUntrusted)
+    ) {
+      throw untrusted(transport.trusted);
+    }
+    const credentials = {
+      uname: await askCredential(uname, "uname"),
+      passwd: await askCredential(passwd, "passwd"),
+    };
+    if (link.abort.signal.aborted) return;
+    transport.start({
+      space: () => session.space(),
+      received: (chunk, length) => {
+        session.receive(chunk, length);
+        return this.#pump();
+      },
+      written: () => this.#written(link, transport),
+      closed: (error) => this.#fail(link, error),
+    });
+    if (link.abort.signal.aborted) return;
+    link.writing = true;
+    transport.write(
+      session.connect({ id, will, ...credentials }, this.#clock.now()),
+    );
+  }
+
+  #newLink(milliseconds: number): Link {
+    const deadline = this.#clock.now() + milliseconds;
+    this.#arm(deadline);
+    return {
+      abort: new AbortController(),
+      over: deferred(),
+      deadline,
+      transport: undefined,
+      writing: false,
+    };
+  }
+
+  /** Ends a connection; the loop goes on from there. */
+  #fail(link: Link, error: MqttError | undefined): void {
+    if (link !== this.#link) return;
+    link.deadline = Infinity;
+    link.transport?.close();
+    link.over.resolve(error);
+  }
+
+  /** Tells all that the session has to tell, as long as the iterators have room, then answers. Whether to read on. */
+  #pump(): boolean {
+    if (this.#pumping) return true;
+    this.#pumping = true;
+    try {
+      while (this.#fullQueues === 0 || this.#left !== undefined) {
+        const event = this.#session.next();
+        if (event === undefined) break;
+        if (event.type === PUBLISH) this.#deliver(event);
+        else this.#control(event);
+      }
+    } catch (error) {
+      this.#fail(this.#link, error as MqttError);
+    } finally {
+      this.#pumping = false;
+    }
+    this.#flush();
+    return this.#fullQueues === 0 || this.#left !== undefined;
+  }
+
+  #deliver(message: Message): void {
+    if (this.#left !== undefined) return;
+    if (this.#routes.size > 0) {
+      const found = this.#routes.match(this.#session.topic);
+      for (const { onpub, queues } of found) {
+        if (onpub !== undefined) guard(onpub, message);
+        for (const queue of queues) queue.push(message);
+      }
+      if (found.length > 0) return;
+    }
+    if (this.#onpub !== undefined) guard(this.#onpub, message);
+  }
+
+  #control(event: Exclude<SessionEvent, Message>): void {
+    if (event.type !== CONNACK) {
+      const request = this.#requests.get(event.packetId);
+      // One that failed in time is answered to nobody.
+      this.#requests.delete(event.packetId);
+      request?.answer(event.type === SUBACK ? event.codes : []);
+    } else if (event.code !== 0) {
+      this.#fail(this.#link, refusal(event.code as 1 | 2 | 3 | 4 | 5));
+    } else {
+      this.#state = "open";
+      this.#link.deadline = Infinity;
+      this.#session.resume(
+        [...this.#subscriptions.values()].map(({ filter, qos }) => ({
+          topic: filter,
+          qos,
+        })),
+      );
+      this.#opened.resolve();
+      this.#arm(this.#session.due);
+    }
+  }
+
+  /** Gathers what is sent within a tick into one write. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#clock.tick(this.#tick);
+  }
+
+  readonly #tick = () => {
+    this.#scheduled = false;
+    this.#arm(this.#session.due);
+    if (this.#pump() && (this.#state === "open" || this.#state === "closing")) {
+      this.#link.transport?.resume();
+    }
+  };
+
+  /** Starts the next write, unless one is in flight. */
+  #flush(): void {
+    const { transport, writing } = this.#link;
+    if (
+      writing || transport === undefined ||
+      this.#state !== "open" && this.#state !== "closing"
+    ) return;
+    let bytes = this.#session.output.take();
+    if (bytes === undefined) {
+      if (this.#state !== "closing") return;
+      this.#state = "leaving";
+      bytes = this.#session.disconnect();
+    }
+    this.#link.writing = true;
+    transport.write(bytes);
+  }
+
+  #written(link: Link, transport: Transport): void {
+    if (link !== this.#link) return;
+    const now = this.#clock.now();
+    link.writing = false;
+    this.#session.output.written();
+    this.#session.sent(now);
+    if (this.#state === "leaving") {
+      transport.end();
+      link.deadline = now + LINGER;
+      this.#arm(link.deadline);
+      return;
+    }
+    this.#flush();
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    if (
+      this.#room === undefined || this.#session.output.buffered > HIGH_WATER
+    ) return;
+    this.#room.resolve();
+    this.#room = undefined;
+  }
+
+  /** Sets the one timer, which is not set again for each packet: when it rings early, it is then. */
+  #arm(due: number): void {
+    if (due >= this.#timerDue) return;
+    this.#disarm();
+    this.#timerDue = due;
+    this.#disarm = this.#clock.wait(
+      this.#ring,
+      Math.max(due - this.#clock.now(), 0),
+    );
+  }
+
+  readonly #ring = () => {
+    const now = this.#clock.now();
+    // A timer that rings late was suspended or blocked: what is in the socket is looked at first.
+    this.#late = !this.#late && now - this.#timerDue > LATE;
+    this.#timerDue = Infinity;
+    if (this.#late) return this.#arm(now + LATE);
+    if (now >= this.#link.deadline) this.#expire();
+    for (const [id, request] of this.#requests) {
+      if (request.due > now) break;
+      this.#requests.delete(id);
+      request.reject(
+        new MqttError(
+          "timeout",
+          `The broker did not answer within ${this.#settings.timeout} ms`,
+        ),
+        false,
+      );
+    }
+    try {
+      this.#session.tick(now, this.#fullQueues === 0);
+    } catch (error) {
+      this.#fail(this.#link, error as MqttError);
+    }
+    this.#flush();
+    const [request] = this.#requests.values();
+    this.#arm(
+      Math.min(
+        this.#session.due,
+        this.#link.deadline,
+        request?.due ?? Infinity,
+      ),
+    );
+  };
+
+  #expire(): void {
+    const { timeout } = this.#settings;
+    this.#fail(
+      this.#link,
+      this.#state === "waiting" ? undefined : new MqttError(
+        "timeout",
+        this.#state === "connecting"
+          ? `No connection, or no answer to CONNECT, within ${timeout} ms`
+          : `${this.#session.output.buffered} bytes could not be sent within ${timeout} ms of disconnect()`,
+      ),
+    );
+  }
+
+  /** The one exit: everything settles. */
+  #finish(error: MqttError): void {
+    // What disconnect() could not send any more is its caller's to know.
+    const lost = this.#state === "closing" && this.#session.output.buffered > 0;
+    const leaving = this.#left !== undefined && error.code !== "disconnect";
+    const reason = leaving
+      ? new MqttError("disconnect", "The client has disconnected", error)
+      : error;
+    this.#state = "closed";
+    this.#disarm();
+    this.#settings.signal?.removeEventListener("abort", this.#aborted);
+    this.#refusal = handled(Promise.reject(reason));
+    for (const request of this.#requests.values()) request.reject(reason, true);
+    this.#requests.clear();
+    if (this.#room !== undefined) handled(this.#room.promise);
+    this.#room?.reject(reason);
+    for (const { queues } of this.#subscriptions.values()) {
+      for (const queue of queues) {
+        queue.end(reason.code === "disconnect" ? undefined : reason);
+      }
+    }
+    this.#subscriptions.clear();
+    handled(this.#opened.promise);
+    this.#opened.reject(reason);
+    this.#ended.resolve(reason);
+    if (lost) this.#left?.reject(error);
+    else this.#left?.resolve();
+  }
+}
+
+/** Runs a callback of the application: what it throws surfaces as an uncaught error, and stops nothing here. */
+function guard(onpub: OnPublish, message: Message): void {
+  try {
+    onpub(message.topic, message);
+  } catch (error) {
+    surface(error);
+  }
+}
+
+function answer(callback: (code: number) => void, code: number): void {
+  try {
+    callback(code);
+  } catch (error) {
+    surface(error);
+  }
+}
+
+function surface(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
+function publishFlags(options: PublishOptions): number {
+  checkQoS(options.qos, 0);
+  return options.retain ? 1 : 0;
+}
+
+function listFilters(topic: string | readonly string[]): readonly string[] {
+  const filters = typeof topic === "string" ? [topic] : topic;
+  if (!Array.isArray(filters)) {
+    throw new TypeError(
+      `Cannot use the topic filter as it must be a string: received ${typeof topic}`,
+    );
+  }
+  if (filters.length === 0) {
+    throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
+  }
+  filters.forEach(checkFilter);
+  return [...filters];
+}
+
+/** @throws {TypeError} If it is given and no function. */
+export function checkFunction(value: unknown, what: string): void {
+  if (value !== undefined && typeof value !== "function") {
+    throw new TypeError(
+      `Cannot use ${what} as it must be a function: received ${typeof value}`,
+    );
+  }
+}
+
+/** The CONNACK return codes (table 3.1). */
+const REFUSALS = [
+  "",
+  "it does not speak MQTT 3.1.1",
+  "it does not accept the client identifier",
+  "it is unavailable",
+  "user name or password are wrong",
+  "the client is not authorized",
+];
+
+function refusal(code: 1 | 2 | 3 | 4 | 5): MqttError {
+  return new MqttError(
+    code,
+    `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`,
+  );
+}
+
+const DISTRUST = {
+  untrusted:
+    "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
+  wrongname:
+    "is valid for another name: connect to that, or give it as tls.servername",
+  expired: "has expired, or is not valid yet",
+};
+
+function untrusted(code: keyof typeof DISTRUST): MqttError {
+  return new MqttError(
+    code,
+    `The server's certificate ${DISTRUST[code]}; nothing was sent to it`,
+  );
+}
+
+/** What another attempt cannot mend. */
+function isFinal({ code }: MqttError): boolean {
+  return typeof code === "number" ? code !== 3 : code in DISTRUST;
+}

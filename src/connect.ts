@@ -1,0 +1,129 @@
+/** From an address, or a connection, to a client.
+ * @module */
+
+import { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
+import type { Client, ConnectOptions, OnPublish } from "./api.ts";
+import { checkFunction, type Dial, LoopClient } from "./client.ts";
+import { parseSettings, parseTarget } from "./settings.ts";
+import { SocketTransport } from "./transport/socket.ts";
+import { type Streams, StreamTransport } from "./transport/streams.ts";
+import { dial, ready, trust } from "./transport/tcp.ts";
+import { MqttError } from "./errors.ts";
+
+/** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
+export type Connection = Duplex | Streams;
+
+/**
+ * Connects to a broker, or over an established connection, and starts the loop.
+ *
+ * `addr` is a host name or address, an `mqtt:` or `mqtts:` URL (with port, user name and password
+ * where `op` does not give them), or a connection that somebody opened, through a proxy perhaps.
+ * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
+ *
+ * With `uname` or `passwd`, over TLS, the server's certificate must be valid for its name, or
+ * nothing is sent to it. Without, `trusted` says what is known of it.
+ *
+ * @example Print what a broker publishes
+ * ```ts no-run
+ * import { connect } from "./mod.ts";
+ *
+ * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
+ * await mqtt.subscribe("#");
+ * const end = await mqtt.run();
+ * console.log(end.code);
+ * ```
+ *
+ * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
+ * @throws {MqttError} If there is no connection; see its `code`.
+ */
+export async function connect(
+  addr: string | Connection,
+  onpub?: OnPublish,
+  op: ConnectOptions = {},
+): Promise<Client> {
+  checkFunction(onpub, "onpub");
+  const { target, ...fromUrl } = typeof addr === "string"
+    ? parseTarget(addr, op)
+    : { target: undefined };
+  const settings = parseSettings(op, fromUrl);
+  const open: Dial = target
+    ? (signal) => dial(target, signal)
+    : adopt(addr as Connection, op);
+  const client = new LoopClient(settings, open, onpub);
+  await client.open();
+  return client;
+}
+
+/** Makes a handed-in connection a transport. It is checked at once, and opened once. */
+function adopt(connection: Connection, op: ConnectOptions): Dial {
+  if (op.reconnect) {
+    throw new TypeError(
+      "Cannot use reconnect as a connection that was handed in is not made again",
+    );
+  }
+  if (connection instanceof Duplex) {
+    return (signal) => adoptSocket(connection, op, signal);
+  }
+  const { readable, writable } = (connection ?? {}) as Partial<Streams>;
+  if (
+    !(readable instanceof ReadableStream) ||
+    !(writable instanceof WritableStream)
+  ) {
+    throw new TypeError(
+      "Cannot connect as addr must be a host name, an address, a URL or a connection",
+    );
+  }
+  if (readable.locked || writable.locked) {
+    throw new TypeError(
+      "Cannot connect as the connection's streams are locked",
+    );
+  }
+  return () => adoptStreams(connection);
+}
+
+async function adoptSocket(
+  socket: Duplex,
+  op: ConnectOptions,
+  signal: AbortSignal,
+): Promise<SocketTransport> {
+  if (!(socket instanceof TLSSocket)) return new SocketTransport(socket, false);
+  const name = typeof op.tls === "object" ? op.tls.servername : undefined;
+  // Only a finished handshake has a protocol version.
+  if (socket.getProtocol() === null && !socket.destroyed) {
+    await ready(
+      socket,
+      "secureConnect",
+      signal,
+      (cause) =>
+        new MqttError(
+          "tls",
+          `The TLS handshake failed: ${cause?.message ?? "the server closed"}`,
+          cause,
+        ),
+    );
+  }
+  return new SocketTransport(
+    socket,
+    socket.destroyed ? false : trust(socket, name),
+  );
+}
+
+/** `Deno.TlsConn` finishes its handshake only with a server that is trusted. */
+async function adoptStreams(
+  connection: Streams & { handshake?: () => Promise<unknown> },
+): Promise<StreamTransport> {
+  if (connection.handshake === undefined) {
+    return new StreamTransport(connection, false);
+  }
+  try {
+    await connection.handshake();
+  } catch (cause) {
+    throw new MqttError(
+      "tls",
+      `The TLS handshake failed: ${(cause as Error).message}`,
+      cause,
+    );
+  }
+  return new StreamTransport(connection, true);
+}

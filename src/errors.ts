@@ -1,0 +1,68 @@
+/** The one error class of the library, and its codes.
+ * @module */
+
+/**
+ * Why an operation or a connection failed; the same on every runtime.
+ *
+ * | code | when |
+ * |---|---|
+ * | `1` `2` `3` `4` `5` | the broker's CONNACK return code [MQTT-3.2.2-4] |
+ * | `128` | a subscription refused [MQTT-3.9.3-2] |
+ * | `"invalidresp"` | the answer to CONNECT is not a valid CONNACK |
+ * | `"cannotresolve"` | the host name has no address |
+ * | `"cannotconnect"` | no address accepts a connection |
+ * | `"timeout"` | a deadline passed |
+ * | `"proxy"` | the proxy refused, or does not speak its protocol |
+ * | `"untrusted"` `"wrongname"` `"expired"` | the certificate, when it must be trusted |
+ * | `"tls"` | any other failure of TLS |
+ * | `"socketclosed"` | the connection ended without DISCONNECT |
+ * | `"pingresp"` | no PINGRESP in time |
+ * | `"unknowncp"` | a packet type the broker must not send |
+ * | `"protocol"` | bytes the broker must not send |
+ * | `"overflow"` | a packet over `maxPacketSize`, or more than `maxBuffered` to be sent |
+ * | `"disconnect"` | after `disconnect()`, dispose or the signal |
+ */
+export type ErrorCode =
+  | 1
+  | 2
+  | 3
+  | 4
+  | 5
+  | 128
+  | "invalidresp"
+  | "cannotresolve"
+  | "cannotconnect"
+  | "timeout"
+  | "proxy"
+  | "untrusted"
+  | "wrongname"
+  | "expired"
+  | "tls"
+  | "socketclosed"
+  | "pingresp"
+  | "unknowncp"
+  | "protocol"
+  | "overflow"
+  | "disconnect";
+
+/** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
+export class MqttError extends Error {
+  /** Always `"MqttError"`. */
+  override readonly name = "MqttError";
+  /** What failed: see {@linkcode ErrorCode}. */
+  readonly code: ErrorCode;
+
+  /** Makes an error; the runtime's own error, when there is one, is the `cause`. */
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+/** A broker's mistake: the message ends with the statement it breaks, such as [MQTT-2.2.2-2]. */
+export function violation(message: string, statement: string): MqttError {
+  return new MqttError(
+    "protocol",
+    `The broker sent ${message} [MQTT-${statement}]`,
+  );
+}

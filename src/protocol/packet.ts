@@ -1,0 +1,105 @@
+/** The fourteen control packets of MQTT 3.1.1, section 3, as values.
+ * @module */
+
+import type { Message } from "../message.ts";
+
+/** Quality of service: at most once, at least once, exactly once (section 4.3). */
+export type QoS = 0 | 1 | 2;
+
+/** Control packet types (table 2.1). */
+export const CONNECT = 1;
+export const CONNACK = 2;
+export const PUBLISH = 3;
+export const PUBACK = 4;
+export const PUBREC = 5;
+export const PUBREL = 6;
+export const PUBCOMP = 7;
+export const SUBSCRIBE = 8;
+export const SUBACK = 9;
+export const UNSUBSCRIBE = 10;
+export const UNSUBACK = 11;
+export const PINGREQ = 12;
+export const PINGRESP = 13;
+export const DISCONNECT = 14;
+
+/** The names of the types, for messages to people. */
+export const NAMES: readonly string[] =
+  "reserved CONNECT CONNACK PUBLISH PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK PINGREQ PINGRESP DISCONNECT reserved"
+    .split(" ");
+
+/** The largest remaining length, in bytes (section 2.2.3). */
+export const MAX_REMAINING_LENGTH = 268_435_455;
+
+/** What the broker publishes when the client goes without DISCONNECT (section 3.1.2.5). */
+export interface WillFields {
+  topic: string;
+  message: Uint8Array;
+  qos: QoS;
+  retain: boolean;
+}
+
+export interface ConnectPacket {
+  type: typeof CONNECT;
+  id: string;
+  /** Seconds; 0 = off. */
+  keepalive: number;
+  cleanSession: boolean;
+  will?: WillFields | undefined;
+  uname?: Uint8Array | undefined;
+  passwd?: Uint8Array | undefined;
+}
+
+export interface ConnackPacket {
+  type: typeof CONNACK;
+  sessionPresent: boolean;
+  code: number;
+}
+
+/** The packets of a QoS 1 or 2 delivery: a packet identifier and nothing else. */
+export interface AckPacket {
+  type: typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP;
+  packetId: number;
+}
+
+export interface UnsubackPacket {
+  type: typeof UNSUBACK;
+  packetId: number;
+}
+
+export interface SubscribePacket {
+  type: typeof SUBSCRIBE;
+  packetId: number;
+  filters: readonly { topic: string; qos: QoS }[];
+}
+
+export interface SubackPacket {
+  type: typeof SUBACK;
+  packetId: number;
+  /** One return code for each filter, in order [MQTT-3.9.3-1]. */
+  codes: readonly number[];
+}
+
+export interface UnsubscribePacket {
+  type: typeof UNSUBSCRIBE;
+  packetId: number;
+  filters: readonly string[];
+}
+
+/** The packets of two bytes. */
+export interface EmptyPacket {
+  type: typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT;
+}
+
+/** Every packet but PUBLISH. */
+export type ControlPacket =
+  | ConnectPacket
+  | ConnackPacket
+  | AckPacket
+  | SubscribePacket
+  | SubackPacket
+  | UnsubscribePacket
+  | UnsubackPacket
+  | EmptyPacket;
+
+/** A packet as the decoder gives it: a PUBLISH is a {@linkcode Message}. */
+export type Packet = ControlPacket | Message;

@@ -1,0 +1,97 @@
+/** A connection over a stream of `node:net` or `node:tls`, or any other Duplex.
+ * @module */
+
+import { type OnReadOpts, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { MqttError } from "../errors.ts";
+import type { Sink, Transport, Trust } from "./transport.ts";
+
+/**
+ * Bytes that a socket reads straight into the sink's memory: half the CPU time of 'data' events.
+ * It must be given to the socket when that is made, before there is a sink.
+ */
+export class DirectRead {
+  sink: Sink | undefined;
+
+  readonly options: OnReadOpts = {
+    buffer: () =>
+      this.sink === undefined ? new Uint8Array(64) : this.sink.space(),
+    callback: (length, chunk) => this.sink!.received(chunk, length),
+  };
+}
+
+/** The adapter from a Duplex, a `net.Socket` or `tls.TLSSocket` mostly, to a {@linkcode Transport}. */
+export class SocketTransport implements Transport {
+  readonly sock: Duplex;
+  readonly trusted: Trust;
+  readonly #direct: DirectRead | undefined;
+  /** A socket is done with a chunk once it is written; another stream may hand it on as it is. */
+  readonly #copies: boolean;
+  #sink: Sink | undefined;
+  #error: Error | undefined;
+
+  constructor(sock: Duplex, trusted: Trust, direct?: DirectRead) {
+    this.sock = sock;
+    this.trusted = trusted;
+    this.#direct = direct;
+    this.#copies = !(sock instanceof Socket);
+    sock.on("error", (error: Error) => this.#error = error);
+    sock.on("close", () => this.#closed());
+    sock.on("end", () => this.#closed());
+  }
+
+  start(sink: Sink): void {
+    this.#sink = sink;
+    if (this.#direct !== undefined) {
+      this.#direct.sink = sink;
+    } else {
+      this.sock.on("data", (chunk: Uint8Array) => {
+        if (!sink.received(chunk, chunk.length)) this.sock.pause();
+      });
+    }
+    if (this.sock.destroyed || this.sock.readableEnded) this.#closed();
+    else this.sock.resume();
+  }
+
+  readonly #written = (error?: Error | null) => {
+    if (!error) this.#sink?.written();
+  };
+
+  write(bytes: Uint8Array): void {
+    this.sock.write(this.#copies ? bytes.slice() : bytes, this.#written);
+  }
+
+  resume(): void {
+    this.sock.resume();
+  }
+
+  end(): void {
+    this.sock.end();
+  }
+
+  close(): void {
+    this.#sink = undefined;
+    this.sock.destroy();
+  }
+
+  #closed(): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    this.sock.destroy();
+    sink?.closed(socketError(this.#error));
+  }
+}
+
+/** The end of a connection as the client's error: {@linkcode MqttError} `"tls"` or `"socketclosed"`. */
+export function socketError(cause: unknown): MqttError {
+  const { code, message } = (cause ?? {}) as NodeJS.ErrnoException;
+  // Under TLS 1.3 a client certificate is refused after the handshake.
+  if (code?.startsWith("ERR_SSL_")) {
+    return new MqttError("tls", `TLS failed: ${message}`, cause);
+  }
+  return new MqttError(
+    "socketclosed",
+    `The connection was closed${message ? `: ${message}` : " by the broker"}`,
+    cause,
+  );
+}

@@ -1,0 +1,39 @@
+/** The seam between the client and what carries its bytes.
+ * @module */
+
+import type { MqttError } from "../errors.ts";
+
+/**
+ * What is known of the server's certificate: `true` when it is valid for the name, `false` when
+ * there is none (no TLS), and otherwise what is wrong with it.
+ */
+export type Trust = boolean | "untrusted" | "wrongname" | "expired";
+
+/** Who hears what happens on a connection; nothing is called after `closed`. */
+export interface Sink {
+  /** Where the next bytes may be read to; nothing else is written there. */
+  space(): Uint8Array;
+  /** The first `length` bytes of `chunk` are new, and nobody writes them again. False: read no more until `resume`. */
+  received(chunk: Uint8Array, length: number): boolean;
+  /** What was given to `write` has gone out, and its memory is free. */
+  written(): void;
+  /** The connection is over; said once. */
+  closed(error: MqttError): void;
+}
+
+/** An open connection. */
+export interface Transport {
+  /** The connection under it, as the runtime made it or the caller handed it in. */
+  readonly sock: unknown;
+  readonly trusted: Trust;
+  /** Starts to tell the sink what comes. */
+  start(sink: Sink): void;
+  /** Sends bytes, which must not change until the sink's `written`; the next write waits for it. */
+  write(bytes: Uint8Array): void;
+  /** Reads again after `received` returned false. */
+  resume(): void;
+  /** Says that nothing more will be written; what was written still arrives. */
+  end(): void;
+  /** Gives up the connection at once. */
+  close(): void;
+}
