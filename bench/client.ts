@@ -1,0 +1,130 @@
+/**
+ * What a client must offer to be measured: `open`. A file in clients/ exports it, and may export a
+ * job of its own (`receive`, `publish`, ...) in place of the common one of driver.ts.
+ */
+import process from "node:process";
+
+/** A message as the client hands it over; reading `payload` is part of what is measured. */
+export interface Message {
+  readonly payload: Uint8Array;
+}
+
+export interface Connection {
+  subscribe(filter: string): unknown;
+  /** One message, not awaited: many of them make a tick. */
+  send(topic: string, payload: Uint8Array): void;
+  /** One message; settles when the client has room for the next, where it can tell. */
+  publish(topic: string, payload: Uint8Array): Promise<unknown>;
+  /** Sends what was accepted, then DISCONNECT. */
+  close(): unknown;
+  /** A subscription with a handler of its own, where the client has it. */
+  route?(filter: string, onmessage: OnMessage): unknown;
+}
+
+export type OnMessage = (topic: string, message: Message) => void;
+export type Open = (url: string, onmessage: OnMessage) => Promise<Connection>;
+
+/** The parameters of a run, in the order in which a person would ask for them. */
+export interface Params {
+  job: string;
+  /** The file in clients/, or what it was built into. */
+  client: string;
+  url: string;
+  size: number;
+  topics: number;
+  seconds: number;
+  /** Messages within one tick, or on their way at a time. */
+  batch: number;
+  /** Connections, or subscriptions. */
+  count: number;
+  /** 0: messages are counted, their payload is not looked at. */
+  read: number;
+}
+
+/** What a run found: `seconds` and `cpu` are of the steady part, first message to last. */
+export interface Figures {
+  messages?: number;
+  wrong?: number;
+  seconds?: number;
+  cpu?: number;
+  p50?: number;
+  p99?: number;
+  bytes?: number;
+}
+
+/** Marks the steady part of a job. */
+export interface Meter {
+  start(): void;
+  stop(): { seconds: number; cpu: number };
+}
+
+export type Job = (
+  params: Params,
+  meter: Meter,
+  open: Open,
+) => Promise<Figures>;
+
+/** The client cannot do this job; the message says why. */
+export class Skip extends Error {}
+
+const TOPIC_LENGTH = 26;
+
+/** The topics of the peer: 26 characters, as many as asked for. */
+export function topicNames(count: number): string[] {
+  return Array.from(
+    { length: count },
+    (_, i) => `bench/device/${String(i).padStart(7, "0")}/state`,
+  );
+}
+
+/** The bytes of one PUBLISH of the peer; all are alike. */
+export function packetLength(size: number): number {
+  const rest = 2 + TOPIC_LENGTH + size;
+  return rest + 1 +
+    (rest < 128 ? 1 : rest < 16384 ? 2 : rest < 2097152 ? 3 : 4);
+}
+
+/** Whether this is a message of the flood; the last one has another topic and no payload. */
+export function isOfFlood(topic: string): boolean {
+  return topic.length === TOPIC_LENGTH;
+}
+
+/** The parameters from `name=value` arguments. */
+export function parseParams(args: string[]): Params {
+  const params: Params = {
+    job: "receive",
+    client: "",
+    url: "",
+    size: 16,
+    topics: 100,
+    seconds: 1,
+    batch: 1000,
+    count: 1000,
+    read: 1,
+  };
+  for (const arg of args) {
+    const at = arg.indexOf("=");
+    const [name, value] = [arg.slice(0, at) as keyof Params, arg.slice(at + 1)];
+    Object.assign(params, {
+      [name]: typeof params[name] === "number" ? Number(value) : value,
+    });
+  }
+  return params;
+}
+
+/** A meter over the whole process, with its threads. */
+export function createMeter(): Meter {
+  let started = 0;
+  let usage = process.cpuUsage();
+  return {
+    start() {
+      usage = process.cpuUsage();
+      started = performance.now();
+    },
+    stop() {
+      const seconds = (performance.now() - started) / 1000;
+      const { user, system } = process.cpuUsage(usage);
+      return { seconds, cpu: (user + system) / 1e6 };
+    },
+  };
+}

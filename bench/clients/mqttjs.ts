@@ -1,0 +1,26 @@
+/** MQTT.js. */
+import type { Open } from "../client.ts";
+
+const name: string = "mqtt";
+// deno-lint-ignore no-explicit-any
+const mqtt: any = await import(name);
+
+export const open: Open = async (url, onmessage) => {
+  const connect = mqtt.connectAsync ?? mqtt.default.connectAsync;
+  const client = await connect(url, {
+    keepalive: 600,
+    reconnectPeriod: 0,
+    rejectUnauthorized: false,
+  });
+  client.on(
+    "message",
+    (topic: string, _payload: Uint8Array, packet: { payload: Uint8Array }) =>
+      onmessage(topic, packet),
+  );
+  return {
+    subscribe: (filter) => client.subscribeAsync(filter),
+    send: (topic, payload) => client.publish(topic, payload),
+    publish: (topic, payload) => client.publishAsync(topic, payload),
+    close: () => client.endAsync(),
+  };
+};

@@ -1,0 +1,42 @@
+/** u8-mqtt, on a socket of node:net: its own for Deno needs an API of Deno 1. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
+import type { Open } from "../client.ts";
+
+const name: string = "u8-mqtt/node";
+const { mqtt_v4 } = await import(name);
+
+interface Packet {
+  topic: string;
+  payload: Uint8Array;
+}
+
+export const open: Open = async (url, onmessage) => {
+  const { protocol, hostname: host, port } = new URL(url);
+  const to = { host, port: Number(port), noDelay: true };
+  const socket = protocol === "mqtts:"
+    ? connectTls({ ...to, rejectUnauthorized: false })
+    : connect(to);
+  const client = mqtt_v4({ log_conn: null, on_disconnect() {} });
+  client.with_stream(socket);
+  await client.connect({ keep_alive: 600 });
+  return {
+    subscribe: (filter) =>
+      client.subscribe_topic(
+        filter,
+        (packet: Packet) => onmessage(packet.topic, packet),
+      ),
+    send: (topic, payload) => client.post(topic, payload),
+    // Its own promise does not wait for the socket.
+    async publish(topic, payload) {
+      await client.post(topic, payload);
+      if (socket.writableNeedDrain) await once(socket, "drain");
+    },
+    async close() {
+      await client.disconnect();
+      socket.end();
+      if (!socket.writableFinished) await once(socket, "finish");
+    },
+  };
+};

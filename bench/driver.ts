@@ -1,0 +1,238 @@
+/**
+ * Runs one job with one client, in a process of its own, and prints one JSON
+ * line. The jobs are the same for every client; each checks the number and the
+ * length of what it got.
+ */
+import { writeSync } from "node:fs";
+import process from "node:process";
+import { setImmediate } from "node:timers";
+import {
+  createMeter,
+  isOfFlood,
+  type Job,
+  type Message,
+  type Open,
+  parseParams,
+  Skip,
+  topicNames,
+} from "./client.ts";
+
+const nothing = () => {};
+const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Everything the peer floods us with, up to its last message, an empty one. */
+const receive: Job = async ({ url, size, read }, meter, open) => {
+  let messages = 0;
+  let wrong = 0;
+  const { ended, end } = signal();
+  function check(_topic: string, message: Message) {
+    const { length } = message.payload;
+    if (length === size) {
+      if (++messages === 1) meter.start();
+    } else if (length === 0) end();
+    else wrong++;
+  }
+  function count(topic: string) {
+    if (!isOfFlood(topic)) end();
+    else if (++messages === 1) meter.start();
+  }
+  const connection = await open(url, read ? check : count);
+  await connection.subscribe("#");
+  await ended;
+  const figures = { messages, wrong, ...meter.stop() };
+  await connection.close();
+  return figures;
+};
+
+/** `receive`, with `count` subscriptions that have a handler of their own. */
+const routed: Job = async ({ url, size, count }, meter, open) => {
+  let messages = 0;
+  let wrong = 0;
+  const { ended, end } = signal();
+  function onmessage(_topic: string, message: Message) {
+    if (message.payload.length !== size) wrong++;
+    else if (++messages === 1) meter.start();
+  }
+  const connection = await open(url, (topic, message) => {
+    if (isOfFlood(topic)) onmessage(topic, message);
+    else end();
+  });
+  if (!connection.route) throw new Skip("no handlers of subscriptions");
+  for (const name of topicNames(count)) await connection.route(name, onmessage);
+  await connection.subscribe("#");
+  await ended;
+  const figures = { messages, wrong, ...meter.stop() };
+  await connection.close();
+  return figures;
+};
+
+/** Many messages within a tick, as much backpressure as the client has. */
+const publish: Job = async (params, meter, open) => {
+  const connection = await open(params.url, nothing);
+  const topics = topicNames(params.topics);
+  const payload = new Uint8Array(params.size).fill(120);
+  let messages = 0;
+  let at = 0;
+  meter.start();
+  const deadline = performance.now() + params.seconds * 1000;
+  do {
+    for (let i = 1; i < params.batch; i++) {
+      connection.send(topics[at]!, payload);
+      if (++at === topics.length) at = 0;
+    }
+    await connection.publish(topics[at]!, payload);
+    messages += params.batch;
+    await tick();
+  } while (performance.now() < deadline);
+  await connection.close();
+  return { messages, ...meter.stop() };
+};
+
+/** Each message awaited before the next. */
+const awaited: Job = async (params, meter, open) => {
+  const connection = await open(params.url, nothing);
+  const topics = topicNames(params.topics);
+  const payload = new Uint8Array(params.size).fill(120);
+  let messages = 0;
+  let at = 0;
+  meter.start();
+  const deadline = performance.now() + params.seconds * 1000;
+  do {
+    await connection.publish(topics[at]!, payload);
+    if (++at === topics.length) at = 0;
+  } while (++messages % 64 || performance.now() < deadline);
+  await connection.close();
+  return { messages, ...meter.stop() };
+};
+
+/** One message at a time, there and back: microseconds, after a warm-up. */
+const echo: Job = async (params, meter, open) => {
+  const topic = topicNames(1)[0]!;
+  const payload = new Uint8Array(params.size).fill(120);
+  const times: number[] = [];
+  const { ended, end } = signal();
+  let wrong = 0;
+  let sent = 0;
+  let deadline = 0;
+  const connection = await open(params.url, (_topic, message) => {
+    const now = performance.now();
+    times.push(now - sent);
+    if (message.payload.length !== payload.length) wrong++;
+    if (now > deadline) return end();
+    sent = performance.now();
+    connection.send(topic, payload);
+  });
+  await connection.subscribe("#");
+  meter.start();
+  sent = performance.now();
+  deadline = sent + params.seconds * 1000;
+  connection.send(topic, payload);
+  await ended;
+  const figures = meter.stop();
+  const messages = times.length;
+  const steady = times.slice(messages >> 2).sort((a, b) => a - b);
+  const quantile = (q: number) => 1000 * steady[Math.floor(steady.length * q)]!;
+  await connection.close();
+  return { ...figures, messages, wrong, p50: quantile(.5), p99: quantile(.99) };
+};
+
+/** Through a broker and back, `batch` messages on their way at a time. */
+const relay: Job = async (params, meter, open) => {
+  const topics = topicNames(params.topics);
+  const payload = new Uint8Array(params.size).fill(120);
+  const { ended, end } = signal();
+  let sent = 0;
+  let messages = 0;
+  let wrong = 0;
+  let deadline = Infinity;
+  function refill() {
+    if (performance.now() > deadline) {
+      if (messages === sent) end();
+      return;
+    }
+    while (sent - messages < params.batch) {
+      connection.send(topics[sent++ % topics.length]!, payload);
+    }
+  }
+  const connection = await open(params.url, (_topic, message) => {
+    if (message.payload.length !== params.size) wrong++;
+    messages++;
+    if (sent - messages <= params.batch / 2) refill();
+  });
+  await connection.subscribe("#");
+  meter.start();
+  deadline = performance.now() + params.seconds * 1000;
+  refill();
+  await ended;
+  const figures = { messages, wrong, ...meter.stop() };
+  await connection.close();
+  return figures;
+};
+
+/** Says when the first message is there: whoever started us holds the clock. */
+const start: Job = async ({ url }, _meter, open) => {
+  const { ended, end } = signal();
+  const connection = await open(url, end);
+  await connection.subscribe("#");
+  await ended;
+  return {};
+};
+
+/** Resident bytes for each of `count` idle connections, after ten of them. */
+const idle: Job = async ({ url, count }, _meter, open) => {
+  const connections = [];
+  for (let i = 0; i < 10; i++) connections.push(await open(url, nothing));
+  const before = await resident();
+  for (let i = 0; i < count; i++) connections.push(await open(url, nothing));
+  return { messages: count, bytes: (await resident() - before) / count };
+};
+
+const jobs: Record<string, Job> = {
+  receive,
+  routed,
+  publish,
+  awaited,
+  echo,
+  relay,
+  start,
+  idle,
+};
+
+/** A promise, and the function that settles it. */
+function signal(): { ended: Promise<void>; end: () => void } {
+  let end = nothing;
+  const ended = new Promise<void>((resolve) => end = resolve);
+  return { ended, end };
+}
+
+/** Resident memory once garbage was collected, where we may ask for that. */
+async function resident(): Promise<number> {
+  const { gc, Bun } = globalThis as unknown as {
+    gc?: () => void;
+    Bun?: { gc(force: boolean): void };
+  };
+  for (let i = 0; i < 3; i++) {
+    gc?.();
+    Bun?.gc(true);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return process.memoryUsage().rss;
+}
+
+async function run(): Promise<Record<string, unknown>> {
+  const params = parseParams(process.argv.slice(2));
+  try {
+    const client = await import(params.client) as Record<string, Job> & {
+      open: Open;
+    };
+    const job = client[params.job] ?? jobs[params.job]!;
+    const figures = await job(params, createMeter(), client.open);
+    return { ...figures, peak: process.resourceUsage().maxRSS * 1024 };
+  } catch (error) {
+    if (error instanceof Skip) return { skip: error.message };
+    return { error: String(error) };
+  }
+}
+
+writeSync(1, JSON.stringify(await run()) + "\n");
+process.exit(0);

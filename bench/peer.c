@@ -1,0 +1,251 @@
+// A synthetic MQTT peer that costs almost nothing, so that what is measured is the client.
+//
+//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [cert=FILE.pem]
+//
+//   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then one
+//          with an empty payload: the end. raw=1: the end is the end of the connection.
+//   sink   counts PUBLISH packets, and those whose payload is not `size` long
+//   echo   sends every PUBLISH back
+//
+// Prints {"port":N}, then one line for each connection that ended; ends with its standard input.
+// `cert` (key and certificate in one PEM file) makes it TLS; build with -DTLS -lssl -lcrypto.
+// Connections may be many (idle): one thread each, blocking calls, no locks.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef TLS
+#include <openssl/ssl.h>
+#endif
+
+enum { CHUNK = 256 * 1024, TOPIC = 26 };  // CHUNK: large writes out of the second-level cache
+
+typedef struct {
+  int fd;
+#ifdef TLS
+  SSL *ssl;
+#endif
+  uint8_t *in;                          // what was read and not yet taken: [at, end)
+  size_t at, end, room;
+  uint64_t messages, bytes, wrong;      // PUBLISH packets sent or received
+  double first, last;
+} Conn;
+
+static char mode = 'f', *cert;
+static size_t size = 16, topics = 100, packet;  // packet: the bytes of one PUBLISH, all alike
+static double seconds = 1;
+static uint64_t limit;
+static int raw;
+static uint8_t *prebuilt;
+static size_t prebuilt_packets;
+#ifdef TLS
+static SSL_CTX *tls;
+#endif
+
+static void die(const char *what) { perror(what); exit(1); }
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static int send_all(Conn *c, const void *data, size_t n) {
+  const uint8_t *p = data;
+  while (n) {
+    ssize_t k;
+#ifdef TLS
+    if (c->ssl) k = SSL_write(c->ssl, p, n);
+    else
+#endif
+      k = send(c->fd, p, n, MSG_NOSIGNAL);
+    if (k < 0 && errno == EINTR) continue;
+    if (k <= 0) return 0;
+    p += k, n -= k;
+  }
+  return 1;
+}
+
+static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
+  if (c->at) memmove(c->in, c->in + c->at, c->end -= c->at), c->at = 0;
+  if (c->end == c->room && !(c->in = realloc(c->in, c->room *= 2))) die("realloc");
+  ssize_t k;
+  do {
+#ifdef TLS
+    if (c->ssl) k = SSL_read(c->ssl, c->in + c->end, c->room - c->end);
+    else
+#endif
+      k = recv(c->fd, c->in + c->end, c->room - c->end, 0);
+  } while (k < 0 && errno == EINTR);
+  if (k <= 0) return 0;
+  c->end += k;
+  return 1;
+}
+
+static size_t put_publish(uint8_t *out, size_t topic) {
+  uint8_t *p = out;
+  size_t rest = 2 + TOPIC + size;
+  *p++ = 0x30;
+  for (; rest >= 128; rest >>= 7) *p++ = rest | 128;
+  *p++ = rest, *p++ = 0, *p++ = TOPIC;
+  p += sprintf((char *)p, "bench/device/%07zu/state", topic % 10000000);
+  memset(p, 'x', size);
+  return p + size - out;
+}
+
+static void prebuild(void) {  // whole cycles of the topics, at least CHUNK bytes
+  packet = 1 + 2 + TOPIC + size;
+  for (size_t rest = 2 + TOPIC + size; rest; rest >>= 7) packet++;
+  size_t cycles = (CHUNK + packet * topics - 1) / (packet * topics);
+  prebuilt_packets = cycles * topics;
+  if (!(prebuilt = malloc(prebuilt_packets * packet))) die("malloc");
+  for (size_t i = 0; i < prebuilt_packets; i++) put_publish(prebuilt + i * packet, i % topics);
+}
+
+static void flood(Conn *c) {
+  size_t at = 0, chunk = packet > CHUNK ? 1 : CHUNK / packet;
+  c->first = now();
+  while (!limit || c->messages < limit) {
+    size_t n = prebuilt_packets - at < chunk ? prebuilt_packets - at : chunk;
+    if (limit && limit - c->messages < n) n = limit - c->messages;
+    if (!send_all(c, prebuilt + at * packet, n * packet)) return;
+    c->messages += n, c->bytes += n * packet;
+    at = (at + n) % prebuilt_packets;
+    c->last = now();
+    if (!limit && c->last - c->first >= seconds) break;
+  }
+  if (!raw) send_all(c, "\x30\x05\0\x03" "end", 7);
+  else shutdown(c->fd, SHUT_WR);
+}
+
+// Takes every whole packet that was read; 0 when the connection is to end.
+static int take(Conn *c) {
+  uint64_t before = c->messages;
+  size_t echo = 0;
+  for (;;) {
+    size_t left = c->end - c->at, head = 1, rest = 0;
+    uint8_t *p = c->in + c->at;
+    int shift = 0, more = 1;
+    while (more && head < left && shift < 28) {
+      rest |= (size_t)(p[head] & 127) << shift;
+      more = p[head++] & 128, shift += 7;
+    }
+    if (more || left < head + rest) break;
+    c->at += head + rest;
+    if (p[0] >> 4 == 3) {
+      c->messages++;
+      c->bytes += head + rest;
+      c->wrong += rest - 2 - (p[head] << 8 | p[head + 1]) != size;
+      if (mode == 'e') echo += head + rest;
+      continue;
+    }
+    if (echo && !send_all(c, p - echo, echo)) return 0;
+    echo = 0;
+    switch (p[0] >> 4) {
+      case 1: if (!send_all(c, "\x20\x02\0\0", 4)) return 0; break;
+      case 8: {  // one topic filter
+        if (!send_all(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], 0}, 5)) return 0;
+        if (mode == 'f' && p[head + rest - 2] == '#' && !c->messages) flood(c);
+        before = c->messages;
+        break;
+      }
+      case 12: if (!send_all(c, "\xd0\0", 2)) return 0; break;
+      case 14: return 0;
+    }
+  }
+  if (echo && !send_all(c, c->in + c->at - echo, echo)) return 0;
+  if (c->messages > before) {
+    c->last = now();
+    if (!before) c->first = c->last;
+  }
+  return 1;
+}
+
+static void *serve(void *arg) {
+  Conn *c = arg;
+  c->room = mode == 'f' ? 1024 : CHUNK;
+  if (!(c->in = malloc(c->room))) die("malloc");
+#ifdef TLS
+  if (tls) {
+    c->ssl = SSL_new(tls);
+    SSL_set_fd(c->ssl, c->fd);
+    if (SSL_accept(c->ssl) != 1) goto end;
+  }
+#endif
+  while (fill(c) && take(c));
+#ifdef TLS
+end:
+  if (c->ssl) SSL_shutdown(c->ssl), SSL_free(c->ssl);
+#endif
+  if (c->messages) {
+    printf("{\"messages\":%llu,\"bytes\":%llu,\"wrong\":%llu,\"seconds\":%.6f}\n", (unsigned long long)c->messages,
+           (unsigned long long)c->bytes, (unsigned long long)c->wrong, c->last - c->first);
+    fflush(stdout);
+  }
+  close(c->fd);
+  free(c->in);
+  free(c);
+  return 0;
+}
+
+static void *watch_stdin(void *arg) {
+  char b[64];
+  while (read(0, b, sizeof b) > 0);
+  exit(0);
+  return arg;
+}
+
+int main(int argc, char **argv) {
+  signal(SIGPIPE, SIG_IGN);
+  if (argc > 1) mode = argv[1][0];
+  for (int i = 2; i < argc; i++) {
+    char *value = strchr(argv[i], '=');
+    if (!value) continue;
+    *value++ = 0;
+    if (!strcmp(argv[i], "size")) size = strtoull(value, 0, 10);
+    if (!strcmp(argv[i], "topics")) topics = strtoull(value, 0, 10);
+    if (!strcmp(argv[i], "seconds")) seconds = atof(value);
+    if (!strcmp(argv[i], "messages")) limit = strtoull(value, 0, 10);
+    if (!strcmp(argv[i], "raw")) raw = atoi(value);
+    if (!strcmp(argv[i], "cert")) cert = value;
+  }
+#ifdef TLS
+  if (cert) {
+    tls = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256");  // the same work for every client
+    if (SSL_CTX_use_certificate_chain_file(tls, cert) != 1 || SSL_CTX_use_PrivateKey_file(tls, cert, SSL_FILETYPE_PEM) != 1)
+      die("cert");
+  }
+#else
+  if (cert) return fprintf(stderr, "built without TLS\n"), 2;
+#endif
+  if (mode == 'f') prebuild();
+
+  int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof addr;
+  if (bind(listener, (void *)&addr, length) || listen(listener, 1024)) die("listen");
+  getsockname(listener, (void *)&addr, &length);
+  printf("{\"port\":%d}\n", ntohs(addr.sin_port));
+  fflush(stdout);
+
+  pthread_t thread;
+  pthread_attr_t attr;
+  pthread_attr_init(&attr);
+  pthread_attr_setstacksize(&attr, 128 * 1024);
+  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  pthread_create(&thread, &attr, watch_stdin, 0);
+  for (;;) {
+    Conn *c = calloc(1, sizeof *c);
+    if (!c || (c->fd = accept(listener, 0, 0)) < 0) die("accept");
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (pthread_create(&thread, &attr, serve, c)) die("pthread_create");
+  }
+}
