@@ -116,21 +116,14 @@ export interface Client extends AsyncDisposable {
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
    * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait; why the connection ended, if it has.
    */
-  publish(
-    topic: string,
-    message: string | Uint8Array,
-    options?: PublishOptions,
-  ): Promise<void>;
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void>;
   /**
    * Subscribes to topic filters, and resolves to the granted QoS (the lowest of several).
    *
    * @throws {TypeError | RangeError} If a filter is none.
    * @throws {MqttError} `128` if the broker refused one; `"timeout"`; why the connection ended.
    */
-  subscribe(
-    topic: string | readonly string[],
-    callback?: SubscribeCallback,
-  ): Promise<number>;
+  subscribe(topic: string | readonly string[], callback?: SubscribeCallback): Promise<number>;
   /** Subscribes with options; see above. */
   subscribe(
     topic: string | readonly string[],
@@ -143,20 +136,14 @@ export interface Client extends AsyncDisposable {
    * @throws {TypeError | RangeError} If a filter is none.
    * @throws {MqttError} `"timeout"`; why the connection ended.
    */
-  unsubscribe(
-    topic: string | readonly string[],
-    callback?: () => void,
-  ): Promise<void>;
+  unsubscribe(topic: string | readonly string[], callback?: () => void): Promise<void>;
   /**
    * Subscribes to a topic filter and iterates its messages; leaving the loop unsubscribes. It ends
    * with `disconnect()`, and throws why the connection ended otherwise.
    *
    * @throws {TypeError | RangeError} If the filter is none.
    */
-  messages(
-    topic: string,
-    options?: MessagesOptions,
-  ): AsyncIterableIterator<Message>;
+  messages(topic: string, options?: MessagesOptions): AsyncIterableIterator<Message>;
   /**
    * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
    *

@@ -2,14 +2,7 @@
  * @module */
 
 import { nextTick } from "node:process";
-import type {
-  Client,
-  MessagesOptions,
-  OnPublish,
-  PublishOptions,
-  SubscribeCallback,
-  SubscribeOptions,
-} from "./api.ts";
+import type { Client, MessagesOptions, OnPublish, PublishOptions, SubscribeCallback, SubscribeOptions } from "./api.ts";
 import { type Deferred, deferred, handled } from "./deferred.ts";
 import { type ErrorCode, MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
@@ -17,12 +10,7 @@ import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
 import { Session, type SessionEvent } from "./protocol/session.ts";
 import { checkFilter, TopicFilters } from "./protocol/topic.ts";
 import { MessageQueue } from "./queue.ts";
-import {
-  askCredential,
-  checkQoS,
-  checkRange,
-  type Settings,
-} from "./settings.ts";
+import { askCredential, checkQoS, checkRange, type Settings } from "./settings.ts";
 import type { Sink, Transport, Trust } from "./transport/transport.ts";
 
 /** publish() waits while more bytes than this do: one write's worth. */
@@ -134,12 +122,7 @@ export class LoopClient implements Client {
   #timerDue = Infinity;
   #late = false;
 
-  constructor(
-    settings: Settings,
-    dial: Dial,
-    onpub: OnPublish | undefined,
-    clock: Clock = system,
-  ) {
+  constructor(settings: Settings, dial: Dial, onpub: OnPublish | undefined, clock: Clock = system) {
     this.#settings = settings;
     this.#dial = dial;
     this.#onpub = onpub;
@@ -168,11 +151,7 @@ export class LoopClient implements Client {
     return this.#ended.promise;
   }
 
-  publish(
-    topic: string,
-    message: string | Uint8Array,
-    options?: PublishOptions,
-  ): Promise<void> {
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void> {
     const output = this.#session.output;
     try {
       const flags = options === undefined ? 0 : publishFlags(options);
@@ -234,9 +213,7 @@ export class LoopClient implements Client {
       filters.map((topic) => ({ topic, qos })),
     );
     // Entered before the answer: the broker may send messages first [MQTT-3.8.4].
-    const made = filters.map((filter) =>
-      this.#enter(make(filter, this.#subscriptions.get(filter)))
-    );
+    const made = filters.map((filter) => this.#enter(make(filter, this.#subscriptions.get(filter))));
     return this.#request<number>(id, (codes, done) => {
       const refused = made.filter((_, i) => codes[i] === 128);
       for (const subscription of refused) this.#remove(subscription);
@@ -248,9 +225,7 @@ export class LoopClient implements Client {
       if (code !== 128) return done.resolve(code);
       const error = new MqttError(
         128,
-        `The broker refused the subscription to ${
-          refused.map(({ filter }) => `"${filter}"`).join(", ")
-        }`,
+        `The broker refused the subscription to ${refused.map(({ filter }) => `"${filter}"`).join(", ")}`,
       );
       for (const { queues } of refused) {
         for (const queue of queues) queue.end(error);
@@ -259,10 +234,7 @@ export class LoopClient implements Client {
     });
   }
 
-  unsubscribe(
-    topic: string | readonly string[],
-    callback?: () => void,
-  ): Promise<void> {
+  unsubscribe(topic: string | readonly string[], callback?: () => void): Promise<void> {
     try {
       const filters = listFilters(topic);
       checkFunction(callback, "the callback");
@@ -283,10 +255,7 @@ export class LoopClient implements Client {
     }
   }
 
-  messages(
-    topic: string,
-    options: MessagesOptions = {},
-  ): AsyncIterableIterator<Message> {
+  messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
     checkFilter(topic);
     checkQoS(options.qos, 0);
     const limit = options.limit ?? 1000;
@@ -323,17 +292,12 @@ export class LoopClient implements Client {
 
   /** A subscription that failed ends its iterator; the end of the connection ends it anyway. */
   #endQueue(queue: MessageQueue, subscribed: Promise<unknown>): void {
-    subscribed.catch((error: MqttError) =>
-      queue.end(error.code === "disconnect" ? undefined : error)
-    );
+    subscribed.catch((error: MqttError) => queue.end(error.code === "disconnect" ? undefined : error));
   }
 
   async #leave(filter: string, queue: MessageQueue): Promise<void> {
     const subscription = this.#subscriptions.get(filter);
-    if (
-      subscription === undefined || !subscription.queues.delete(queue) ||
-      this.#refusal !== undefined
-    ) return;
+    if (subscription === undefined || !subscription.queues.delete(queue) || this.#refusal !== undefined) return;
     if (subscription.queues.size > 0 || subscription.asked) {
       this.#enter({ ...subscription });
       return;
@@ -360,10 +324,7 @@ export class LoopClient implements Client {
   }
 
   /** The promise of a request whose answer, or failure in time, is awaited. */
-  #request<T>(
-    id: number,
-    answer: (codes: readonly number[], done: Deferred<T>) => void,
-  ): Promise<T> {
+  #request<T>(id: number, answer: (codes: readonly number[], done: Deferred<T>) => void): Promise<T> {
     const done = deferred<T>();
     this.#requests.set(id, {
       due: this.#clock.now() + this.#settings.timeout,
@@ -385,17 +346,12 @@ export class LoopClient implements Client {
     return this.#disconnect();
   }
 
-  readonly #aborted = () =>
-    void handled(this.#disconnect(this.#settings.signal?.reason));
+  readonly #aborted = () => void handled(this.#disconnect(this.#settings.signal?.reason));
 
   #disconnect(cause?: unknown): Promise<void> {
     if (this.#left !== undefined) return this.#left.promise;
     if (this.#state === "closed") return ACCEPTED;
-    const error = new MqttError(
-      "disconnect",
-      "The client has disconnected",
-      cause,
-    );
+    const error = new MqttError("disconnect", "The client has disconnected", cause);
     this.#left = deferred();
     this.#refusal = handled(Promise.reject(error));
     if (this.#state === "open") {
@@ -421,17 +377,12 @@ export class LoopClient implements Client {
       if (policy === undefined || this.#left !== undefined || !established) {
         return this.#finish(error);
       }
-      failures = wasOpen && this.#clock.now() - started >= policy.stableAfter
-        ? 1
-        : failures + 1;
+      failures = wasOpen && this.#clock.now() - started >= policy.stableAfter ? 1 : failures + 1;
       if (isFinal(error) || failures > policy.attempts) {
         return this.#finish(error);
       }
       this.#state = "waiting";
-      const longest = Math.min(
-        policy.maxDelay,
-        policy.minDelay * 2 ** (failures - 1),
-      );
+      const longest = Math.min(policy.maxDelay, policy.minDelay * 2 ** (failures - 1));
       this.#link = this.#newLink(this.#clock.random() * longest);
       const stopped = await this.#link.over.promise;
       if (stopped !== undefined) return this.#finish(stopped);
@@ -455,10 +406,7 @@ export class LoopClient implements Client {
     const transport = await this.#dial(link.abort.signal);
     link.transport = transport;
     if (link.abort.signal.aborted) return transport.close();
-    if (
-      typeof transport.trusted === "string" &&
-      (uname !== undefined || rejectUntrusted)
-    ) {
+    if (typeof transport.trusted === "string" && (uname !== undefined || rejectUntrusted)) {
       throw untrusted(transport.trusted);
     }
     const credentials = {
@@ -575,10 +523,7 @@ export class LoopClient implements Client {
   /** Starts the next write, unless one is in flight. */
   #flush(): void {
     const { transport, writing } = this.#link;
-    if (
-      writing || transport === undefined ||
-      this.#state !== "open" && this.#state !== "closing"
-    ) return;
+    if (writing || transport === undefined || this.#state !== "open" && this.#state !== "closing") return;
     let bytes = this.#session.output.take();
     if (bytes === undefined) {
       if (this.#state !== "closing") return;
@@ -606,9 +551,7 @@ export class LoopClient implements Client {
   }
 
   #makeRoom(): void {
-    if (
-      this.#room === undefined || this.#session.output.buffered > HIGH_WATER
-    ) return;
+    if (this.#room === undefined || this.#session.output.buffered > HIGH_WATER) return;
     this.#room.resolve();
     this.#room = undefined;
   }
@@ -634,13 +577,7 @@ export class LoopClient implements Client {
     for (const [id, request] of this.#requests) {
       if (request.due > now) break;
       this.#requests.delete(id);
-      request.reject(
-        new MqttError(
-          "timeout",
-          `The broker did not answer within ${this.#settings.timeout} ms`,
-        ),
-        false,
-      );
+      request.reject(new MqttError("timeout", `The broker did not answer within ${this.#settings.timeout} ms`), false);
     }
     try {
       this.#session.tick(now, this.#fullQueues === 0);
@@ -649,13 +586,7 @@ export class LoopClient implements Client {
     }
     this.#flush();
     const [request] = this.#requests.values();
-    this.#arm(
-      Math.min(
-        this.#session.due,
-        this.#link.deadline,
-        request?.due ?? Infinity,
-      ),
-    );
+    this.#arm(Math.min(this.#session.due, this.#link.deadline, request?.due ?? Infinity));
   };
 
   #expire(): void {
@@ -676,9 +607,7 @@ export class LoopClient implements Client {
     // What disconnect() could not send any more is its caller's to know.
     const lost = this.#state === "closing" && this.#session.output.buffered > 0;
     const leaving = this.#left !== undefined && error.code !== "disconnect";
-    const reason = leaving
-      ? new MqttError("disconnect", "The client has disconnected", error)
-      : error;
+    const reason = leaving ? new MqttError("disconnect", "The client has disconnected", error) : error;
     this.#state = "closed";
     this.#disarm();
     this.#settings.signal?.removeEventListener("abort", this.#aborted);
@@ -732,9 +661,7 @@ function publishFlags(options: PublishOptions): number {
 function listFilters(topic: string | readonly string[]): readonly string[] {
   const filters = typeof topic === "string" ? [topic] : topic;
   if (!Array.isArray(filters)) {
-    throw new TypeError(
-      `Cannot use the topic filter as it must be a string: received ${typeof topic}`,
-    );
+    throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
   }
   if (filters.length === 0) {
     throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
@@ -746,9 +673,7 @@ function listFilters(topic: string | readonly string[]): readonly string[] {
 /** @throws {TypeError} If it is given and no function. */
 export function checkFunction(value: unknown, what: string): void {
   if (value !== undefined && typeof value !== "function") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be a function: received ${typeof value}`,
-    );
+    throw new TypeError(`Cannot use ${what} as it must be a function: received ${typeof value}`);
   }
 }
 
@@ -763,25 +688,17 @@ const REFUSALS = [
 ];
 
 function refusal(code: 1 | 2 | 3 | 4 | 5): MqttError {
-  return new MqttError(
-    code,
-    `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`,
-  );
+  return new MqttError(code, `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`);
 }
 
 const DISTRUST = {
-  untrusted:
-    "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
-  wrongname:
-    "is valid for another name: connect to that, or give it as tls.servername",
+  untrusted: "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
+  wrongname: "is valid for another name: connect to that, or give it as tls.servername",
   expired: "has expired, or is not valid yet",
 };
 
 function untrusted(code: keyof typeof DISTRUST): MqttError {
-  return new MqttError(
-    code,
-    `The server's certificate ${DISTRUST[code]}; nothing was sent to it`,
-  );
+  return new MqttError(code, `The server's certificate ${DISTRUST[code]}; nothing was sent to it`);
 }
 
 /** What another attempt cannot mend. */

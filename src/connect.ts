@@ -37,19 +37,11 @@ export type Connection = Duplex | Streams;
  * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
  * @throws {MqttError} If there is no connection; see its `code`.
  */
-export async function connect(
-  addr: string | Connection,
-  onpub?: OnPublish,
-  op: ConnectOptions = {},
-): Promise<Client> {
+export async function connect(addr: string | Connection, onpub?: OnPublish, op: ConnectOptions = {}): Promise<Client> {
   checkFunction(onpub, "onpub");
-  const { target, ...fromUrl } = typeof addr === "string"
-    ? parseTarget(addr, op)
-    : { target: undefined };
+  const { target, ...fromUrl } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
   const settings = parseSettings(op, fromUrl);
-  const open: Dial = target
-    ? (signal) => dial(target, signal)
-    : adopt(addr as Connection, op);
+  const open: Dial = target ? (signal) => dial(target, signal) : adopt(addr as Connection, op);
   const client = new LoopClient(settings, open, onpub);
   await client.open();
   return client;
@@ -58,35 +50,22 @@ export async function connect(
 /** Makes a handed-in connection a transport. It is checked at once, and opened once. */
 function adopt(connection: Connection, op: ConnectOptions): Dial {
   if (op.reconnect) {
-    throw new TypeError(
-      "Cannot use reconnect as a connection that was handed in is not made again",
-    );
+    throw new TypeError("Cannot use reconnect as a connection that was handed in is not made again");
   }
   if (connection instanceof Duplex) {
     return (signal) => adoptSocket(connection, op, signal);
   }
   const { readable, writable } = (connection ?? {}) as Partial<Streams>;
-  if (
-    !(readable instanceof ReadableStream) ||
-    !(writable instanceof WritableStream)
-  ) {
-    throw new TypeError(
-      "Cannot connect as addr must be a host name, an address, a URL or a connection",
-    );
+  if (!(readable instanceof ReadableStream) || !(writable instanceof WritableStream)) {
+    throw new TypeError("Cannot connect as addr must be a host name, an address, a URL or a connection");
   }
   if (readable.locked || writable.locked) {
-    throw new TypeError(
-      "Cannot connect as the connection's streams are locked",
-    );
+    throw new TypeError("Cannot connect as the connection's streams are locked");
   }
   return () => adoptStreams(connection);
 }
 
-async function adoptSocket(
-  socket: Duplex,
-  op: ConnectOptions,
-  signal: AbortSignal,
-): Promise<SocketTransport> {
+async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSignal): Promise<SocketTransport> {
   if (!(socket instanceof TLSSocket)) return new SocketTransport(socket, false);
   const name = typeof op.tls === "object" ? op.tls.servername : undefined;
   // Only a finished handshake has a protocol version.
@@ -95,35 +74,21 @@ async function adoptSocket(
       socket,
       "secureConnect",
       signal,
-      (cause) =>
-        new MqttError(
-          "tls",
-          `The TLS handshake failed: ${cause?.message ?? "the server closed"}`,
-          cause,
-        ),
+      (cause) => new MqttError("tls", `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause),
     );
   }
-  return new SocketTransport(
-    socket,
-    socket.destroyed ? false : trust(socket, name),
-  );
+  return new SocketTransport(socket, socket.destroyed ? false : trust(socket, name));
 }
 
 /** `Deno.TlsConn` finishes its handshake only with a server that is trusted. */
-async function adoptStreams(
-  connection: Streams & { handshake?: () => Promise<unknown> },
-): Promise<StreamTransport> {
+async function adoptStreams(connection: Streams & { handshake?: () => Promise<unknown> }): Promise<StreamTransport> {
   if (connection.handshake === undefined) {
     return new StreamTransport(connection, false);
   }
   try {
     await connection.handshake();
   } catch (cause) {
-    throw new MqttError(
-      "tls",
-      `The TLS handshake failed: ${(cause as Error).message}`,
-      cause,
-    );
+    throw new MqttError("tls", `The TLS handshake failed: ${(cause as Error).message}`, cause);
   }
   return new StreamTransport(connection, true);
 }

@@ -23,13 +23,7 @@ export class Message {
    *
    * @ignore
    */
-  constructor(
-    topic: string,
-    first: number,
-    bytes: Uint8Array,
-    start: number,
-    length: number,
-  ) {
+  constructor(topic: string, first: number, bytes: Uint8Array, start: number, length: number) {
     this.topic = topic;
     this.#first = first;
     this.#bytes = bytes;
@@ -40,10 +34,7 @@ export class Message {
   /** The application message, 0 to 268,435,455 bytes; yours to keep: its bytes are never written again. */
   get payload(): Uint8Array {
     if (this.#start !== -1) {
-      this.#bytes = this.#bytes.subarray(
-        this.#start,
-        this.#start + this.#length,
-      );
+      this.#bytes = this.#bytes.subarray(this.#start, this.#start + this.#length);
       this.#start = -1;
     }
     return this.#bytes;

@@ -2,11 +2,7 @@
  * @module */
 
 import type { ConnectOptions, Credential, ReconnectOptions } from "./api.ts";
-import {
-  MAX_REMAINING_LENGTH,
-  type QoS,
-  type WillFields,
-} from "./protocol/packet.ts";
+import { MAX_REMAINING_LENGTH, type QoS, type WillFields } from "./protocol/packet.ts";
 import type { SessionSettings } from "./protocol/session.ts";
 import { checkName, checkString } from "./protocol/topic.ts";
 import type { Proxy } from "./transport/proxy.ts";
@@ -29,22 +25,13 @@ export interface Settings extends SessionSettings {
 }
 
 /** Where `addr` and `op` say the broker is. */
-export function parseTarget(
-  addr: string,
-  op: ConnectOptions,
-): { target: Target; uname?: string; passwd?: string } {
-  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr)
-    ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"])
-    : undefined;
+export function parseTarget(addr: string, op: ConnectOptions): { target: Target; uname?: string; passwd?: string } {
+  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr) ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : undefined;
   const host = url?.host ?? addr;
   if (host === "" || /[\s/@\0]/.test(host)) {
-    throw new TypeError(
-      "Cannot connect as addr must be a host name, an address, a URL or a connection",
-    );
+    throw new TypeError("Cannot connect as addr must be a host name, an address, a URL or a connection");
   }
-  const secure = op.tls === undefined
-    ? url?.protocol === "mqtts"
-    : op.tls !== false;
+  const secure = op.tls === undefined ? url?.protocol === "mqtts" : op.tls !== false;
   const port = op.port ?? url?.port ?? (secure ? 8883 : 1883);
   checkRange("port", port, 1, 65_535);
   return {
@@ -60,18 +47,12 @@ export function parseTarget(
 }
 
 function parseProxy(text: string | URL): Proxy {
-  const { protocol, host, port, uname, passwd } = parseUrl(
-    text,
-    "the proxy's URL",
-    ["socks5", "http"],
-  );
+  const { protocol, host, port, uname, passwd } = parseUrl(text, "the proxy's URL", ["socks5", "http"]);
   if (
     protocol === "socks5" &&
     Math.max(utf8.encode(uname).length, utf8.encode(passwd).length) > 255
   ) {
-    throw new RangeError(
-      "Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes",
-    );
+    throw new RangeError("Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes");
   }
   return {
     protocol,
@@ -83,11 +64,7 @@ function parseProxy(text: string | URL): Proxy {
 }
 
 /** A URL's parts. It may hold a password, so no error repeats it. */
-function parseUrl<P extends string>(
-  text: string | URL,
-  what: string,
-  protocols: readonly P[],
-) {
+function parseUrl<P extends string>(text: string | URL, what: string, protocols: readonly P[]) {
   try {
     const url = new URL(text);
     const protocol = protocols.find((known) => url.protocol === `${known}:`);
@@ -104,16 +81,11 @@ function parseUrl<P extends string>(
     // What URL and decodeURIComponent throw repeats the text.
   }
   const forms = protocols.map((protocol) => `${protocol}://`).join(" or ");
-  throw new TypeError(
-    `Cannot use ${what} as it must be ${forms}[user:password@]host[:port]`,
-  );
+  throw new TypeError(`Cannot use ${what} as it must be ${forms}[user:password@]host[:port]`);
 }
 
 /** The options, checked and completed. */
-export function parseSettings(
-  op: ConnectOptions,
-  fromUrl: { uname?: string; passwd?: string },
-): Settings {
+export function parseSettings(op: ConnectOptions, fromUrl: { uname?: string; passwd?: string }): Settings {
   const {
     keepalive = 60,
     cleanSession = true,
@@ -127,9 +99,7 @@ export function parseSettings(
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
   checkString(id, "the client identifier");
   if (id === "" && !cleanSession) {
-    throw new TypeError(
-      "Cannot use an empty client identifier without cleanSession [MQTT-3.1.3-7]",
-    );
+    throw new TypeError("Cannot use an empty client identifier without cleanSession [MQTT-3.1.3-7]");
   }
   const uname = op.uname ?? fromUrl.uname, passwd = op.passwd ?? fromUrl.passwd;
   checkCredential(uname, "uname");
@@ -160,18 +130,12 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
     throw new TypeError("Cannot use the will as it must have a topic");
   }
   checkName(will.topic, "the will's topic");
-  const message = typeof will.message === "string"
-    ? utf8.encode(will.message)
-    : will.message;
+  const message = typeof will.message === "string" ? utf8.encode(will.message) : will.message;
   if (!(message instanceof Uint8Array)) {
-    throw new TypeError(
-      "Cannot use the will as its message must be a string or Uint8Array",
-    );
+    throw new TypeError("Cannot use the will as its message must be a string or Uint8Array");
   }
   if (message.length > 65_535) {
-    throw new RangeError(
-      "Cannot use the will as its message is over 65,535 bytes",
-    );
+    throw new RangeError("Cannot use the will as its message is over 65,535 bytes");
   }
   checkQoS(will.qos, 2);
   return {
@@ -182,9 +146,7 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
   };
 }
 
-function parseReconnect(
-  reconnect: ConnectOptions["reconnect"],
-): Settings["reconnect"] {
+function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["reconnect"] {
   if (reconnect === undefined || reconnect === false) return undefined;
   const {
     minDelay = 1000,
@@ -202,13 +164,8 @@ function parseReconnect(
 }
 
 /** A credential's bytes: as given, or as the function says now. */
-export async function askCredential(
-  credential: Credential | undefined,
-  what: string,
-): Promise<Uint8Array | undefined> {
-  const value = typeof credential === "function"
-    ? await credential()
-    : credential;
+export async function askCredential(credential: Credential | undefined, what: string): Promise<Uint8Array | undefined> {
+  const value = typeof credential === "function" ? await credential() : credential;
   checkCredential(value, what, typeof credential !== "function");
   return typeof value === "string" ? utf8.encode(value) : value;
 }
@@ -225,21 +182,12 @@ function checkCredential(value: unknown, what: string, optional = true): void {
 }
 
 /** @throws {RangeError} If a number option is no whole number within its range. */
-export function checkRange(
-  what: string,
-  value: unknown,
-  min: number,
-  max: number,
-): void {
+export function checkRange(what: string, value: unknown, min: number, max: number): void {
   if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be a number: received ${typeof value}`,
-    );
+    throw new TypeError(`Cannot use ${what} as it must be a number: received ${typeof value}`);
   }
   if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(
-      `Cannot use ${what} as it must be a whole number of ${min} to ${max}: received ${value}`,
-    );
+    throw new RangeError(`Cannot use ${what} as it must be a whole number of ${min} to ${max}: received ${value}`);
   }
 }
 
@@ -258,8 +206,7 @@ export function checkQoS(qos: unknown, max: QoS): void {
 
 /** 23 characters that every broker accepts [MQTT-3.1.3-5]. */
 function randomId(): string {
-  const alphabet =
-    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   // 62 * 4 = 248: the bytes above would make some characters likelier than others.
   let id = "";
   while (id.length < 23) {

@@ -89,9 +89,7 @@ export class Decoder {
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
     const free = this.#bytes.length - this.#end;
-    if (
-      free === 0 || free < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)
-    ) {
+    if (free === 0 || free < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) {
       this.#renew(0);
     }
     return this.#bytes.subarray(this.#end);
@@ -100,10 +98,7 @@ export class Decoder {
   /** Takes the first `length` bytes of `chunk`, which nobody writes again. */
   receive(chunk: Uint8Array, length: number = chunk.length): void {
     const waiting = this.waiting;
-    if (
-      chunk.buffer === this.#bytes.buffer &&
-      chunk.byteOffset === this.#bytes.byteOffset + this.#end
-    ) {
+    if (chunk.buffer === this.#bytes.buffer && chunk.byteOffset === this.#bytes.byteOffset + this.#end) {
       this.#end += length;
       if (length === chunk.length && this.#blockSize < BLOCK) {
         this.#blockSize *= 4;
@@ -112,10 +107,7 @@ export class Decoder {
       this.#adopt(chunk, 0, length);
     } else {
       if (length > this.#bytes.length - this.#end) this.#renew(length);
-      this.#bytes.set(
-        length === chunk.length ? chunk : chunk.subarray(0, length),
-        this.#end,
-      );
+      this.#bytes.set(length === chunk.length ? chunk : chunk.subarray(0, length), this.#end);
       this.#end += length;
     }
   }
@@ -124,9 +116,7 @@ export class Decoder {
   #renew(room: number): void {
     const waiting = this.waiting;
     const trusted = Math.min(this.#needed, Math.max(BELIEVED, 2 * waiting));
-    const block = new Uint8Array(
-      Math.max(this.#blockSize, waiting + room, trusted),
-    );
+    const block = new Uint8Array(Math.max(this.#blockSize, waiting + room, trusted));
     block.set(this.#bytes.subarray(this.#start, this.#end));
     this.#adopt(block, 0, waiting);
   }
@@ -165,10 +155,7 @@ export class Decoder {
       length |= (byte & 127) << shift;
       if (byte < 128) break;
       if (shift === 21) {
-        throw violation(
-          "a remaining length of more than four bytes",
-          "4.8.0-1",
-        );
+        throw violation("a remaining length of more than four bytes", "4.8.0-1");
       }
     }
     const limit = at + length;
@@ -221,26 +208,17 @@ export class Decoder {
 
 function checkFirst(type: number, flags: number): void {
   if (type === 0 || type === 15) {
-    throw new MqttError(
-      "unknowncp",
-      `The broker sent a packet of the reserved type ${type} [MQTT-4.8.0-1]`,
-    );
+    throw new MqttError("unknowncp", `The broker sent a packet of the reserved type ${type} [MQTT-4.8.0-1]`);
   }
   if (flags !== FLAGS[type]) {
-    throw violation(
-      `a ${NAMES[type]} with flags ${flags}`,
-      FLAG_STATEMENTS[type] ?? "2.2.2-2",
-    );
+    throw violation(`a ${NAMES[type]} with flags ${flags}`, FLAG_STATEMENTS[type] ?? "2.2.2-2");
   }
 }
 
 function checkLength(type: number, length: number): void {
   const expected = LENGTHS[type]!;
   if (expected !== -1 && length !== expected) {
-    throw violation(
-      `a ${NAMES[type]} of remaining length ${length}`,
-      "4.8.0-1",
-    );
+    throw violation(`a ${NAMES[type]} of remaining length ${length}`, "4.8.0-1");
   }
 }
 
@@ -415,10 +393,7 @@ function decodeConnect(fields: Fields): ConnectPacket {
   const cleanSession = (flags & 2) !== 0;
   const id = decodeString(fields.binary(type));
   if (id === "" && !cleanSession) {
-    throw violation(
-      "an empty client identifier without clean session",
-      "3.1.3-7",
-    );
+    throw violation("an empty client identifier without clean session", "3.1.3-7");
   }
   let will: WillFields | undefined;
   if (flags & 4) {

@@ -26,17 +26,12 @@ export function encode(packet: ControlPacket): Uint8Array<ArrayBuffer> {
     case SUBSCRIBE:
       return frame(type, 2, [
         uint16(packet.packetId),
-        ...packet.filters.flatMap((
-          { topic, qos },
-        ) => [...string(topic), [qos]]),
+        ...packet.filters.flatMap(({ topic, qos }) => [...string(topic), [qos]]),
       ]);
     case SUBACK:
       return frame(type, 0, [uint16(packet.packetId), packet.codes]);
     case UNSUBSCRIBE:
-      return frame(type, 2, [
-        uint16(packet.packetId),
-        ...packet.filters.flatMap(string),
-      ]);
+      return frame(type, 2, [uint16(packet.packetId), ...packet.filters.flatMap(string)]);
     default:
       return "packetId" in packet
         ? frame(type, type === PUBREL ? 2 : 0, [uint16(packet.packetId)])
@@ -46,9 +41,7 @@ export function encode(packet: ControlPacket): Uint8Array<ArrayBuffer> {
 
 type Field = Uint8Array | readonly number[];
 
-function encodeConnect(
-  { id, keepalive, cleanSession, will, uname, passwd }: ConnectPacket,
-): Uint8Array<ArrayBuffer> {
+function encodeConnect({ id, keepalive, cleanSession, will, uname, passwd }: ConnectPacket): Uint8Array<ArrayBuffer> {
   const flags = (cleanSession ? 2 : 0) |
     (will ? 4 | will.qos << 3 | (will.retain ? 0x20 : 0) : 0) |
     (uname ? 0x80 : 0) | (passwd ? 0x40 : 0);
@@ -76,16 +69,10 @@ function string(text: string): Field[] {
   return binary(utf8.encode(text));
 }
 
-function frame(
-  type: number,
-  flags: number,
-  fields: readonly Field[],
-): Uint8Array<ArrayBuffer> {
+function frame(type: number, flags: number, fields: readonly Field[]): Uint8Array<ArrayBuffer> {
   const length = fields.reduce((sum, field) => sum + field.length, 0);
   if (length > MAX_REMAINING_LENGTH) {
-    throw new RangeError(
-      `Cannot send a packet of ${length} bytes as the protocol allows ${MAX_REMAINING_LENGTH}`,
-    );
+    throw new RangeError(`Cannot send a packet of ${length} bytes as the protocol allows ${MAX_REMAINING_LENGTH}`);
   }
   const bytes = new Uint8Array(1 + lengthSize(length) + length);
   bytes[0] = type << 4 | flags;
@@ -103,11 +90,7 @@ export function lengthSize(length: number): number {
 }
 
 /** Writes a remaining length (section 2.2.3) and returns where it ends. */
-export function putLength(
-  bytes: Uint8Array,
-  at: number,
-  length: number,
-): number {
+export function putLength(bytes: Uint8Array, at: number, length: number): number {
   while (length > 127) {
     bytes[at++] = length & 127 | 128;
     length >>>= 7;

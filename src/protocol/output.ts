@@ -118,14 +118,10 @@ export class Output {
   #publish(topic: string, message: string | Uint8Array, flags: number): void {
     checkName(topic);
     const name = utf8.encode(topic);
-    const payload = typeof message === "string"
-      ? utf8.encode(message)
-      : message;
+    const payload = typeof message === "string" ? utf8.encode(message) : message;
     const length = 2 + name.length + payload.length;
     if (length > MAX_REMAINING_LENGTH) {
-      throw new RangeError(
-        `Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`,
-      );
+      throw new RangeError(`Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`);
     }
     let at = this.#room(length + 1 + lengthSize(length));
     const block = this.#block;
@@ -216,10 +212,7 @@ export class Output {
     this.#elsewhere -= taken.length;
     if (taken.buffer === this.#block.buffer) {
       if (this.#from === this.#at) this.#from = this.#at = 0;
-    } else if (
-      taken.buffer.byteLength === BLOCK &&
-      taken.buffer !== this.#full[this.#head]?.buffer
-    ) {
+    } else if (taken.buffer.byteLength === BLOCK && taken.buffer !== this.#full[this.#head]?.buffer) {
       this.#spare = new Uint8Array(taken.buffer);
     }
   }

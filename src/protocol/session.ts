@@ -97,9 +97,7 @@ export class Session {
 
   constructor(settings: SessionSettings) {
     this.#settings = settings;
-    this.#pingAfter = settings.keepalive === 0
-      ? Infinity
-      : settings.keepalive * 950;
+    this.#pingAfter = settings.keepalive === 0 ? Infinity : settings.keepalive * 950;
     this.#pingWait = Math.min(settings.keepalive * 1000, PING_WAIT);
     this.output = new Output(settings.maxBuffered);
     this.#decoder = new Decoder(settings.maxPacketSize);
@@ -111,10 +109,7 @@ export class Session {
   }
 
   /** Starts on a new connection, and returns the bytes of CONNECT. */
-  connect(
-    packet: Omit<ConnectPacket, "type" | "keepalive" | "cleanSession">,
-    now: number,
-  ): Uint8Array<ArrayBuffer> {
+  connect(packet: Omit<ConnectPacket, "type" | "keepalive" | "cleanSession">, now: number): Uint8Array<ArrayBuffer> {
     const { keepalive, cleanSession } = this.#settings;
     this.#state = "connecting";
     this.#decoder = new Decoder(this.#settings.maxPacketSize);
@@ -145,9 +140,7 @@ export class Session {
       for (;;) {
         const packet = this.#decoder.next();
         if (packet === undefined) return undefined;
-        const event = packet.type === PUBLISH
-          ? this.#message(packet)
-          : this.#control(packet);
+        const event = packet.type === PUBLISH ? this.#message(packet) : this.#control(packet);
         if (event !== undefined) return event;
       }
     } catch (error) {
@@ -160,24 +153,14 @@ export class Session {
   #answer(): ConnackPacket | undefined {
     const decoder = this.#decoder;
     if (this.#state === "closed" || decoder.waiting === 0) return undefined;
-    const head = [
-      decoder.peek(0),
-      decoder.peek(1) ?? 2,
-      decoder.peek(2) ?? 0,
-      decoder.peek(3) ?? 0,
-    ] as number[];
+    const head = [decoder.peek(0), decoder.peek(1) ?? 2, decoder.peek(2) ?? 0, decoder.peek(3) ?? 0] as number[];
     const cleanAnswer = this.#settings.cleanSession || head[3] !== 0 ? 0 : 1;
-    if (
-      this.#state === "idle" || head[0] !== CONNACK << 4 || head[1] !== 2 ||
-      head[2]! > cleanAnswer || head[3]! > 5
-    ) {
+    if (this.#state === "idle" || head[0] !== CONNACK << 4 || head[1] !== 2 || head[2]! > cleanAnswer || head[3]! > 5) {
       this.#state = "closed";
       throw new MqttError(
         "invalidresp",
         `The server's answer is not a CONNACK of MQTT 3.1.1: is this port an MQTT broker's? It sent ${
-          head.slice(0, decoder.waiting).map((byte) =>
-            byte.toString(16).padStart(2, "0")
-          ).join(" ")
+          head.slice(0, decoder.waiting).map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
         } [MQTT-3.2.0-1]`,
       );
     }
@@ -199,13 +182,9 @@ export class Session {
       this.output.addFirst(encode(request));
     }
     const asked = new Set(
-      requests.flatMap(({ filters }) =>
-        filters.map((filter) => filterName(filter))
-      ),
+      requests.flatMap(({ filters }) => filters.map((filter) => filterName(filter))),
     );
-    const forgotten = this.#sessionPresent
-      ? []
-      : filters.filter(({ topic }) => !asked.has(topic));
+    const forgotten = this.#sessionPresent ? [] : filters.filter(({ topic }) => !asked.has(topic));
     if (forgotten.length === 0) return;
     const packet: SubscribePacket = {
       type: SUBSCRIBE,
@@ -247,38 +226,25 @@ export class Session {
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
-        throw violation(
-          `a ${NAMES[packet.type]} for a message that was not sent`,
-          "4.8.0-1",
-        );
+        throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
       default:
         throw new MqttError(
           "unknowncp",
-          `The broker sent a ${
-            NAMES[packet.type]
-          }, which only clients send [MQTT-4.8.0-1]`,
+          `The broker sent a ${NAMES[packet.type]}, which only clients send [MQTT-4.8.0-1]`,
         );
     }
   }
 
-  #acknowledge(
-    packet: SubackPacket | UnsubackPacket,
-  ): SessionEvent {
+  #acknowledge(packet: SubackPacket | UnsubackPacket): SessionEvent {
     const name = NAMES[packet.type];
     const request = this.#requests.get(packet.packetId);
     if (request === undefined || request.type + 1 !== packet.type) {
-      throw violation(
-        `a ${name} for packet identifier ${packet.packetId}, which asked for none`,
-        "2.3.1-7",
-      );
+      throw violation(`a ${name} for packet identifier ${packet.packetId}, which asked for none`, "2.3.1-7");
     }
     if (packet.type === SUBACK) {
       const asked = (request as SubscribePacket).filters;
       if (packet.codes.length !== asked.length) {
-        throw violation(
-          `a SUBACK with ${packet.codes.length} codes for ${asked.length} filters`,
-          "3.8.4-5",
-        );
+        throw violation(`a SUBACK with ${packet.codes.length} codes for ${asked.length} filters`, "3.8.4-5");
       }
       if (
         packet.codes.some((code, i) => code !== 128 && code > asked[i]!.qos)
@@ -317,14 +283,9 @@ export class Session {
   /** The next packet identifier that is not in use [MQTT-2.3.1-2]. */
   #freeId(): number {
     if (this.#requests.size === 65_535) {
-      throw new MqttError(
-        "overflow",
-        "65,535 requests wait for the broker's answer: await some of them",
-      );
+      throw new MqttError("overflow", "65,535 requests wait for the broker's answer: await some of them");
     }
-    do this.#lastId = this.#lastId % 65_535 + 1; while (
-      this.#requests.has(this.#lastId)
-    );
+    do this.#lastId = this.#lastId % 65_535 + 1; while (this.#requests.has(this.#lastId));
     return this.#lastId;
   }
 
@@ -341,9 +302,7 @@ export class Session {
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    return this.#state === "open"
-      ? Math.min(this.#lastSent + this.#pingAfter, this.#verdict)
-      : Infinity;
+    return this.#state === "open" ? Math.min(this.#lastSent + this.#pingAfter, this.#verdict) : Infinity;
   }
 
   /**
@@ -376,15 +335,9 @@ export class Session {
     }
     if (this.#receivedFirst === -1) {
       this.#receivedFirst = this.#received;
-    } else if (
-      this.#received - this.#receivedLast < STREAMING ||
-      this.#received - this.#receivedFirst > BEHIND
-    ) {
+    } else if (this.#received - this.#receivedLast < STREAMING || this.#received - this.#receivedFirst > BEHIND) {
       this.#state = "closed";
-      throw new MqttError(
-        "pingresp",
-        `The broker did not answer PINGREQ within ${this.#pingWait} ms`,
-      );
+      throw new MqttError("pingresp", `The broker did not answer PINGREQ within ${this.#pingWait} ms`);
     }
     this.#receivedLast = this.#received;
     this.#verdict = now + GRACE;

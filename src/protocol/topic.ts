@@ -11,29 +11,18 @@ const MAX_STRING = 65_535;
  *
  * @throws {TypeError | RangeError} If it is not.
  */
-export function checkString(
-  value: unknown,
-  what: string,
-): asserts value is string {
+export function checkString(value: unknown, what: string): asserts value is string {
   if (typeof value !== "string") {
-    throw new TypeError(
-      `Cannot use ${what} as it must be a string: received ${typeof value}`,
-    );
+    throw new TypeError(`Cannot use ${what} as it must be a string: received ${typeof value}`);
   }
   if (value.includes("\0")) {
     throw new TypeError(`Cannot use ${what} as it holds U+0000 [MQTT-1.5.3-2]`);
   }
   if (!value.isWellFormed()) {
-    throw new TypeError(
-      `Cannot use ${what} as it holds a lone surrogate [MQTT-1.5.3-1]`,
-    );
+    throw new TypeError(`Cannot use ${what} as it holds a lone surrogate [MQTT-1.5.3-1]`);
   }
-  if (
-    value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING
-  ) {
-    throw new RangeError(
-      `Cannot use ${what} as it is over ${MAX_STRING} bytes`,
-    );
+  if (value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING) {
+    throw new RangeError(`Cannot use ${what} as it is over ${MAX_STRING} bytes`);
   }
 }
 
@@ -42,18 +31,13 @@ export function checkString(
  *
  * @throws {TypeError | RangeError} If it is none.
  */
-export function checkName(
-  name: unknown,
-  what = "the topic name",
-): asserts name is string {
+export function checkName(name: unknown, what = "the topic name"): asserts name is string {
   checkString(name, what);
   if (name === "") {
     throw new TypeError(`Cannot use ${what} as it is empty [MQTT-4.7.3-1]`);
   }
   if (/[+#]/.test(name)) {
-    throw new TypeError(
-      `Cannot use ${what} as it holds a wildcard [MQTT-3.3.2-2]: received "${name}"`,
-    );
+    throw new TypeError(`Cannot use ${what} as it holds a wildcard [MQTT-3.3.2-2]: received "${name}"`);
   }
 }
 
@@ -65,19 +49,13 @@ export function checkName(
 export function checkFilter(filter: unknown): asserts filter is string {
   checkString(filter, "the topic filter");
   if (filter === "") {
-    throw new TypeError(
-      "Cannot use the topic filter as it is empty [MQTT-4.7.3-1]",
-    );
+    throw new TypeError("Cannot use the topic filter as it is empty [MQTT-4.7.3-1]");
   }
   if (/#./s.test(filter) || /[^/]#/.test(filter)) {
-    throw new TypeError(
-      `Cannot use the topic filter as # must be its last level [MQTT-4.7.1-2]: received "${filter}"`,
-    );
+    throw new TypeError(`Cannot use the topic filter as # must be its last level [MQTT-4.7.1-2]: received "${filter}"`);
   }
   if (/[^/]\+|\+[^/]/.test(filter)) {
-    throw new TypeError(
-      `Cannot use the topic filter as + must fill a level [MQTT-4.7.1-3]: received "${filter}"`,
-    );
+    throw new TypeError(`Cannot use the topic filter as + must fill a level [MQTT-4.7.1-3]: received "${filter}"`);
   }
 }
 
@@ -148,11 +126,7 @@ export class TopicFilters<T> {
     last.value = undefined;
     this.#size--;
     this.#version = {};
-    for (
-      let i = words.length;
-      i > 0 && path[i]!.value === undefined && path[i]!.next.size === 0;
-      i--
-    ) {
+    for (let i = words.length; i > 0 && path[i]!.value === undefined && path[i]!.next.size === 0; i--) {
       path[i - 1]!.next.delete(words[i - 1]!);
     }
   }

@@ -30,23 +30,18 @@ export class TopicCache {
   }
 
   /** The name in these bytes; `view` is over the same buffer as `bytes`, at the same offset. */
-  get(
-    bytes: Uint8Array,
-    view: DataView,
-    start: number,
-    length: number,
-  ): TopicName {
+  get(bytes: Uint8Array, view: DataView, start: number, length: number): TopicName {
     if (length > MAX_BYTES) return this.#make(bytes, start, length);
     const last = start + length - 4;
-    const tail = length < 4
-      ? pack(bytes, start, length)
-      : view.getInt32(last, true);
+    const tail = length < 4 ? pack(bytes, start, length) : view.getInt32(last, true);
     let hash = length;
     for (let at = start; at < last; at += 4) {
       hash = Math.imul(hash ^ view.getInt32(at, true), 0x9e3779b1);
+      hash ^= hash >>> 15; // the last letter of a word is in its high bits, the slot in the low ones
     }
     hash = Math.imul(hash ^ tail, 0x85ebca6b);
-    hash ^= hash >>> 15;
+    hash = Math.imul(hash ^ hash >>> 15, 0xc2b2ae35);
+    hash ^= hash >>> 16;
 
     const slots = this.#slots;
     if (slots.length === 0) {
@@ -56,10 +51,7 @@ export class TopicCache {
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const index = slots[slot + 2]!;
       if (index === 0) return this.#add(bytes, view, start, length, hash, tail);
-      if (
-        slots[slot] === hash &&
-        this.#same(slots[slot + 1]!, view, start, length, tail)
-      ) {
+      if (slots[slot] === hash && this.#same(slots[slot + 1]!, view, start, length, tail)) {
         return this.#names[index - 1]!;
       }
       slot += 3;
@@ -68,13 +60,7 @@ export class TopicCache {
     return this.#make(bytes, start, length);
   }
 
-  #same(
-    word: number,
-    view: DataView,
-    start: number,
-    length: number,
-    tail: number,
-  ): boolean {
+  #same(word: number, view: DataView, start: number, length: number, tail: number): boolean {
     const words = this.#words;
     if (words[word] !== length) return false;
     const last = start + length - 4;
@@ -88,14 +74,7 @@ export class TopicCache {
     return new TopicName(this.#decode(bytes.subarray(start, start + length)));
   }
 
-  #add(
-    bytes: Uint8Array,
-    view: DataView,
-    start: number,
-    length: number,
-    hash: number,
-    tail: number,
-  ): TopicName {
+  #add(bytes: Uint8Array, view: DataView, start: number, length: number, hash: number, tail: number): TopicName {
     const topic = this.#make(bytes, start, length);
     const size = 2 + (length >> 2);
     if (this.#names.length === MAX_NAMES || this.#used + size > MAX_WORDS) {
@@ -140,12 +119,7 @@ function pack(bytes: Uint8Array, start: number, length: number): number {
   return word;
 }
 
-function place(
-  slots: Int32Array,
-  hash: number,
-  word: number,
-  index: number,
-): void {
+function place(slots: Int32Array, hash: number, word: number, index: number): void {
   let slot = (hash & (slots.length / 3 - 1)) * 3;
   while (slots[slot + 2] !== 0) slot = slot + 3 === slots.length ? 0 : slot + 3;
   slots[slot] = hash;

@@ -56,32 +56,20 @@ export async function tunnel(
   }
 }
 
-async function socks5(
-  socket: Socket,
-  input: Input,
-  proxy: Proxy,
-  host: string,
-  port: number,
-): Promise<void> {
+async function socks5(socket: Socket, input: Input, proxy: Proxy, host: string, port: number): Promise<void> {
   const withPassword = proxy.uname !== "";
   socket.write(Uint8Array.from(withPassword ? [5, 2, 0, 2] : [5, 1, 0]));
   const [version, method] = await input.take(2);
   if (version !== 5) throw input.failure("it does not speak SOCKS5");
   if (method === 2 && withPassword) {
     const uname = utf8.encode(proxy.uname), passwd = utf8.encode(proxy.passwd);
-    socket.write(
-      Uint8Array.from([1, uname.length, ...uname, passwd.length, ...passwd]),
-    );
+    socket.write(Uint8Array.from([1, uname.length, ...uname, passwd.length, ...passwd]));
     const [, status] = await input.take(2);
     if (status !== 0) {
       throw input.failure("it refused the user name and password");
     }
   } else if (method !== 0) {
-    throw input.failure(
-      withPassword
-        ? "it accepts no user name and password"
-        : "it asks for a user name and password",
-    );
+    throw input.failure(withPassword ? "it accepts no user name and password" : "it asks for a user name and password");
   }
   const name = utf8.encode(host);
   const address = isIP(host) === 4
@@ -93,19 +81,11 @@ async function socks5(
   const [, reply, , type, first] = await input.take(5);
   if (reply !== 0) {
     throw input.failure(
-      `it cannot connect to ${host}, port ${port}: ${
-        REPLIES[reply!] ?? `reply ${reply}`
-      }`,
+      `it cannot connect to ${host}, port ${port}: ${REPLIES[reply!] ?? `reply ${reply}`}`,
     );
   }
   // The address it bound, of which one byte has been taken, and two bytes of port.
-  const rest = type === 1
-    ? 3
-    : type === 4
-    ? 15
-    : type === 3
-    ? first!
-    : undefined;
+  const rest = type === 1 ? 3 : type === 4 ? 15 : type === 3 ? first! : undefined;
   if (rest === undefined) {
     throw input.failure(`it answered with address type ${type}`);
   }
@@ -113,9 +93,7 @@ async function socks5(
 }
 
 function ipv6(host: string): number[] {
-  const [head, tail] = host.split("::").map((part) =>
-    part === "" ? [] : part.split(":").flatMap(word)
-  );
+  const [head, tail] = host.split("::").map((part) => part === "" ? [] : part.split(":").flatMap(word));
   const zeros = new Array(16 - head!.length - (tail?.length ?? 0)).fill(0);
   return [...head!, ...zeros, ...tail ?? []];
 }
@@ -126,22 +104,14 @@ function word(text: string): number[] {
   return [value >> 8, value & 255];
 }
 
-async function httpConnect(
-  socket: Socket,
-  input: Input,
-  proxy: Proxy,
-  host: string,
-  port: number,
-): Promise<void> {
+async function httpConnect(socket: Socket, input: Input, proxy: Proxy, host: string, port: number): Promise<void> {
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const credentials = btoa(
     String.fromCharCode(...utf8.encode(`${proxy.uname}:${proxy.passwd}`)),
   );
   socket.write(
     `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n` +
-      (proxy.uname === ""
-        ? ""
-        : `Proxy-Authorization: Basic ${credentials}\r\n`) +
+      (proxy.uname === "" ? "" : `Proxy-Authorization: Basic ${credentials}\r\n`) +
       "\r\n",
   );
   let header = "";
@@ -156,9 +126,7 @@ async function httpConnect(
   }
   const status = /^HTTP\/1\.[01] (\d{3})/.exec(header)?.[1];
   if (status?.[0] !== "2") {
-    throw input.failure(
-      `it answered ${header.slice(0, header.indexOf("\r\n"))} for ${authority}`,
-    );
+    throw input.failure(`it answered ${header.slice(0, header.indexOf("\r\n"))} for ${authority}`);
   }
 }
 
@@ -175,10 +143,7 @@ class Input {
     this.#socket = socket;
     this.#proxy = proxy;
     this.#signal = signal;
-    socket.on("data", this.#received).on("error", this.#failed).on(
-      "close",
-      this.#closed,
-    );
+    socket.on("data", this.#received).on("error", this.#failed).on("close", this.#closed);
     signal.addEventListener("abort", this.#aborted);
     if (signal.aborted) this.#aborted();
   }
@@ -187,8 +152,7 @@ class Input {
     this.#bytes.push(...chunk);
     this.#wake();
   };
-  readonly #failed = (cause: Error) =>
-    this.#end(this.failure(cause.message, cause));
+  readonly #failed = (cause: Error) => this.#end(this.failure(cause.message, cause));
   readonly #closed = () => this.#end(this.failure("it closed the connection"));
   readonly #aborted = () => this.#end(this.#signal.reason);
 
@@ -216,10 +180,7 @@ class Input {
 
   /** Leaves the socket to the next reader. Bytes before the client spoke would be a lie: the reader sees none. */
   release(): void {
-    this.#socket.off("data", this.#received).off("error", this.#failed).off(
-      "close",
-      this.#closed,
-    ).pause();
+    this.#socket.off("data", this.#received).off("error", this.#failed).off("close", this.#closed).pause();
     this.#signal.removeEventListener("abort", this.#aborted);
     if (this.#bytes.length > 0) {
       this.#socket.unshift(Uint8Array.from(this.#bytes));

@@ -14,8 +14,7 @@ export class DirectRead {
   sink: Sink | undefined;
 
   readonly options: OnReadOpts = {
-    buffer: () =>
-      this.sink === undefined ? new Uint8Array(64) : this.sink.space(),
+    buffer: () => this.sink === undefined ? new Uint8Array(64) : this.sink.space(),
     callback: (length, chunk) => this.sink!.received(chunk, length),
   };
 }

@@ -49,10 +49,7 @@ export class StreamTransport implements Transport {
 
   /** The bytes are copied: a stream may hand on what it was given as it is. */
   write(bytes: Uint8Array): void {
-    this.#writer.write(bytes.slice()).then(
-      () => this.#sink?.written(),
-      (error) => this.#closed(error),
-    );
+    this.#writer.write(bytes.slice()).then(() => this.#sink?.written(), (error) => this.#closed(error));
   }
 
   resume(): void {

@@ -2,11 +2,7 @@
  * @module */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import {
-  checkServerIdentity,
-  connect as connectTls,
-  type TLSSocket,
-} from "node:tls";
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
 import { type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, SocketTransport } from "./socket.ts";
@@ -41,10 +37,7 @@ export interface Target {
  *
  * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"` or `"tls"`; or what the signal was aborted with.
  */
-export async function dial(
-  { host, port, tls, proxy }: Target,
-  signal: AbortSignal,
-): Promise<Transport> {
+export async function dial({ host, port, tls, proxy }: Target, signal: AbortSignal): Promise<Transport> {
   const hop = proxy ?? { host, port };
   // A socket that reads directly cannot be given to TLS later: on Deno it hangs.
   const direct = tls || proxy ? undefined : new DirectRead();
@@ -55,12 +48,7 @@ export async function dial(
   return new SocketTransport(secure, trust(secure, tls.servername ?? host));
 }
 
-function open(
-  host: string,
-  port: number,
-  direct: DirectRead | undefined,
-  signal: AbortSignal,
-): Promise<Socket> {
+function open(host: string, port: number, direct: DirectRead | undefined, signal: AbortSignal): Promise<Socket> {
   const socket = connectTcp({
     host,
     port,
@@ -72,25 +60,12 @@ function open(
     const unknown = cause?.code === "ENOTFOUND" ||
       cause?.code?.startsWith("EAI_");
     return unknown
-      ? new MqttError(
-        "cannotresolve",
-        `Cannot resolve the host name "${host}"`,
-        cause,
-      )
-      : new MqttError(
-        "cannotconnect",
-        `Cannot connect to ${host}, port ${port}: is a server running there?`,
-        cause,
-      );
+      ? new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause)
+      : new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: is a server running there?`, cause);
   });
 }
 
-function secureSocket(
-  socket: Socket,
-  host: string,
-  tls: TlsOptions,
-  signal: AbortSignal,
-): Promise<TLSSocket> {
+function secureSocket(socket: Socket, host: string, tls: TlsOptions, signal: AbortSignal): Promise<TLSSocket> {
   const name = tls.servername ?? host;
   const secure = connectTls({
     socket,
@@ -111,9 +86,7 @@ function secureSocket(
     (cause) =>
       new MqttError(
         "tls",
-        `The TLS handshake with ${host} failed: ${
-          cause?.message ?? "the server closed"
-        }`,
+        `The TLS handshake with ${host} failed: ${cause?.message ?? "the server closed"}`,
         cause,
       ),
   );
@@ -159,9 +132,7 @@ export function trust(socket: TLSSocket, name: string | undefined): Trust {
     if (outdated || /EXPIRED/.test(String(socket.authorizationError))) {
       return "expired";
     }
-    return /ALTNAME/.test(String(socket.authorizationError))
-      ? "wrongname"
-      : "untrusted";
+    return /ALTNAME/.test(String(socket.authorizationError)) ? "wrongname" : "untrusted";
   }
   return name === undefined ||
       checkServerIdentity(name, certificate) === undefined
