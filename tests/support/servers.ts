@@ -1,0 +1,217 @@
+/** Real brokers, proxies and clients for the tests, each on a free loopback port. */
+import { Aedes } from "aedes";
+import { Buffer } from "node:buffer";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
+import { getAvailablePort } from "@std/net";
+import { type Certificate, certificates } from "./certificates.ts";
+import { patience, type Process, run, startProcess, which } from "./process.ts";
+
+export interface Server {
+  port: number;
+  stop(): Promise<void>;
+}
+
+export interface ServerProcess extends Server {
+  pid: number;
+  kill(signal: NodeJS.Signals): void;
+  exited: Promise<number>;
+  log(): string;
+}
+
+/** Who may connect where a password is asked for. */
+export const credentials = { uname: "user", passwd: "secret" };
+
+export interface MosquittoOptions {
+  port?: number;
+  /** Only `credentials` may connect. */
+  password?: boolean;
+  /** `true`: with `certificates().server`. */
+  tls?: boolean | Certificate;
+  /** Only a client with `certificates().client` may connect; implies `tls`. */
+  clientCert?: boolean;
+  /** More lines for mosquitto.conf. */
+  config?: string;
+}
+
+export async function startMosquitto(options: MosquittoOptions = {}): Promise<ServerProcess> {
+  const dir = mkdtempSync(join(tmpdir(), "mqtt3c-mosquitto-"));
+  const configFile = join(dir, "mosquitto.conf");
+  const passwordFile = join(dir, "passwords");
+  const lines = [
+    "user root",
+    "persistence false",
+    "log_dest stderr",
+    "log_type all",
+    `allow_anonymous ${!options.password}`,
+  ];
+  if (options.password) {
+    writeFileSync(passwordFile, `${credentials.uname}:${credentials.passwd}\n`);
+    execFileSync("mosquitto_passwd", ["-U", passwordFile]);
+    lines.push(`password_file ${passwordFile}`);
+  }
+  if (options.tls || options.clientCert) {
+    const { caFile, server } = certificates();
+    const { certFile, keyFile } = typeof options.tls === "object" ? options.tls : server;
+    lines.push(`cafile ${caFile}`, `certfile ${certFile}`, `keyfile ${keyFile}`);
+    if (options.clientCert) lines.push("require_certificate true");
+  }
+  if (options.config) lines.push(options.config);
+  try {
+    return await startServer(options.port, "mosquitto", (port) => {
+      writeFileSync(configFile, [`listener ${port} 127.0.0.1`, ...lines, ""].join("\n"));
+      return ["-c", configFile];
+    });
+  } finally {
+    rmSync(dir, { recursive: true, force: true }); // it has read them
+  }
+}
+
+export function startMicrosocks(options: { user?: string; password?: string } = {}): Promise<ServerProcess> {
+  const login = options.user ? ["-u", options.user, "-P", options.password ?? ""] : [];
+  return startServer(undefined, "microsocks", (port) => ["-i", "127.0.0.1", "-p", `${port}`, ...login]);
+}
+
+/** Starts a daemon and waits until it accepts connections; another port when somebody was faster. */
+async function startServer(
+  wanted: number | undefined,
+  name: string,
+  argsFor: (port: number) => string[],
+): Promise<ServerProcess> {
+  const command = which(name);
+  if (!command) throw new Error(`${name} is not installed`);
+  for (let tries = 1;; tries++) {
+    const port = wanted ?? getAvailablePort();
+    const daemon = await startProcess(command, argsFor(port));
+    let ended = false;
+    daemon.exited.then(() => ended = true);
+    for (const start = performance.now(); !ended && performance.now() - start < patience;) {
+      if (await accepts(port) && !ended) {
+        const { pid, kill, exited, stop } = daemon;
+        return { port, pid, kill, exited, stop, log: () => daemon.stdout() + daemon.stderr() };
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await daemon.stop();
+    if (wanted || tries === 3) throw new Error(`${name} did not start: ${daemon.stdout()}${daemon.stderr()}`);
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+    socket.on("connect", () => socket.destroy());
+  });
+}
+
+export interface Embedded extends Server {
+  broker: Aedes;
+}
+
+/** A broker inside the test's process; `tls` as for mosquitto. */
+export async function startAedes(options: { port?: number; tls?: boolean | Certificate } = {}): Promise<Embedded> {
+  const broker = await Aedes.createBroker();
+  const sockets = new Set<Socket>();
+  const serve = (socket: Socket) => {
+    sockets.add(socket.on("close", () => sockets.delete(socket)));
+    broker.handle(socket);
+  };
+  const tls = options.tls === true ? certificates().server : options.tls;
+  const server: NetServer = tls ? createTlsServer(tls, serve) : createServer(serve);
+  await new Promise<void>((resolve, reject) => {
+    server.on("error", reject).listen(options.port ?? 0, "127.0.0.1", resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    broker,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      await new Promise<void>((resolve) => broker.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+export interface ToolOptions {
+  port: number;
+  topic: string;
+  qos?: 0 | 1 | 2;
+  /** More arguments: `["-u", "user", "-P", "secret"]`. */
+  args?: string[];
+}
+
+/** Publishes one message with mosquitto_pub; throws what it says when it fails. */
+export async function mosquittoPub(
+  options: ToolOptions & { message: string | Uint8Array; retain?: boolean },
+): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "mqtt3c-pub-"));
+  try {
+    writeFileSync(join(dir, "message"), options.message);
+    const payload = options.message.length ? ["-f", join(dir, "message")] : ["-n"];
+    const args = [...toolArgs(options), ...payload, ...options.retain ? ["-r"] : []];
+    const { code, stdout, stderr } = await run("mosquitto_pub", args);
+    if (code !== 0) throw new Error(`mosquitto_pub ${args.join(" ")}: ${code} ${stdout}${stderr}`);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+export interface Received {
+  topic: string;
+  qos: number;
+  retain: boolean;
+  payload: Uint8Array;
+}
+
+export interface Subscriber {
+  /** The next message, in order; rejects when `patience` ends first. */
+  next(): Promise<Received>;
+  stop(): Promise<void>;
+}
+
+/** Subscribes with mosquitto_sub and returns when the broker has granted it. */
+export async function mosquittoSub(options: ToolOptions): Promise<Subscriber> {
+  const args = [...toolArgs(options), "-d", "-F", "@%q%r %x %t"];
+  const tool: Process = await startProcess("mosquitto_sub", args);
+  const queue: Received[] = [];
+  let wake = () => {};
+  tool.lines((line) => {
+    const [, qos, retain, hex, topic] = /^@(\d)(\d) ([\da-f]*) (.*)$/.exec(line) ?? [];
+    if (topic === undefined) return; // a line of -d
+    queue.push({ topic, qos: Number(qos), retain: retain === "1", payload: new Uint8Array(Buffer.from(hex!, "hex")) });
+    wake();
+  });
+  try {
+    await tool.output(/^Subscribed/m);
+  } catch (error) {
+    await tool.stop();
+    throw error;
+  }
+  return {
+    async next() {
+      if (!queue.length) {
+        await new Promise<void>((resolve, reject) => {
+          const timer = setTimeout(
+            () => reject(new Error(`No message on ${options.topic} within ${patience} ms`)),
+            patience,
+          );
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
+      return queue.shift()!;
+    },
+    stop: tool.stop,
+  };
+}
+
+function toolArgs({ port, topic, qos = 0, args = [] }: ToolOptions): string[] {
+  return ["-h", "127.0.0.1", "-p", `${port}`, "-t", topic, "-q", `${qos}`, ...args];
+}
