@@ -162,9 +162,7 @@ export class LoopClient implements Client {
     }
     if (output.buffered > HIGH_WATER) {
       this.#flush();
-      if (output.buffered > HIGH_WATER) {
-        return (this.#room ??= deferred()).promise;
-      }
+      if (output.buffered > HIGH_WATER) return (this.#room ??= deferred()).promise;
     } else if (!this.#pumping && !this.#scheduled) {
       this.#schedule();
     }
@@ -177,9 +175,7 @@ export class LoopClient implements Client {
     callback?: SubscribeCallback,
   ): Promise<number> {
     try {
-      if (typeof options === "function") {
-        return this.subscribe(topic, {}, options);
-      }
+      if (typeof options === "function") return this.subscribe(topic, {}, options);
       const filters = listFilters(topic);
       checkFunction(callback, "the callback");
       checkFunction(options.onpub, "onpub");
@@ -209,9 +205,7 @@ export class LoopClient implements Client {
     callback: SubscribeCallback | undefined,
     make: (filter: string, known: Subscription | undefined) => Subscription,
   ): Promise<number> {
-    const id = this.#session.subscribe(
-      filters.map((topic) => ({ topic, qos })),
-    );
+    const id = this.#session.subscribe(filters.map((topic) => ({ topic, qos })));
     // Entered before the answer: the broker may send messages first [MQTT-3.8.4].
     const made = filters.map((filter) => this.#enter(make(filter, this.#subscriptions.get(filter))));
     return this.#request<number>(id, (codes, done) => {
@@ -227,9 +221,7 @@ export class LoopClient implements Client {
         128,
         `The broker refused the subscription to ${refused.map(({ filter }) => `"${filter}"`).join(", ")}`,
       );
-      for (const { queues } of refused) {
-        for (const queue of queues) queue.end(error);
-      }
+      for (const { queues } of refused) for (const queue of queues) queue.end(error);
       done.reject(error);
     });
   }
@@ -374,13 +366,9 @@ export class LoopClient implements Client {
       const error = await this.#connection();
       const wasOpen = this.#state === "open";
       established ||= wasOpen;
-      if (policy === undefined || this.#left !== undefined || !established) {
-        return this.#finish(error);
-      }
+      if (policy === undefined || this.#left !== undefined || !established) return this.#finish(error);
       failures = wasOpen && this.#clock.now() - started >= policy.stableAfter ? 1 : failures + 1;
-      if (isFinal(error) || failures > policy.attempts) {
-        return this.#finish(error);
-      }
+      if (isFinal(error) || failures > policy.attempts) return this.#finish(error);
       this.#state = "waiting";
       const longest = Math.min(policy.maxDelay, policy.minDelay * 2 ** (failures - 1));
       this.#link = this.#newLink(this.#clock.random() * longest);
@@ -409,10 +397,7 @@ export class LoopClient implements Client {
     if (typeof transport.trusted === "string" && (uname !== undefined || rejectUntrusted)) {
       throw untrusted(transport.trusted);
     }
-    const credentials = {
-      uname: await askCredential(uname, "uname"),
-      passwd: await askCredential(passwd, "passwd"),
-    };
+    const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
     if (link.abort.signal.aborted) return;
     transport.start({
       space: () => session.space(),
@@ -425,21 +410,13 @@ export class LoopClient implements Client {
     });
     if (link.abort.signal.aborted) return;
     link.writing = true;
-    transport.write(
-      session.connect({ id, will, ...credentials }, this.#clock.now()),
-    );
+    transport.write(session.connect({ id, will, ...credentials }, this.#clock.now()));
   }
 
   #newLink(milliseconds: number): Link {
     const deadline = this.#clock.now() + milliseconds;
     this.#arm(deadline);
-    return {
-      abort: new AbortController(),
-      over: deferred(),
-      deadline,
-      transport: undefined,
-      writing: false,
-    };
+    return { abort: new AbortController(), over: deferred(), deadline, transport: undefined, writing: false };
   }
 
   /** Ends a connection; the loop goes on from there. */
@@ -494,12 +471,7 @@ export class LoopClient implements Client {
     } else {
       this.#state = "open";
       this.#link.deadline = Infinity;
-      this.#session.resume(
-        [...this.#subscriptions.values()].map(({ filter, qos }) => ({
-          topic: filter,
-          qos,
-        })),
-      );
+      this.#session.resume([...this.#subscriptions.values()].map(({ filter, qos }) => ({ topic: filter, qos })));
       this.#opened.resolve();
       this.#arm(this.#session.due);
     }
@@ -515,9 +487,7 @@ export class LoopClient implements Client {
   readonly #tick = () => {
     this.#scheduled = false;
     this.#arm(this.#session.due);
-    if (this.#pump() && (this.#state === "open" || this.#state === "closing")) {
-      this.#link.transport?.resume();
-    }
+    if (this.#pump() && (this.#state === "open" || this.#state === "closing")) this.#link.transport?.resume();
   };
 
   /** Starts the next write, unless one is in flight. */
@@ -617,9 +587,7 @@ export class LoopClient implements Client {
     if (this.#room !== undefined) handled(this.#room.promise);
     this.#room?.reject(reason);
     for (const { queues } of this.#subscriptions.values()) {
-      for (const queue of queues) {
-        queue.end(reason.code === "disconnect" ? undefined : reason);
-      }
+      for (const queue of queues) queue.end(reason.code === "disconnect" ? undefined : reason);
     }
     this.#subscriptions.clear();
     handled(this.#opened.promise);
@@ -663,9 +631,7 @@ function listFilters(topic: string | readonly string[]): readonly string[] {
   if (!Array.isArray(filters)) {
     throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
   }
-  if (filters.length === 0) {
-    throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
-  }
+  if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
   filters.forEach(checkFilter);
   return [...filters];
 }

@@ -49,12 +49,8 @@ export async function connect(addr: string | Connection, onpub?: OnPublish, op: 
 
 /** Makes a handed-in connection a transport. It is checked at once, and opened once. */
 function adopt(connection: Connection, op: ConnectOptions): Dial {
-  if (op.reconnect) {
-    throw new TypeError("Cannot use reconnect as a connection that was handed in is not made again");
-  }
-  if (connection instanceof Duplex) {
-    return (signal) => adoptSocket(connection, op, signal);
-  }
+  if (op.reconnect) throw new TypeError("Cannot use reconnect as a connection that was handed in is not made again");
+  if (connection instanceof Duplex) return (signal) => adoptSocket(connection, op, signal);
   const { readable, writable } = (connection ?? {}) as Partial<Streams>;
   if (!(readable instanceof ReadableStream) || !(writable instanceof WritableStream)) {
     throw new TypeError("Cannot connect as addr must be a host name, an address, a URL or a connection");
@@ -82,9 +78,7 @@ async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSign
 
 /** `Deno.TlsConn` finishes its handshake only with a server that is trusted. */
 async function adoptStreams(connection: Streams & { handshake?: () => Promise<unknown> }): Promise<StreamTransport> {
-  if (connection.handshake === undefined) {
-    return new StreamTransport(connection, false);
-  }
+  if (connection.handshake === undefined) return new StreamTransport(connection, false);
   try {
     await connection.handshake();
   } catch (cause) {

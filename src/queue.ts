@@ -39,9 +39,7 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
   push(message: Message): void {
     if (this.#ended) return;
     const waiting = this.#waiting.shift();
-    if (waiting !== undefined) {
-      return waiting.resolve({ done: false, value: message });
-    }
+    if (waiting !== undefined) return waiting.resolve({ done: false, value: message });
     this.#messages.push(message);
     if (!this.#isFull && this.#messages.length - this.#head >= this.#limit) {
       this.#isFull = true;
@@ -54,9 +52,7 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
-    for (const waiting of this.#waiting.splice(0)) {
-      this.next().then(waiting.resolve, waiting.reject);
-    }
+    for (const waiting of this.#waiting.splice(0)) this.next().then(waiting.resolve, waiting.reject);
   }
 
   /** The next message, as soon as there is one. */

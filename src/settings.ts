@@ -48,19 +48,10 @@ export function parseTarget(addr: string, op: ConnectOptions): { target: Target;
 
 function parseProxy(text: string | URL): Proxy {
   const { protocol, host, port, uname, passwd } = parseUrl(text, "the proxy's URL", ["socks5", "http"]);
-  if (
-    protocol === "socks5" &&
-    Math.max(utf8.encode(uname).length, utf8.encode(passwd).length) > 255
-  ) {
+  if (protocol === "socks5" && Math.max(utf8.encode(uname).length, utf8.encode(passwd).length) > 255) {
     throw new RangeError("Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes");
   }
-  return {
-    protocol,
-    host,
-    port: port ?? (protocol === "http" ? 80 : 1080),
-    uname,
-    passwd,
-  };
+  return { protocol, host, port: port ?? (protocol === "http" ? 80 : 1080), uname, passwd };
 }
 
 /** A URL's parts. It may hold a password, so no error repeats it. */
@@ -119,8 +110,7 @@ export function parseSettings(op: ConnectOptions, fromUrl: { uname?: string; pas
     maxBuffered,
     reconnect: parseReconnect(op.reconnect),
     signal: op.signal,
-    rejectUntrusted: typeof op.tls === "object" &&
-      op.tls.untrusted === "reject",
+    rejectUntrusted: typeof op.tls === "object" && op.tls.untrusted === "reject",
   };
 }
 
@@ -134,16 +124,9 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
   if (!(message instanceof Uint8Array)) {
     throw new TypeError("Cannot use the will as its message must be a string or Uint8Array");
   }
-  if (message.length > 65_535) {
-    throw new RangeError("Cannot use the will as its message is over 65,535 bytes");
-  }
+  if (message.length > 65_535) throw new RangeError("Cannot use the will as its message is over 65,535 bytes");
   checkQoS(will.qos, 2);
-  return {
-    topic: will.topic,
-    message,
-    qos: will.qos ?? 0,
-    retain: will.retain ?? false,
-  };
+  return { topic: will.topic, message, qos: will.qos ?? 0, retain: will.retain ?? false };
 }
 
 function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["reconnect"] {
@@ -157,9 +140,7 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["recon
   checkRange("reconnect.minDelay", minDelay, 1, 2 ** 31 - 1);
   checkRange("reconnect.maxDelay", maxDelay, minDelay, 2 ** 31 - 1);
   checkRange("reconnect.stableAfter", stableAfter, 0, Number.MAX_SAFE_INTEGER);
-  if (attempts !== Infinity) {
-    checkRange("reconnect.attempts", attempts, 1, Number.MAX_SAFE_INTEGER);
-  }
+  if (attempts !== Infinity) checkRange("reconnect.attempts", attempts, 1, Number.MAX_SAFE_INTEGER);
   return { minDelay, maxDelay, stableAfter, attempts };
 }
 
@@ -173,9 +154,7 @@ export async function askCredential(credential: Credential | undefined, what: st
 function checkCredential(value: unknown, what: string, optional = true): void {
   if ((optional && value === undefined) || typeof value === "function") return;
   if (value instanceof Uint8Array) {
-    if (value.length > 65_535) {
-      throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
-    }
+    if (value.length > 65_535) throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
   } else {
     checkString(value, what);
   }
@@ -193,10 +172,7 @@ export function checkRange(what: string, value: unknown, min: number, max: numbe
 
 /** @throws {RangeError} If it is no QoS, or one over `max`. */
 export function checkQoS(qos: unknown, max: QoS): void {
-  if (
-    qos === undefined ||
-    (Number.isInteger(qos) && qos as number >= 0 && qos as number <= max)
-  ) return;
+  if (qos === undefined || (Number.isInteger(qos) && qos as number >= 0 && qos as number <= max)) return;
   throw new RangeError(
     qos === 1 || qos === 2
       ? `Cannot use QoS ${qos} as only QoS 0 is supported yet`

@@ -89,9 +89,7 @@ export class Decoder {
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
     const free = this.#bytes.length - this.#end;
-    if (free === 0 || free < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) {
-      this.#renew(0);
-    }
+    if (free === 0 || free < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(0);
     return this.#bytes.subarray(this.#end);
   }
 
@@ -100,9 +98,7 @@ export class Decoder {
     const waiting = this.waiting;
     if (chunk.buffer === this.#bytes.buffer && chunk.byteOffset === this.#bytes.byteOffset + this.#end) {
       this.#end += length;
-      if (length === chunk.length && this.#blockSize < BLOCK) {
-        this.#blockSize *= 4;
-      }
+      if (length === chunk.length && this.#blockSize < BLOCK) this.#blockSize *= 4;
     } else if (waiting === 0) {
       this.#adopt(chunk, 0, length);
     } else {
@@ -141,9 +137,7 @@ export class Decoder {
     const type = first >> 4;
     if (type === PUBLISH) {
       if ((first & 6) === 6) throw violation("a PUBLISH with QoS 3", "3.3.1-4");
-      if ((first & 14) === 8) {
-        throw violation("a PUBLISH with DUP at QoS 0", "3.3.1-2");
-      }
+      if ((first & 14) === 8) throw violation("a PUBLISH with DUP at QoS 0", "3.3.1-2");
     } else {
       checkFirst(type, first & 15);
     }
@@ -154,9 +148,7 @@ export class Decoder {
       const byte = bytes[at++]!;
       length |= (byte & 127) << shift;
       if (byte < 128) break;
-      if (shift === 21) {
-        throw violation("a remaining length of more than four bytes", "4.8.0-1");
-      }
+      if (shift === 21) throw violation("a remaining length of more than four bytes", "4.8.0-1");
     }
     const limit = at + length;
     if (limit > end) {
@@ -182,9 +174,7 @@ export class Decoder {
       payload += 2;
       if (payload <= limit) {
         this.packetId = bytes[payload - 2]! << 8 | bytes[payload - 1]!;
-        if (this.packetId === 0) {
-          throw violation("a PUBLISH with packet identifier 0", "2.3.1-1");
-        }
+        if (this.packetId === 0) throw violation("a PUBLISH with packet identifier 0", "2.3.1-1");
       }
     } else {
       this.packetId = 0;
@@ -231,9 +221,7 @@ function decodeString(bytes: Uint8Array): string {
   try {
     text = utf8.decode(bytes);
   } catch (cause) {
-    throw Object.assign(violation("a string that is not UTF-8", "1.5.3-1"), {
-      cause,
-    });
+    throw Object.assign(violation("a string that is not UTF-8", "1.5.3-1"), { cause });
   }
   if (text.includes("\0")) throw violation("a string with U+0000", "1.5.3-2");
   return text;
@@ -242,9 +230,7 @@ function decodeString(bytes: Uint8Array): string {
 function decodeName(bytes: Uint8Array): string {
   const name = decodeString(bytes);
   if (name === "") throw violation("an empty topic name", "4.7.3-1");
-  if (/[+#]/.test(name)) {
-    throw violation("a topic name with a wildcard", "3.3.2-2");
-  }
+  if (/[+#]/.test(name)) throw violation("a topic name with a wildcard", "3.3.2-2");
   return name;
 }
 
@@ -253,11 +239,8 @@ function decodeFilter(bytes: Uint8Array): string {
   try {
     checkFilter(filter);
   } catch (cause) {
-    const statement = /\[MQTT-(.*)\]/.exec((cause as Error).message)?.[1] ??
-      "4.7.1-2";
-    throw Object.assign(violation("a topic filter that is none", statement), {
-      cause,
-    });
+    const statement = /\[MQTT-(.*)\]/.exec((cause as Error).message)?.[1] ?? "4.7.1-2";
+    throw Object.assign(violation("a topic filter that is none", statement), { cause });
   }
   return filter;
 }
@@ -289,9 +272,7 @@ class Fields {
 
   packetId(type: number): number {
     const id = this.uint16(type);
-    if (id === 0) {
-      throw violation(`a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
-    }
+    if (id === 0) throw violation(`a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
     return id;
   }
 
@@ -308,9 +289,7 @@ function decodeControl(type: number, fields: Fields): Packet {
       return decodeConnect(fields);
     case CONNACK: {
       const flags = fields.byte(type);
-      if (flags > 1) {
-        throw violation(`a CONNACK with acknowledge flags ${flags}`, "2.2.2-1");
-      }
+      if (flags > 1) throw violation(`a CONNACK with acknowledge flags ${flags}`, "2.2.2-1");
       return { type, sessionPresent: flags === 1, code: fields.byte(type) };
     }
     case PUBACK:
@@ -326,14 +305,10 @@ function decodeControl(type: number, fields: Fields): Packet {
       while (fields.left > 0) {
         const topic = decodeFilter(fields.binary(type));
         const qos = fields.byte(type);
-        if (qos > 2) {
-          throw violation(`a SUBSCRIBE with requested QoS ${qos}`, "3.8.3-4");
-        }
+        if (qos > 2) throw violation(`a SUBSCRIBE with requested QoS ${qos}`, "3.8.3-4");
         filters.push({ topic, qos: qos as QoS });
       }
-      if (filters.length === 0) {
-        throw violation("a SUBSCRIBE without a filter", "3.8.3-3");
-      }
+      if (filters.length === 0) throw violation("a SUBSCRIBE without a filter", "3.8.3-3");
       return { type, packetId, filters };
     }
     case SUBACK: {
@@ -341,75 +316,48 @@ function decodeControl(type: number, fields: Fields): Packet {
       const codes: number[] = [];
       while (fields.left > 0) {
         const code = fields.byte(type);
-        if (code > 2 && code !== 128) {
-          throw violation(`a SUBACK with return code ${code}`, "3.9.3-2");
-        }
+        if (code > 2 && code !== 128) throw violation(`a SUBACK with return code ${code}`, "3.9.3-2");
         codes.push(code);
       }
-      if (codes.length === 0) {
-        throw violation("a SUBACK without a return code", "3.8.4-5");
-      }
+      if (codes.length === 0) throw violation("a SUBACK without a return code", "3.8.4-5");
       return { type, packetId, codes };
     }
     case UNSUBSCRIBE: {
       const packetId = fields.packetId(type);
       const filters: string[] = [];
       while (fields.left > 0) filters.push(decodeFilter(fields.binary(type)));
-      if (filters.length === 0) {
-        throw violation("an UNSUBSCRIBE without a filter", "3.10.3-2");
-      }
+      if (filters.length === 0) throw violation("an UNSUBSCRIBE without a filter", "3.10.3-2");
       return { type, packetId, filters };
     }
     default:
-      return {
-        type: type as typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT,
-      };
+      return { type: type as typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT };
   }
 }
 
 function decodeConnect(fields: Fields): ConnectPacket {
   const type = CONNECT;
-  if (decodeString(fields.binary(type)) !== "MQTT") {
-    throw violation("another protocol name", "3.1.2-1");
-  }
+  if (decodeString(fields.binary(type)) !== "MQTT") throw violation("another protocol name", "3.1.2-1");
   const level = fields.byte(type);
   if (level !== 4) throw violation(`protocol level ${level}`, "3.1.2-2");
   const flags = fields.byte(type);
-  if (flags & 1) {
-    throw violation("a CONNECT with its reserved flag set", "3.1.2-3");
-  }
-  if (!(flags & 4) && flags & 0x18) {
-    throw violation("a will QoS without a will", "3.1.2-13");
-  }
-  if (!(flags & 4) && flags & 0x20) {
-    throw violation("a will retain without a will", "3.1.2-15");
-  }
+  if (flags & 1) throw violation("a CONNECT with its reserved flag set", "3.1.2-3");
+  if (!(flags & 4) && flags & 0x18) throw violation("a will QoS without a will", "3.1.2-13");
+  if (!(flags & 4) && flags & 0x20) throw violation("a will retain without a will", "3.1.2-15");
   const qos = flags >> 3 & 3;
   if (qos === 3) throw violation("a will QoS of 3", "3.1.2-14");
-  if (flags & 0x40 && !(flags & 0x80)) {
-    throw violation("a password without a user name", "3.1.2-22");
-  }
+  if (flags & 0x40 && !(flags & 0x80)) throw violation("a password without a user name", "3.1.2-22");
   const keepalive = fields.uint16(type);
   const cleanSession = (flags & 2) !== 0;
   const id = decodeString(fields.binary(type));
-  if (id === "" && !cleanSession) {
-    throw violation("an empty client identifier without clean session", "3.1.3-7");
-  }
+  if (id === "" && !cleanSession) throw violation("an empty client identifier without clean session", "3.1.3-7");
   let will: WillFields | undefined;
   if (flags & 4) {
     const topic = decodeName(fields.binary(type));
-    will = {
-      topic,
-      message: fields.binary(type),
-      qos: qos as QoS,
-      retain: (flags & 0x20) !== 0,
-    };
+    will = { topic, message: fields.binary(type), qos: qos as QoS, retain: (flags & 0x20) !== 0 };
   }
   const uname = flags & 0x80 ? fields.binary(type) : undefined;
   const passwd = flags & 0x40 ? fields.binary(type) : undefined;
   if (uname !== undefined) decodeString(uname);
-  if (fields.left > 0) {
-    throw violation("a CONNECT with bytes after its last field", "3.1.3-1");
-  }
+  if (fields.left > 0) throw violation("a CONNECT with bytes after its last field", "3.1.3-1");
   return { type, id, keepalive, cleanSession, will, uname, passwd };
 }

@@ -78,9 +78,7 @@ export class Output {
     const nameLength = topic.length;
     const size = payload.length;
     const length = 2 + nameLength + size;
-    if (length > BLOCK || nameLength === 0) {
-      return this.#publish(topic, payload, flags);
-    }
+    if (length > BLOCK || nameLength === 0) return this.#publish(topic, payload, flags);
     let at = this.#room(length + 4);
     const block = this.#block;
     block[at] = PUBLISH << 4 | flags;
@@ -90,18 +88,14 @@ export class Output {
     at += 2;
     for (let i = 0; i < nameLength; i++) {
       const char = topic.charCodeAt(i);
-      if (char > 127 || char === 0x2b || char === 0x23 || char === 0) {
-        return this.#publish(topic, payload, flags);
-      }
+      if (char > 127 || char === 0x2b || char === 0x23 || char === 0) return this.#publish(topic, payload, flags);
       block[at++] = char;
     }
     if (typeof payload !== "string") {
       if (size > LONG) block.set(payload, at);
       else for (let i = 0; i < size; i++) block[at + i] = payload[i]!;
     } else if (size > LONG) {
-      if (
-        utf8.encodeInto(payload, block.subarray(at, at + size)).read !== size
-      ) {
+      if (utf8.encodeInto(payload, block.subarray(at, at + size)).read !== size) {
         return this.#publish(topic, payload, flags);
       }
     } else {
@@ -180,9 +174,7 @@ export class Output {
     for (const block of blocks) {
       for (let start = 0; start < block.length;) {
         const end = packetEnd(block, start);
-        if (block[start]! >> 4 === PUBLISH) {
-          this.add(block.subarray(start, end));
-        }
+        if (block[start]! >> 4 === PUBLISH) this.add(block.subarray(start, end));
         start = end;
       }
     }

@@ -178,19 +178,11 @@ export class Session {
   resume(filters: readonly { topic: string; qos: QoS }[]): void {
     this.output.restart();
     const requests = [...this.#requests.values()];
-    for (const request of requests.reverse()) {
-      this.output.addFirst(encode(request));
-    }
-    const asked = new Set(
-      requests.flatMap(({ filters }) => filters.map((filter) => filterName(filter))),
-    );
+    for (const request of requests.reverse()) this.output.addFirst(encode(request));
+    const asked = new Set(requests.flatMap(({ filters }) => filters.map((filter) => filterName(filter))));
     const forgotten = this.#sessionPresent ? [] : filters.filter(({ topic }) => !asked.has(topic));
     if (forgotten.length === 0) return;
-    const packet: SubscribePacket = {
-      type: SUBSCRIBE,
-      packetId: this.#freeId(),
-      filters: forgotten,
-    };
+    const packet: SubscribePacket = { type: SUBSCRIBE, packetId: this.#freeId(), filters: forgotten };
     this.#requests.set(packet.packetId, packet);
     this.output.addFirst(encode(packet));
   }
@@ -246,9 +238,7 @@ export class Session {
       if (packet.codes.length !== asked.length) {
         throw violation(`a SUBACK with ${packet.codes.length} codes for ${asked.length} filters`, "3.8.4-5");
       }
-      if (
-        packet.codes.some((code, i) => code !== 128 && code > asked[i]!.qos)
-      ) {
+      if (packet.codes.some((code, i) => code !== 128 && code > asked[i]!.qos)) {
         throw violation("a SUBACK that grants more than was asked", "3.8.4-6");
       }
     }
@@ -258,20 +248,12 @@ export class Session {
 
   /** Asks for subscriptions, and returns the packet identifier that the answer will have. */
   subscribe(filters: readonly { topic: string; qos: QoS }[]): number {
-    return this.#request({
-      type: SUBSCRIBE,
-      packetId: this.#freeId(),
-      filters,
-    });
+    return this.#request({ type: SUBSCRIBE, packetId: this.#freeId(), filters });
   }
 
   /** Gives up subscriptions, and returns the packet identifier that the answer will have. */
   unsubscribe(filters: readonly string[]): number {
-    return this.#request({
-      type: UNSUBSCRIBE,
-      packetId: this.#freeId(),
-      filters,
-    });
+    return this.#request({ type: UNSUBSCRIBE, packetId: this.#freeId(), filters });
   }
 
   #request(packet: SubscribePacket | UnsubscribePacket): number {

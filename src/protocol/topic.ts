@@ -15,12 +15,8 @@ export function checkString(value: unknown, what: string): asserts value is stri
   if (typeof value !== "string") {
     throw new TypeError(`Cannot use ${what} as it must be a string: received ${typeof value}`);
   }
-  if (value.includes("\0")) {
-    throw new TypeError(`Cannot use ${what} as it holds U+0000 [MQTT-1.5.3-2]`);
-  }
-  if (!value.isWellFormed()) {
-    throw new TypeError(`Cannot use ${what} as it holds a lone surrogate [MQTT-1.5.3-1]`);
-  }
+  if (value.includes("\0")) throw new TypeError(`Cannot use ${what} as it holds U+0000 [MQTT-1.5.3-2]`);
+  if (!value.isWellFormed()) throw new TypeError(`Cannot use ${what} as it holds a lone surrogate [MQTT-1.5.3-1]`);
   if (value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING) {
     throw new RangeError(`Cannot use ${what} as it is over ${MAX_STRING} bytes`);
   }
@@ -33,9 +29,7 @@ export function checkString(value: unknown, what: string): asserts value is stri
  */
 export function checkName(name: unknown, what = "the topic name"): asserts name is string {
   checkString(name, what);
-  if (name === "") {
-    throw new TypeError(`Cannot use ${what} as it is empty [MQTT-4.7.3-1]`);
-  }
+  if (name === "") throw new TypeError(`Cannot use ${what} as it is empty [MQTT-4.7.3-1]`);
   if (/[+#]/.test(name)) {
     throw new TypeError(`Cannot use ${what} as it holds a wildcard [MQTT-3.3.2-2]: received "${name}"`);
   }
@@ -48,9 +42,7 @@ export function checkName(name: unknown, what = "the topic name"): asserts name 
  */
 export function checkFilter(filter: unknown): asserts filter is string {
   checkString(filter, "the topic filter");
-  if (filter === "") {
-    throw new TypeError("Cannot use the topic filter as it is empty [MQTT-4.7.3-1]");
-  }
+  if (filter === "") throw new TypeError("Cannot use the topic filter as it is empty [MQTT-4.7.3-1]");
   if (/#./s.test(filter) || /[^/]#/.test(filter)) {
     throw new TypeError(`Cannot use the topic filter as # must be its last level [MQTT-4.7.1-2]: received "${filter}"`);
   }
@@ -102,9 +94,7 @@ export class TopicFilters<T> {
     let level = this.#root;
     for (const word of filter.split("/")) {
       let next = level.next.get(word);
-      if (next === undefined) {
-        level.next.set(word, next = { next: new Map(), value: undefined });
-      }
+      if (next === undefined) level.next.set(word, next = { next: new Map(), value: undefined });
       level = next;
     }
     if (level.value === undefined) this.#size++;

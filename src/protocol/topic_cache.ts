@@ -44,9 +44,7 @@ export class TopicCache {
     hash ^= hash >>> 16;
 
     const slots = this.#slots;
-    if (slots.length === 0) {
-      return this.#add(bytes, view, start, length, hash, tail);
-    }
+    if (slots.length === 0) return this.#add(bytes, view, start, length, hash, tail);
     let slot = (hash & (slots.length / 3 - 1)) * 3;
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const index = slots[slot + 2]!;
@@ -64,9 +62,7 @@ export class TopicCache {
     const words = this.#words;
     if (words[word] !== length) return false;
     const last = start + length - 4;
-    for (let at = start; at < last; at += 4) {
-      if (view.getInt32(at, true) !== words[++word]) return false;
-    }
+    for (let at = start; at < last; at += 4) if (view.getInt32(at, true) !== words[++word]) return false;
     return tail === words[++word];
   }
 
@@ -93,9 +89,7 @@ export class TopicCache {
     place(this.#slots, hash, word, this.#names.length);
     this.#words[word] = length;
     const last = start + length - 4;
-    for (let at = start; at < last; at += 4) {
-      this.#words[++word] = view.getInt32(at, true);
-    }
+    for (let at = start; at < last; at += 4) this.#words[++word] = view.getInt32(at, true);
     this.#words[++word] = tail;
     this.#used = word + 1;
     return topic;
@@ -106,9 +100,7 @@ export class TopicCache {
     const old = this.#slots;
     this.#slots = new Int32Array(Math.max(old.length * 2, 48));
     for (let slot = 0; slot < old.length; slot += 3) {
-      if (old[slot + 2] !== 0) {
-        place(this.#slots, old[slot]!, old[slot + 1]!, old[slot + 2]!);
-      }
+      if (old[slot + 2] !== 0) place(this.#slots, old[slot]!, old[slot + 1]!, old[slot + 2]!);
     }
   }
 }

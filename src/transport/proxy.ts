@@ -65,9 +65,7 @@ async function socks5(socket: Socket, input: Input, proxy: Proxy, host: string, 
     const uname = utf8.encode(proxy.uname), passwd = utf8.encode(proxy.passwd);
     socket.write(Uint8Array.from([1, uname.length, ...uname, passwd.length, ...passwd]));
     const [, status] = await input.take(2);
-    if (status !== 0) {
-      throw input.failure("it refused the user name and password");
-    }
+    if (status !== 0) throw input.failure("it refused the user name and password");
   } else if (method !== 0) {
     throw input.failure(withPassword ? "it accepts no user name and password" : "it asks for a user name and password");
   }
@@ -80,15 +78,11 @@ async function socks5(socket: Socket, input: Input, proxy: Proxy, host: string, 
   socket.write(Uint8Array.from([5, 1, 0, ...address, port >> 8, port & 255]));
   const [, reply, , type, first] = await input.take(5);
   if (reply !== 0) {
-    throw input.failure(
-      `it cannot connect to ${host}, port ${port}: ${REPLIES[reply!] ?? `reply ${reply}`}`,
-    );
+    throw input.failure(`it cannot connect to ${host}, port ${port}: ${REPLIES[reply!] ?? `reply ${reply}`}`);
   }
   // The address it bound, of which one byte has been taken, and two bytes of port.
   const rest = type === 1 ? 3 : type === 4 ? 15 : type === 3 ? first! : undefined;
-  if (rest === undefined) {
-    throw input.failure(`it answered with address type ${type}`);
-  }
+  if (rest === undefined) throw input.failure(`it answered with address type ${type}`);
   await input.take(rest + 2);
 }
 
@@ -106,9 +100,7 @@ function word(text: string): number[] {
 
 async function httpConnect(socket: Socket, input: Input, proxy: Proxy, host: string, port: number): Promise<void> {
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-  const credentials = btoa(
-    String.fromCharCode(...utf8.encode(`${proxy.uname}:${proxy.passwd}`)),
-  );
+  const credentials = btoa(String.fromCharCode(...utf8.encode(`${proxy.uname}:${proxy.passwd}`)));
   socket.write(
     `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n` +
       (proxy.uname === "" ? "" : `Proxy-Authorization: Basic ${credentials}\r\n`) +
@@ -116,13 +108,9 @@ async function httpConnect(socket: Socket, input: Input, proxy: Proxy, host: str
   );
   let header = "";
   while (!header.endsWith("\r\n\r\n")) {
-    if (header.length === MAX_HEADER) {
-      throw input.failure("its answer does not end");
-    }
+    if (header.length === MAX_HEADER) throw input.failure("its answer does not end");
     header += String.fromCharCode((await input.take(1))[0]!);
-    if (!"HTTP/1.".startsWith(header.slice(0, 7))) {
-      throw input.failure("it does not speak HTTP");
-    }
+    if (!"HTTP/1.".startsWith(header.slice(0, 7))) throw input.failure("it does not speak HTTP");
   }
   const status = /^HTTP\/1\.[01] (\d{3})/.exec(header)?.[1];
   if (status?.[0] !== "2") {
@@ -182,8 +170,6 @@ class Input {
   release(): void {
     this.#socket.off("data", this.#received).off("error", this.#failed).off("close", this.#closed).pause();
     this.#signal.removeEventListener("abort", this.#aborted);
-    if (this.#bytes.length > 0) {
-      this.#socket.unshift(Uint8Array.from(this.#bytes));
-    }
+    if (this.#bytes.length > 0) this.#socket.unshift(Uint8Array.from(this.#bytes));
   }
 }

@@ -85,9 +85,7 @@ export class SocketTransport implements Transport {
 export function socketError(cause: unknown): MqttError {
   const { code, message } = (cause ?? {}) as NodeJS.ErrnoException;
   // Under TLS 1.3 a client certificate is refused after the handshake.
-  if (code?.startsWith("ERR_SSL_")) {
-    return new MqttError("tls", `TLS failed: ${message}`, cause);
-  }
+  if (code?.startsWith("ERR_SSL_")) return new MqttError("tls", `TLS failed: ${message}`, cause);
   return new MqttError(
     "socketclosed",
     `The connection was closed${message ? `: ${message}` : " by the broker"}`,

@@ -38,9 +38,7 @@ export class StreamTransport implements Transport {
       for (;;) {
         const { done, value } = await this.#reader.read();
         if (done || this.#sink === undefined) return this.#closed();
-        if (!sink.received(value, value.length)) {
-          await new Promise<void>((resolve) => this.#resume = resolve);
-        }
+        if (!sink.received(value, value.length)) await new Promise<void>((resolve) => this.#resume = resolve);
       }
     } catch (error) {
       this.#closed(error);

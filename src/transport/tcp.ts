@@ -57,8 +57,7 @@ function open(host: string, port: number, direct: DirectRead | undefined, signal
     ...(direct && { onread: direct.options }),
   });
   return ready(socket, "connect", signal, (cause) => {
-    const unknown = cause?.code === "ENOTFOUND" ||
-      cause?.code?.startsWith("EAI_");
+    const unknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_");
     return unknown
       ? new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause)
       : new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: is a server running there?`, cause);
@@ -127,15 +126,9 @@ export function trust(socket: TLSSocket, name: string | undefined): Trust {
   const now = new Date();
   if (!socket.authorized) {
     // Compared here, as Deno calls an expired certificate one of an unknown issuer.
-    const outdated = new Date(certificate.valid_to) < now ||
-      new Date(certificate.valid_from) > now;
-    if (outdated || /EXPIRED/.test(String(socket.authorizationError))) {
-      return "expired";
-    }
+    const outdated = new Date(certificate.valid_to) < now || new Date(certificate.valid_from) > now;
+    if (outdated || /EXPIRED/.test(String(socket.authorizationError))) return "expired";
     return /ALTNAME/.test(String(socket.authorizationError)) ? "wrongname" : "untrusted";
   }
-  return name === undefined ||
-      checkServerIdentity(name, certificate) === undefined
-    ? true
-    : "wrongname";
+  return name === undefined || checkServerIdentity(name, certificate) === undefined ? true : "wrongname";
 }
