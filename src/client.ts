@@ -4,14 +4,15 @@
 import { nextTick } from "node:process";
 import type { Client, MessagesOptions, OnPublish, PublishOptions, SubscribeCallback, SubscribeOptions } from "./api.ts";
 import { type Deferred, deferred, handled } from "./deferred.ts";
-import { type ErrorCode, MqttError } from "./errors.ts";
+import { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
 import { Session, type SessionEvent } from "./protocol/session.ts";
-import { checkFilter, TopicFilters } from "./protocol/topic.ts";
+import { checkFilter } from "./protocol/topic.ts";
 import { MessageQueue } from "./queue.ts";
-import { askCredential, checkQoS, checkRange, type Settings } from "./settings.ts";
-import type { Sink, Transport, Trust } from "./transport/transport.ts";
+import { askCredential, checkFunction, checkQoS, checkRange, type Settings } from "./settings.ts";
+import { call, type Subscription, Subscriptions } from "./subscriptions.ts";
+import type { Transport, Trust } from "./transport/transport.ts";
 
 /** publish() waits while more bytes than this do: one write's worth. */
 const HIGH_WATER = 65_536;
@@ -24,15 +25,6 @@ const LATE = 100;
 export type Dial = (signal: AbortSignal) => Promise<Transport>;
 
 const ACCEPTED = Promise.resolve();
-
-interface Subscription {
-  readonly filter: string;
-  readonly qos: QoS;
-  readonly onpub: OnPublish | undefined;
-  readonly queues: Set<MessageQueue>;
-  /** Whether subscribe() asked for it, and not only iterators. */
-  readonly asked: boolean;
-}
 
 interface Request {
   /** When it has failed; milliseconds. */
@@ -103,9 +95,7 @@ export class LoopClient implements Client {
   readonly #session: Session;
   #state: State = "connecting";
   #link: Link;
-  /** All subscriptions by filter; and those among them whose messages do not go to the client's onpub. */
-  readonly #subscriptions = new Map<string, Subscription>();
-  readonly #routes = new TopicFilters<Subscription>();
+  readonly #subscriptions = new Subscriptions();
   readonly #requests = new Map<number, Request>();
   /** Settled by the first CONNACK. */
   readonly #opened = deferred<void>();
@@ -174,55 +164,40 @@ export class LoopClient implements Client {
     options: SubscribeOptions | SubscribeCallback = {},
     callback?: SubscribeCallback,
   ): Promise<number> {
+    if (typeof options === "function") return this.subscribe(topic, {}, options);
     try {
-      if (typeof options === "function") return this.subscribe(topic, {}, options);
+      const { qos = 0, onpub } = options;
       const filters = listFilters(topic);
       checkFunction(callback, "the callback");
-      checkFunction(options.onpub, "onpub");
-      checkQoS(options.qos, 0);
-      if (this.#refusal !== undefined) return this.#refusal;
-      return this.#subscribe(
-        filters,
-        options.qos ?? 0,
-        callback,
-        (filter, known) => ({
-          filter,
-          qos: options.qos ?? 0,
-          onpub: options.onpub,
-          queues: known?.queues ?? new Set(),
-          asked: true,
-        }),
-      );
+      checkFunction(onpub, "onpub");
+      checkQoS(qos, 0);
+      return this.#refusal ??
+        this.#subscribe(filters, qos, (filter) => this.#subscriptions.ask(filter, qos, onpub), callback);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Enters what `make` makes of each filter, and asks the broker. */
+  /** Asks the broker, and enters each filter. */
   #subscribe(
     filters: readonly string[],
     qos: QoS,
-    callback: SubscribeCallback | undefined,
-    make: (filter: string, known: Subscription | undefined) => Subscription,
+    enter: (filter: string) => Subscription,
+    callback?: SubscribeCallback,
   ): Promise<number> {
     const id = this.#session.subscribe(filters.map((topic) => ({ topic, qos })));
-    // Entered before the answer: the broker may send messages first [MQTT-3.8.4].
-    const made = filters.map((filter) => this.#enter(make(filter, this.#subscriptions.get(filter))));
+    // Entered before the answer: the broker may send messages first (section 3.8.4).
+    const entered = filters.map(enter);
     return this.#request<number>(id, (codes, done) => {
-      const refused = made.filter((_, i) => codes[i] === 128);
-      for (const subscription of refused) this.#remove(subscription);
-      const code = refused.length > 0 ? 128 : Math.min(...codes);
-      if (callback !== undefined) {
-        handled(done.promise);
-        answer(callback, code);
-      }
-      if (code !== 128) return done.resolve(code);
-      const error = new MqttError(
-        128,
-        `The broker refused the subscription to ${refused.map(({ filter }) => `"${filter}"`).join(", ")}`,
-      );
-      for (const { queues } of refused) for (const queue of queues) queue.end(error);
-      done.reject(error);
+      const refused = entered.filter((_, i) => codes[i] === 128);
+      const names = refused.map(({ topic }) => `"${topic}"`).join(", ");
+      const error = new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
+      for (const subscription of refused) this.#subscriptions.remove(subscription, error);
+      // The callback hears of a refusal: then nobody has to await the promise.
+      if (callback !== undefined) handled(done.promise);
+      if (refused.length > 0) done.reject(error);
+      else done.resolve(Math.min(...codes));
+      call(callback, refused.length > 0 ? 128 : Math.min(...codes));
     });
   }
 
@@ -234,13 +209,9 @@ export class LoopClient implements Client {
       const id = this.#session.unsubscribe(filters);
       const known = filters.map((filter) => this.#subscriptions.get(filter));
       return this.#request<void>(id, (_, done) => {
-        for (const subscription of known) {
-          if (subscription === undefined) continue;
-          this.#remove(subscription);
-          for (const queue of subscription.queues) queue.end();
-        }
-        if (callback !== undefined) answer(callback, 0);
+        for (const subscription of known) this.#subscriptions.remove(subscription);
         done.resolve();
+        call(callback);
       });
     } catch (error) {
       return Promise.reject(error);
@@ -248,9 +219,9 @@ export class LoopClient implements Client {
   }
 
   messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
+    const { qos = 0, limit = 1000 } = options;
     checkFilter(topic);
-    checkQoS(options.qos, 0);
-    const limit = options.limit ?? 1000;
+    checkQoS(qos, 0);
     checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
     const queue: MessageQueue = new MessageQueue(limit, {
       full: () => void this.#fullQueues++,
@@ -258,61 +229,14 @@ export class LoopClient implements Client {
         this.#fullQueues--;
         this.#schedule();
       },
-      left: () => this.#leave(topic, queue),
+      left: async () => {
+        if (this.#refusal === undefined && this.#subscriptions.leave(topic, queue)) await this.unsubscribe(topic);
+      },
     });
-    if (this.#refusal !== undefined) {
-      this.#endQueue(queue, this.#refusal);
-      return queue;
-    }
-    this.#endQueue(
-      queue,
-      this.#subscribe(
-        [topic],
-        options.qos ?? 0,
-        undefined,
-        (filter, known) => ({
-          filter,
-          qos: options.qos ?? 0,
-          onpub: known?.onpub,
-          queues: new Set(known?.queues).add(queue),
-          asked: known?.asked ?? false,
-        }),
-      ),
-    );
-    return queue;
-  }
-
-  /** A subscription that failed ends its iterator; the end of the connection ends it anyway. */
-  #endQueue(queue: MessageQueue, subscribed: Promise<unknown>): void {
+    const subscribed = this.#refusal ??
+      this.#subscribe([topic], qos, () => this.#subscriptions.join(topic, qos, queue));
     subscribed.catch((error: MqttError) => queue.end(error.code === "disconnect" ? undefined : error));
-  }
-
-  async #leave(filter: string, queue: MessageQueue): Promise<void> {
-    const subscription = this.#subscriptions.get(filter);
-    if (subscription === undefined || !subscription.queues.delete(queue) || this.#refusal !== undefined) return;
-    if (subscription.queues.size > 0 || subscription.asked) {
-      this.#enter({ ...subscription });
-      return;
-    }
-    await this.unsubscribe(filter).catch((error) => {
-      if (this.#refusal === undefined) throw error;
-    });
-  }
-
-  #enter(subscription: Subscription): Subscription {
-    const { filter, onpub, queues } = subscription;
-    this.#subscriptions.set(filter, subscription);
-    if (onpub !== undefined || queues.size > 0) {
-      this.#routes.set(filter, subscription);
-    } else this.#routes.delete(filter);
-    return subscription;
-  }
-
-  /** Takes a subscription out, unless another has come in its place. */
-  #remove(subscription: Subscription): void {
-    if (this.#subscriptions.get(subscription.filter) !== subscription) return;
-    this.#subscriptions.delete(subscription.filter);
-    this.#routes.delete(subscription.filter);
+    return queue;
   }
 
   /** The promise of a request whose answer, or failure in time, is awaited. */
@@ -435,8 +359,8 @@ export class LoopClient implements Client {
       while (this.#fullQueues === 0 || this.#left !== undefined) {
         const event = this.#session.next();
         if (event === undefined) break;
-        if (event.type === PUBLISH) this.#deliver(event);
-        else this.#control(event);
+        if (event.type !== PUBLISH) this.#control(event);
+        else if (this.#left === undefined) this.#subscriptions.deliver(event, this.#session.topic, this.#onpub);
       }
     } catch (error) {
       this.#fail(this.#link, error as MqttError);
@@ -445,19 +369,6 @@ export class LoopClient implements Client {
     }
     this.#flush();
     return this.#fullQueues === 0 || this.#left !== undefined;
-  }
-
-  #deliver(message: Message): void {
-    if (this.#left !== undefined) return;
-    if (this.#routes.size > 0) {
-      const found = this.#routes.match(this.#session.topic);
-      for (const { onpub, queues } of found) {
-        if (onpub !== undefined) guard(onpub, message);
-        for (const queue of queues) queue.push(message);
-      }
-      if (found.length > 0) return;
-    }
-    if (this.#onpub !== undefined) guard(this.#onpub, message);
   }
 
   #control(event: Exclude<SessionEvent, Message>): void {
@@ -471,7 +382,7 @@ export class LoopClient implements Client {
     } else {
       this.#state = "open";
       this.#link.deadline = Infinity;
-      this.#session.resume([...this.#subscriptions.values()].map(({ filter, qos }) => ({ topic: filter, qos })));
+      this.#session.resume(this.#subscriptions.all);
       this.#opened.resolve();
       this.#arm(this.#session.due);
     }
@@ -586,39 +497,14 @@ export class LoopClient implements Client {
     this.#requests.clear();
     if (this.#room !== undefined) handled(this.#room.promise);
     this.#room?.reject(reason);
-    for (const { queues } of this.#subscriptions.values()) {
-      for (const queue of queues) queue.end(reason.code === "disconnect" ? undefined : reason);
-    }
-    this.#subscriptions.clear();
+    const news = reason.code === "disconnect" ? undefined : reason;
+    for (const subscription of this.#subscriptions.all) this.#subscriptions.remove(subscription, news);
     handled(this.#opened.promise);
     this.#opened.reject(reason);
     this.#ended.resolve(reason);
     if (lost) this.#left?.reject(error);
     else this.#left?.resolve();
   }
-}
-
-/** Runs a callback of the application: what it throws surfaces as an uncaught error, and stops nothing here. */
-function guard(onpub: OnPublish, message: Message): void {
-  try {
-    onpub(message.topic, message);
-  } catch (error) {
-    surface(error);
-  }
-}
-
-function answer(callback: (code: number) => void, code: number): void {
-  try {
-    callback(code);
-  } catch (error) {
-    surface(error);
-  }
-}
-
-function surface(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
 }
 
 function publishFlags(options: PublishOptions): number {
@@ -634,13 +520,6 @@ function listFilters(topic: string | readonly string[]): readonly string[] {
   if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
   filters.forEach(checkFilter);
   return [...filters];
-}
-
-/** @throws {TypeError} If it is given and no function. */
-export function checkFunction(value: unknown, what: string): void {
-  if (value !== undefined && typeof value !== "function") {
-    throw new TypeError(`Cannot use ${what} as it must be a function: received ${typeof value}`);
-  }
 }
 
 /** The CONNACK return codes (table 3.1). */

@@ -4,8 +4,8 @@
 import { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "./api.ts";
-import { checkFunction, type Dial, LoopClient } from "./client.ts";
-import { parseSettings, parseTarget } from "./settings.ts";
+import { type Dial, LoopClient } from "./client.ts";
+import { checkFunction, parseSettings, parseTarget } from "./settings.ts";
 import { SocketTransport } from "./transport/socket.ts";
 import { type Streams, StreamTransport } from "./transport/streams.ts";
 import { dial, ready, trust } from "./transport/tcp.ts";

@@ -52,6 +52,7 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
     if (this.#ended) return;
     this.#ended = true;
     this.#error = error;
+    this.#release();
     for (const waiting of this.#waiting.splice(0)) this.next().then(waiting.resolve, waiting.reject);
   }
 
@@ -87,7 +88,6 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
     this.#error = undefined;
     if (!this.#ended) {
       this.end();
-      this.#release();
       await this.#owner.left();
     }
     return { done: true, value: undefined };

@@ -170,6 +170,13 @@ export function checkRange(what: string, value: unknown, min: number, max: numbe
   }
 }
 
+/** @throws {TypeError} If it is given and no function. */
+export function checkFunction(value: unknown, what: string): void {
+  if (value !== undefined && typeof value !== "function") {
+    throw new TypeError(`Cannot use ${what} as it must be a function: received ${typeof value}`);
+  }
+}
+
 /** @throws {RangeError} If it is no QoS, or one over `max`. */
 export function checkQoS(qos: unknown, max: QoS): void {
   if (qos === undefined || (Number.isInteger(qos) && qos as number >= 0 && qos as number <= max)) return;

@@ -1,0 +1,98 @@
+/** The client's subscriptions, and who gets their messages.
+ * @module */
+
+import type { OnPublish } from "./api.ts";
+import type { MqttError } from "./errors.ts";
+import type { Message } from "./message.ts";
+import type { QoS } from "./protocol/packet.ts";
+import { TopicFilters, type TopicName } from "./protocol/topic.ts";
+import type { MessageQueue } from "./queue.ts";
+
+/** One topic filter. Subscribed again, another takes its place. */
+export interface Subscription {
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly onpub: OnPublish | undefined;
+  readonly queues: ReadonlySet<MessageQueue>;
+  /** Whether subscribe() asked for it, and not only iterators. */
+  readonly asked: boolean;
+}
+
+const NO_QUEUES: ReadonlySet<MessageQueue> = new Set();
+
+/** All subscriptions by filter, and the way of a message to those that want it themselves. */
+export class Subscriptions {
+  readonly #all = new Map<string, Subscription>();
+  /** Those among them whose messages do not go to the client's onpub. */
+  readonly #routes = new TopicFilters<Subscription>();
+
+  /** Every subscription. */
+  get all(): Subscription[] {
+    return [...this.#all.values()];
+  }
+
+  /** The subscription of a filter. */
+  get(topic: string): Subscription | undefined {
+    return this.#all.get(topic);
+  }
+
+  /** Enters what subscribe() asked for, instead of what it asked before; iterators stay. */
+  ask(topic: string, qos: QoS, onpub: OnPublish | undefined): Subscription {
+    return this.#enter({ topic, qos, onpub, queues: this.get(topic)?.queues ?? NO_QUEUES, asked: true });
+  }
+
+  /** Enters an iterator. */
+  join(topic: string, qos: QoS, queue: MessageQueue): Subscription {
+    const { onpub, asked = false, queues } = this.get(topic) ?? {};
+    return this.#enter({ topic, qos, onpub, asked, queues: new Set(queues).add(queue) });
+  }
+
+  /** Takes an iterator out; whether nobody wants the filter any more. */
+  leave(topic: string, queue: MessageQueue): boolean {
+    const subscription = this.get(topic);
+    if (subscription === undefined || !subscription.queues.has(queue)) return false;
+    const queues = new Set(subscription.queues);
+    queues.delete(queue);
+    this.#enter({ ...subscription, queues });
+    return queues.size === 0 && !subscription.asked;
+  }
+
+  /** Takes a subscription out, unless another has come in its place; its iterators end. */
+  remove(subscription: Subscription | undefined, error?: MqttError): void {
+    if (subscription === undefined || this.get(subscription.topic) !== subscription) return;
+    this.#all.delete(subscription.topic);
+    this.#routes.delete(subscription.topic);
+    for (const queue of subscription.queues) queue.end(error);
+  }
+
+  #enter(subscription: Subscription): Subscription {
+    this.#all.set(subscription.topic, subscription);
+    if (subscription.onpub !== undefined || subscription.queues.size > 0) {
+      this.#routes.set(subscription.topic, subscription);
+    } else {
+      this.#routes.delete(subscription.topic);
+    }
+    return subscription;
+  }
+
+  /** Gives the message to those that want it themselves, and otherwise to `onpub`. */
+  deliver(message: Message, topic: TopicName, onpub: OnPublish | undefined): void {
+    const found = this.#routes.size === 0 ? [] : this.#routes.match(topic);
+    if (found.length === 0) return call(onpub, message.topic, message);
+    for (const subscription of found) {
+      call(subscription.onpub, message.topic, message);
+      for (const queue of subscription.queues) queue.push(message);
+    }
+  }
+}
+
+/** Calls the application: what it throws surfaces as an uncaught error, and stops nothing here. */
+export function call<A extends unknown[]>(callback: ((...args: A) => void) | undefined, ...args: A): void {
+  try {
+    callback?.(...args);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
