@@ -230,7 +230,10 @@ export class LoopClient implements Client {
         this.#schedule();
       },
       left: async () => {
-        if (this.#refusal === undefined && this.#subscriptions.leave(topic, queue)) await this.unsubscribe(topic);
+        if (this.#refusal !== undefined || !this.#subscriptions.leave(topic, queue)) return;
+        await this.unsubscribe(topic).catch((error) => {
+          if (this.#refusal === undefined) throw error; // otherwise there is nothing left to give up
+        });
       },
     });
     const subscribed = this.#refusal ??

@@ -60,6 +60,6 @@ export class MqttError extends Error {
 }
 
 /** A broker's mistake: the message ends with the statement it breaks, such as [MQTT-2.2.2-2]. */
-export function violation(message: string, statement: string): MqttError {
-  return new MqttError("protocol", `The broker sent ${message} [MQTT-${statement}]`);
+export function violation(mistake: string, statement: string, cause?: unknown): MqttError {
+  return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);
 }

@@ -3,27 +3,8 @@
 
 import { MqttError, violation } from "../errors.ts";
 import { Message } from "../message.ts";
-import {
-  CONNACK,
-  CONNECT,
-  type ConnectPacket,
-  DISCONNECT,
-  NAMES,
-  type Packet,
-  PINGREQ,
-  PINGRESP,
-  PUBACK,
-  PUBCOMP,
-  PUBLISH,
-  PUBREC,
-  PUBREL,
-  type QoS,
-  SUBACK,
-  SUBSCRIBE,
-  UNSUBACK,
-  UNSUBSCRIBE,
-  type WillFields,
-} from "./packet.ts";
+import * as packet from "./packet.ts";
+import { NAMES, PUBLISH } from "./packet.ts";
 import { checkFilter, TopicName } from "./topic.ts";
 import { TopicCache } from "./topic_cache.ts";
 
@@ -41,10 +22,10 @@ const LENGTHS = [-1, -1, 2, -1, 2, 2, 2, 2, -1, -1, -1, 2, 0, 0, 0, -1];
 /** The flags a type must have, and the statement it breaks otherwise (table 2.2). */
 const FLAGS = [0, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0];
 const FLAG_STATEMENTS: Record<number, string> = {
-  [PUBREL]: "3.6.1-1",
-  [SUBSCRIBE]: "3.8.1-1",
-  [UNSUBSCRIBE]: "3.10.1-1",
-  [DISCONNECT]: "3.14.1-1",
+  [packet.PUBREL]: "3.6.1-1",
+  [packet.SUBSCRIBE]: "3.8.1-1",
+  [packet.UNSUBSCRIBE]: "3.10.1-1",
+  [packet.DISCONNECT]: "3.14.1-1",
 };
 
 /**
@@ -130,7 +111,7 @@ export class Decoder {
    *
    * @throws {MqttError} `"protocol"`, `"unknowncp"` or `"overflow"`; the stream has no further packets.
    */
-  next(): Packet | undefined {
+  next(): packet.Packet | undefined {
     const bytes = this.#bytes, start = this.#start, end = this.#end;
     if (start === end) return undefined;
     const first = bytes[start]!;
@@ -162,7 +143,7 @@ export class Decoder {
     if (type !== PUBLISH) {
       checkLength(type, length);
       this.#start = limit;
-      return decodeControl(type, new Fields(bytes, at, limit));
+      return decodeControl(type as packet.ControlPacket["type"], new Fields(type, bytes, at, limit));
     }
 
     // The hot path: 100 ns a message from here to the callback, half of it for the topic.
@@ -196,20 +177,21 @@ export class Decoder {
   }
 }
 
+/** What the peer must have done. */
+function must(done: boolean, mistake: string, statement: string): asserts done {
+  if (!done) throw violation(mistake, statement);
+}
+
 function checkFirst(type: number, flags: number): void {
   if (type === 0 || type === 15) {
     throw new MqttError("unknowncp", `The broker sent a packet of the reserved type ${type} [MQTT-4.8.0-1]`);
   }
-  if (flags !== FLAGS[type]) {
-    throw violation(`a ${NAMES[type]} with flags ${flags}`, FLAG_STATEMENTS[type] ?? "2.2.2-2");
-  }
+  must(flags === FLAGS[type], `a ${NAMES[type]} with flags ${flags}`, FLAG_STATEMENTS[type] ?? "2.2.2-2");
 }
 
 function checkLength(type: number, length: number): void {
   const expected = LENGTHS[type]!;
-  if (expected !== -1 && length !== expected) {
-    throw violation(`a ${NAMES[type]} of remaining length ${length}`, "4.8.0-1");
-  }
+  must(expected === -1 || length === expected, `a ${NAMES[type]} of remaining length ${length}`, "4.8.0-1");
 }
 
 function tooShort(type: number): MqttError {
@@ -221,16 +203,16 @@ function decodeString(bytes: Uint8Array): string {
   try {
     text = utf8.decode(bytes);
   } catch (cause) {
-    throw Object.assign(violation("a string that is not UTF-8", "1.5.3-1"), { cause });
+    throw violation("a string that is not UTF-8", "1.5.3-1", cause);
   }
-  if (text.includes("\0")) throw violation("a string with U+0000", "1.5.3-2");
+  must(!text.includes("\0"), "a string with U+0000", "1.5.3-2");
   return text;
 }
 
 function decodeName(bytes: Uint8Array): string {
   const name = decodeString(bytes);
-  if (name === "") throw violation("an empty topic name", "4.7.3-1");
-  if (/[+#]/.test(name)) throw violation("a topic name with a wildcard", "3.3.2-2");
+  must(name !== "", "an empty topic name", "4.7.3-1");
+  must(!/[+#]/.test(name), "a topic name with a wildcard", "3.3.2-2");
   return name;
 }
 
@@ -239,19 +221,21 @@ function decodeFilter(bytes: Uint8Array): string {
   try {
     checkFilter(filter);
   } catch (cause) {
-    const statement = /\[MQTT-(.*)\]/.exec((cause as Error).message)?.[1] ?? "4.7.1-2";
-    throw Object.assign(violation("a topic filter that is none", statement), { cause });
+    const statement = /\[MQTT-(.*)\]/.exec((cause as Error).message)?.[1];
+    throw violation("a topic filter that is none", statement ?? "4.7.1-2", cause);
   }
   return filter;
 }
 
 /** The fields of one packet, in order. */
 class Fields {
+  readonly #type: number;
   readonly #bytes: Uint8Array;
   #at: number;
   readonly #limit: number;
 
-  constructor(bytes: Uint8Array, at: number, limit: number) {
+  constructor(type: number, bytes: Uint8Array, at: number, limit: number) {
+    this.#type = type;
     this.#bytes = bytes;
     this.#at = at;
     this.#limit = limit;
@@ -261,103 +245,102 @@ class Fields {
     return this.#limit - this.#at;
   }
 
-  byte(type: number): number {
-    if (this.left < 1) throw tooShort(type);
+  byte(): number {
+    if (this.left < 1) throw tooShort(this.#type);
     return this.#bytes[this.#at++]!;
   }
 
-  uint16(type: number): number {
-    return this.byte(type) << 8 | this.byte(type);
+  uint16(): number {
+    return this.byte() << 8 | this.byte();
   }
 
-  packetId(type: number): number {
-    const id = this.uint16(type);
-    if (id === 0) throw violation(`a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
+  packetId(): number {
+    const id = this.uint16();
+    must(id !== 0, `a ${NAMES[this.#type]} with packet identifier 0`, "2.3.1-1");
     return id;
   }
 
-  binary(type: number): Uint8Array {
-    const length = this.uint16(type);
-    if (this.left < length) throw tooShort(type);
+  binary(): Uint8Array {
+    const length = this.uint16();
+    if (this.left < length) throw tooShort(this.#type);
     return this.#bytes.subarray(this.#at, this.#at += length);
   }
+
+  /** What `item` reads, until the packet ends. */
+  list<T>(item: () => T, statement: string): T[] {
+    const items: T[] = [];
+    while (this.left > 0) items.push(item());
+    must(items.length > 0, `a ${NAMES[this.#type]} with nothing in it`, statement);
+    return items;
+  }
 }
 
-function decodeControl(type: number, fields: Fields): Packet {
+function decodeControl(type: packet.ControlPacket["type"], fields: Fields): packet.ControlPacket {
   switch (type) {
-    case CONNECT:
+    case packet.CONNECT:
       return decodeConnect(fields);
-    case CONNACK: {
-      const flags = fields.byte(type);
-      if (flags > 1) throw violation(`a CONNACK with acknowledge flags ${flags}`, "2.2.2-1");
-      return { type, sessionPresent: flags === 1, code: fields.byte(type) };
+    case packet.CONNACK: {
+      const flags = fields.byte();
+      must(flags < 2, `a CONNACK with acknowledge flags ${flags}`, "2.2.2-1");
+      return { type, sessionPresent: flags === 1, code: fields.byte() };
     }
-    case PUBACK:
-    case PUBREC:
-    case PUBREL:
-    case PUBCOMP:
-      return { type, packetId: fields.packetId(type) };
-    case UNSUBACK:
-      return { type, packetId: fields.packetId(type) };
-    case SUBSCRIBE: {
-      const packetId = fields.packetId(type);
-      const filters: { topic: string; qos: QoS }[] = [];
-      while (fields.left > 0) {
-        const topic = decodeFilter(fields.binary(type));
-        const qos = fields.byte(type);
-        if (qos > 2) throw violation(`a SUBSCRIBE with requested QoS ${qos}`, "3.8.3-4");
-        filters.push({ topic, qos: qos as QoS });
-      }
-      if (filters.length === 0) throw violation("a SUBSCRIBE without a filter", "3.8.3-3");
-      return { type, packetId, filters };
-    }
-    case SUBACK: {
-      const packetId = fields.packetId(type);
-      const codes: number[] = [];
-      while (fields.left > 0) {
-        const code = fields.byte(type);
-        if (code > 2 && code !== 128) throw violation(`a SUBACK with return code ${code}`, "3.9.3-2");
-        codes.push(code);
-      }
-      if (codes.length === 0) throw violation("a SUBACK without a return code", "3.8.4-5");
-      return { type, packetId, codes };
-    }
-    case UNSUBSCRIBE: {
-      const packetId = fields.packetId(type);
-      const filters: string[] = [];
-      while (fields.left > 0) filters.push(decodeFilter(fields.binary(type)));
-      if (filters.length === 0) throw violation("an UNSUBSCRIBE without a filter", "3.10.3-2");
-      return { type, packetId, filters };
-    }
+    case packet.SUBSCRIBE:
+      return { type, packetId: fields.packetId(), filters: fields.list(() => decodeRequest(fields), "3.8.3-3") };
+    case packet.SUBACK:
+      return { type, packetId: fields.packetId(), codes: fields.list(() => decodeCode(fields), "3.8.4-5") };
+    case packet.UNSUBSCRIBE:
+      return {
+        type,
+        packetId: fields.packetId(),
+        filters: fields.list(() => decodeFilter(fields.binary()), "3.10.3-2"),
+      };
+    case packet.PINGREQ:
+    case packet.PINGRESP:
+    case packet.DISCONNECT:
+      return { type };
     default:
-      return { type: type as typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT };
+      return { type, packetId: fields.packetId() };
   }
 }
 
-function decodeConnect(fields: Fields): ConnectPacket {
-  const type = CONNECT;
-  if (decodeString(fields.binary(type)) !== "MQTT") throw violation("another protocol name", "3.1.2-1");
-  const level = fields.byte(type);
-  if (level !== 4) throw violation(`protocol level ${level}`, "3.1.2-2");
-  const flags = fields.byte(type);
-  if (flags & 1) throw violation("a CONNECT with its reserved flag set", "3.1.2-3");
-  if (!(flags & 4) && flags & 0x18) throw violation("a will QoS without a will", "3.1.2-13");
-  if (!(flags & 4) && flags & 0x20) throw violation("a will retain without a will", "3.1.2-15");
+function decodeRequest(fields: Fields): { topic: string; qos: packet.QoS } {
+  const topic = decodeFilter(fields.binary());
+  const qos = fields.byte();
+  must(qos < 3, `a SUBSCRIBE with requested QoS ${qos}`, "3.8.3-4");
+  return { topic, qos: qos as packet.QoS };
+}
+
+function decodeCode(fields: Fields): number {
+  const code = fields.byte();
+  must(code < 3 || code === 128, `a SUBACK with return code ${code}`, "3.9.3-2");
+  return code;
+}
+
+function decodeConnect(fields: Fields): packet.ConnectPacket {
+  must(decodeString(fields.binary()) === "MQTT", "another protocol name", "3.1.2-1");
+  must(fields.byte() === 4, "another protocol level", "3.1.2-2");
+  const flags = fields.byte();
+  const has = (bit: number) => (flags & bit) !== 0;
   const qos = flags >> 3 & 3;
-  if (qos === 3) throw violation("a will QoS of 3", "3.1.2-14");
-  if (flags & 0x40 && !(flags & 0x80)) throw violation("a password without a user name", "3.1.2-22");
-  const keepalive = fields.uint16(type);
-  const cleanSession = (flags & 2) !== 0;
-  const id = decodeString(fields.binary(type));
-  if (id === "" && !cleanSession) throw violation("an empty client identifier without clean session", "3.1.3-7");
-  let will: WillFields | undefined;
-  if (flags & 4) {
-    const topic = decodeName(fields.binary(type));
-    will = { topic, message: fields.binary(type), qos: qos as QoS, retain: (flags & 0x20) !== 0 };
-  }
-  const uname = flags & 0x80 ? fields.binary(type) : undefined;
-  const passwd = flags & 0x40 ? fields.binary(type) : undefined;
+  must(!has(0x01), "a CONNECT with its reserved flag set", "3.1.2-3");
+  must(has(0x04) || qos === 0, "a will QoS without a will", "3.1.2-13");
+  must(has(0x04) || !has(0x20), "a will retain without a will", "3.1.2-15");
+  must(qos < 3, "a will QoS of 3", "3.1.2-14");
+  must(has(0x80) || !has(0x40), "a password without a user name", "3.1.2-22");
+  const keepalive = fields.uint16();
+  const id = decodeString(fields.binary());
+  must(id !== "" || has(0x02), "an empty client identifier without clean session", "3.1.3-7");
+  const will = has(0x04)
+    ? {
+      topic: decodeName(fields.binary()),
+      message: fields.binary(),
+      qos: qos as packet.QoS,
+      retain: has(0x20),
+    }
+    : undefined;
+  const uname = has(0x80) ? fields.binary() : undefined;
+  const passwd = has(0x40) ? fields.binary() : undefined;
   if (uname !== undefined) decodeString(uname);
-  if (fields.left > 0) throw violation("a CONNECT with bytes after its last field", "3.1.3-1");
-  return { type, id, keepalive, cleanSession, will, uname, passwd };
+  must(fields.left === 0, "a CONNECT with bytes after its last field", "3.1.3-1");
+  return { type: packet.CONNECT, id, keepalive, cleanSession: has(0x02), will, uname, passwd };
 }
