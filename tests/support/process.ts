@@ -28,8 +28,8 @@ export interface ProcessOptions {
   env?: Record<string, string | undefined>;
 }
 
-/** The shell prints the command's pid and waits for it; a watchdog kills it when our end of the pipe closes. */
-const guard = `exec 3<&0; "$@" </dev/null 3<&- & p=$!; echo $p
+/** A shell prints its pid and becomes the command; a watchdog kills it when our end of the pipe closes. */
+const guard = `exec 3<&0; sh -c 'echo $$; exec "$0" "$@"' "$@" </dev/null 3<&- & p=$!
 (while read -r _; do :; done; kill -9 $p) <&3 >/dev/null 2>&1 3<&- & wait $p 2>/dev/null`;
 
 export async function startProcess(
@@ -92,14 +92,15 @@ export async function startProcess(
     stderr: () => texts.stderr,
     output,
     lines(callback) {
-      let at = head[0].length;
-      const look = () => {
-        for (let end; (end = texts.stdout.indexOf("\n", at)) >= 0; at = end + 1) {
-          callback(texts.stdout.slice(at, end));
-        }
+      let line = ""; // grows by whole chunks: a line of 16 MiB is not searched again for each
+      const feed = (text: string) => {
+        const parts = text.split("\n");
+        parts[0] = line + parts[0];
+        line = parts.pop()!;
+        parts.forEach(callback);
       };
-      listeners.add(look);
-      look();
+      child.stdout.on("data", feed);
+      feed(stdout());
     },
     kill: (signal) => void (ended || process.kill(pid, signal)),
     exited,

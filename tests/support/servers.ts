@@ -176,12 +176,12 @@ export interface Subscriber {
 
 /** Subscribes with mosquitto_sub and returns when the broker has granted it. */
 export async function mosquittoSub(options: ToolOptions): Promise<Subscriber> {
-  const args = [...toolArgs(options), "-d", "-F", "@%q%r %x %t"];
+  const args = [...toolArgs(options), "-d", "-F", "=%q%r %x %t"];
   const tool: Process = await startProcess("mosquitto_sub", args);
   const queue: Received[] = [];
   let wake = () => {};
   tool.lines((line) => {
-    const [, qos, retain, hex, topic] = /^@(\d)(\d) ([\da-f]*) (.*)$/.exec(line) ?? [];
+    const [, qos, retain, hex, topic] = /^=(\d)(\d) ([\da-f]*) (.*)$/.exec(line) ?? [];
     if (topic === undefined) return; // a line of -d
     queue.push({ topic, qos: Number(qos), retain: retain === "1", payload: new Uint8Array(Buffer.from(hex!, "hex")) });
     wake();
