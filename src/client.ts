@@ -65,7 +65,9 @@ interface Link {
   /** When what the state waits for has failed; milliseconds. */
   deadline: number;
   transport: Transport | undefined;
+  /** Whether a write is in flight; whether the transport reads. */
   writing: boolean;
+  reading: boolean;
 }
 
 /**
@@ -276,7 +278,6 @@ export class LoopClient implements Client {
     if (this.#state === "open") {
       this.#state = "closing";
       this.#link.deadline = this.#clock.now() + this.#settings.timeout;
-      this.#link.transport?.resume();
       this.#schedule();
     } else {
       this.#fail(this.#link, error);
@@ -312,6 +313,7 @@ export class LoopClient implements Client {
     this.#attempt(link).catch((error) => this.#fail(link, error));
     const error = await link.over.promise as MqttError;
     link.abort.abort(error);
+    this.#session.lost();
     return error;
   }
 
@@ -330,7 +332,7 @@ export class LoopClient implements Client {
       space: () => session.space(),
       received: (chunk, length) => {
         session.receive(chunk, length);
-        return this.#pump();
+        return link.reading = this.#pump();
       },
       written: () => this.#written(link, transport),
       closed: (error) => this.#fail(link, error),
@@ -343,7 +345,14 @@ export class LoopClient implements Client {
   #newLink(milliseconds: number): Link {
     const deadline = this.#clock.now() + milliseconds;
     this.#arm(deadline);
-    return { abort: new AbortController(), over: deferred(), deadline, transport: undefined, writing: false };
+    return {
+      abort: new AbortController(),
+      over: deferred(),
+      deadline,
+      transport: undefined,
+      writing: false,
+      reading: true,
+    };
   }
 
   /** Ends a connection; the loop goes on from there. */
@@ -359,7 +368,7 @@ export class LoopClient implements Client {
     if (this.#pumping) return true;
     this.#pumping = true;
     try {
-      while (this.#fullQueues === 0 || this.#left !== undefined) {
+      while (this.#wanted()) {
         const event = this.#session.next();
         if (event === undefined) break;
         if (event.type !== PUBLISH) this.#control(event);
@@ -371,7 +380,12 @@ export class LoopClient implements Client {
       this.#pumping = false;
     }
     this.#flush();
-    return this.#fullQueues === 0 || this.#left !== undefined;
+    return this.#wanted();
+  }
+
+  /** Whether what comes can be taken: an iterator that is full stops everything but the handshake and the end. */
+  #wanted(): boolean {
+    return this.#fullQueues === 0 || this.#left !== undefined || this.#state === "connecting";
   }
 
   #control(event: Exclude<SessionEvent, Message>): void {
@@ -387,7 +401,8 @@ export class LoopClient implements Client {
       this.#link.deadline = Infinity;
       this.#session.resume(this.#subscriptions.all);
       this.#opened.resolve();
-      this.#arm(this.#session.due);
+      this.#makeRoom();
+      this.#rearm();
     }
   }
 
@@ -399,9 +414,14 @@ export class LoopClient implements Client {
   }
 
   readonly #tick = () => {
+    const link = this.#link;
     this.#scheduled = false;
-    this.#arm(this.#session.due);
-    if (this.#pump() && (this.#state === "open" || this.#state === "closing")) this.#link.transport?.resume();
+    this.#rearm();
+    if (!link.reading && this.#pump()) {
+      link.reading = true;
+      link.transport?.resume();
+    }
+    this.#flush();
   };
 
   /** Starts the next write, unless one is in flight. */
@@ -427,8 +447,7 @@ export class LoopClient implements Client {
     if (this.#state === "leaving") {
       transport.end();
       link.deadline = now + LINGER;
-      this.#arm(link.deadline);
-      return;
+      return this.#rearm();
     }
     this.#flush();
     this.#makeRoom();
@@ -451,6 +470,11 @@ export class LoopClient implements Client {
     );
   }
 
+  #rearm(): void {
+    const [request] = this.#requests.values();
+    this.#arm(Math.min(this.#session.due, this.#link.deadline, request?.due ?? Infinity));
+  }
+
   readonly #ring = () => {
     const now = this.#clock.now();
     // A timer that rings late was suspended or blocked: what is in the socket is looked at first.
@@ -469,8 +493,7 @@ export class LoopClient implements Client {
       this.#fail(this.#link, error as MqttError);
     }
     this.#flush();
-    const [request] = this.#requests.values();
-    this.#arm(Math.min(this.#session.due, this.#link.deadline, request?.due ?? Infinity));
+    this.#rearm();
   };
 
   #expire(): void {

@@ -2,6 +2,7 @@
  * @module */
 
 import type { ConnectOptions, Credential, ReconnectOptions } from "./api.ts";
+import { MqttError } from "./errors.ts";
 import { MAX_REMAINING_LENGTH, type QoS, type WillFields } from "./protocol/packet.ts";
 import type { SessionSettings } from "./protocol/session.ts";
 import { checkName, checkString } from "./protocol/topic.ts";
@@ -144,15 +145,24 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["recon
   return { minDelay, maxDelay, stableAfter, attempts };
 }
 
-/** A credential's bytes: as given, or as the function says now. */
+/**
+ * A credential's bytes: as given, or as the function says now.
+ *
+ * @throws {MqttError} `"cannotconnect"` if the function fails.
+ */
 export async function askCredential(credential: Credential | undefined, what: string): Promise<Uint8Array | undefined> {
-  const value = typeof credential === "function" ? await credential() : credential;
-  checkCredential(value, what, typeof credential !== "function");
-  return typeof value === "string" ? utf8.encode(value) : value;
+  if (typeof credential !== "function") return typeof credential === "string" ? utf8.encode(credential) : credential;
+  try {
+    const value = await credential();
+    checkCredential(value, `what ${what}() returned`, false);
+    return typeof value === "string" ? utf8.encode(value) : value as Uint8Array;
+  } catch (cause) {
+    throw new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
+  }
 }
 
 function checkCredential(value: unknown, what: string, optional = true): void {
-  if ((optional && value === undefined) || typeof value === "function") return;
+  if (optional && (value === undefined || typeof value === "function")) return;
   if (value instanceof Uint8Array) {
     if (value.length > 65_535) throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
   } else {

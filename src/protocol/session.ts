@@ -118,6 +118,11 @@ export class Session {
     return encode({ type: CONNECT, keepalive, cleanSession, ...packet });
   }
 
+  /** The connection is gone: nothing is due until the next one. */
+  lost(): void {
+    this.#state = "idle";
+  }
+
   /** Where the transport may read to. */
   space(): Uint8Array {
     return this.#decoder.space();
@@ -125,6 +130,7 @@ export class Session {
 
   /** Takes bytes; `next` gives what they mean. */
   receive(chunk: Uint8Array, length: number): void {
+    if (this.#state === "closed") return; // what comes after DISCONNECT is for nobody
     this.#received += length;
     this.#decoder.receive(chunk, length);
   }

@@ -11,12 +11,24 @@ import type { Sink, Transport, Trust } from "./transport.ts";
  * It must be given to the socket when that is made, before there is a sink.
  */
 export class DirectRead {
-  sink: Sink | undefined;
+  #sink: Sink | undefined;
+  /** What a server said that did not wait for the client. */
+  #early: Uint8Array | undefined;
 
   readonly options: OnReadOpts = {
-    buffer: () => this.sink === undefined ? new Uint8Array(64) : this.sink.space(),
-    callback: (length, chunk) => this.sink!.received(chunk, length),
+    buffer: () => this.#sink === undefined ? new Uint8Array(64) : this.#sink.space(),
+    callback: (length, chunk) => {
+      if (this.#sink !== undefined) return this.#sink.received(chunk, length);
+      this.#early = chunk.subarray(0, length);
+      return false;
+    },
   };
+
+  /** From now on the sink is told; returns whether to read. */
+  start(sink: Sink): boolean {
+    this.#sink = sink;
+    return this.#early === undefined || sink.received(this.#early, this.#early.length);
+  }
 }
 
 /** The adapter from a Duplex, a `net.Socket` or `tls.TLSSocket` mostly, to a {@linkcode Transport}. */
@@ -41,15 +53,15 @@ export class SocketTransport implements Transport {
 
   start(sink: Sink): void {
     this.#sink = sink;
-    if (this.#direct !== undefined) {
-      this.#direct.sink = sink;
-    } else {
+    if (this.sock.destroyed || this.sock.readableEnded) return this.#closed();
+    if (this.#direct === undefined) {
       this.sock.on("data", (chunk: Uint8Array) => {
-        if (!sink.received(chunk, chunk.length)) this.sock.pause();
+        if (this.#sink?.received(chunk, chunk.length) === false) this.sock.pause();
       });
+      this.sock.resume();
+    } else if (this.#direct.start(sink)) {
+      this.sock.resume();
     }
-    if (this.sock.destroyed || this.sock.readableEnded) this.#closed();
-    else this.sock.resume();
   }
 
   readonly #written = (error?: Error | null) => {
