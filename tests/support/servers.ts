@@ -177,7 +177,9 @@ export interface Subscriber {
 /** Subscribes with mosquitto_sub and returns when the broker has granted it. */
 export async function mosquittoSub(options: ToolOptions): Promise<Subscriber> {
   const args = [...toolArgs(options), "-d", "-F", "=%q%r %x %t"];
-  const tool: Process = await startProcess("mosquitto_sub", args);
+  // Into a pipe it prints by the block: that it has subscribed would be seen with the first message.
+  const stdbuf = which("stdbuf") ?? "gstdbuf";
+  const tool: Process = await startProcess(stdbuf, ["-oL", "mosquitto_sub", ...args]);
   const queue: Received[] = [];
   let wake = () => {};
   tool.lines((line) => {
