@@ -359,6 +359,7 @@ export class LoopClient implements Client {
   #fail(link: Link, error: MqttError | undefined): void {
     if (link !== this.#link) return;
     link.deadline = Infinity;
+    link.writing = true; // nothing is written to it any more
     link.transport?.close();
     link.over.resolve(error);
   }
