@@ -312,22 +312,23 @@ export class LoopClient implements Client {
     const link = this.#link;
     this.#attempt(link).catch((error) => this.#fail(link, error));
     const error = await link.over.promise as MqttError;
-    link.abort.abort(error);
     this.#session.lost();
     return error;
   }
 
   async #attempt(link: Link): Promise<void> {
     const { uname, passwd, rejectUntrusted, id, will } = this.#settings;
+    const { signal } = link.abort;
     const session = this.#session;
-    const transport = await this.#dial(link.abort.signal);
+    signal.throwIfAborted();
+    const transport = await this.#dial(signal);
     link.transport = transport;
-    if (link.abort.signal.aborted) return transport.close();
+    if (signal.aborted) return transport.close();
     if (typeof transport.trusted === "string" && (uname !== undefined || rejectUntrusted)) {
       throw untrusted(transport.trusted);
     }
     const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
-    if (link.abort.signal.aborted) return;
+    if (signal.aborted) return;
     transport.start({
       space: () => session.space(),
       received: (chunk, length) => {
@@ -337,7 +338,7 @@ export class LoopClient implements Client {
       written: () => this.#written(link, transport),
       closed: (error) => this.#fail(link, error),
     });
-    if (link.abort.signal.aborted) return;
+    if (signal.aborted) return;
     link.writing = true;
     transport.write(session.connect({ id, will, ...credentials }, this.#clock.now()));
   }
@@ -360,6 +361,7 @@ export class LoopClient implements Client {
     if (link !== this.#link) return;
     link.deadline = Infinity;
     link.writing = true; // nothing is written to it any more
+    link.abort.abort(error);
     link.transport?.close();
     link.over.resolve(error);
   }
