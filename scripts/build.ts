@@ -1,0 +1,69 @@
+/**
+ * Builds the npm package: one .js and one .d.ts for each module, nothing bundled, in dist/.
+ * With `--tests` the tests and examples go beside them, for Node, which cannot run TypeScript.
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import ts from "typescript";
+
+const root = join(import.meta.dirname!, "..");
+const options: ts.CompilerOptions = {
+  target: ts.ScriptTarget.ES2022,
+  module: ts.ModuleKind.ESNext,
+  verbatimModuleSyntax: true,
+  rewriteRelativeImportExtensions: true,
+};
+
+/** The TypeScript files under a folder of the repository, sorted, as paths in it. */
+export function sources(folder: string): string[] {
+  const names = readdirSync(join(root, folder), { encoding: "utf8", recursive: true });
+  return names.filter((name) => name.endsWith(".ts") && !name.includes("node_modules")).sort()
+    .map((name) => join(folder, name));
+}
+
+/** Builds into `out`, which it replaces; throws on a syntax error or an export without a type. */
+export function build(out: string, withTests = false): void {
+  rmSync(out, { recursive: true, force: true });
+  for (const file of ["mod.ts", ...sources("src")]) {
+    write(out, file, ".js", ts.transpileModule(...input(file, options)));
+    write(out, file, ".d.ts", ts.transpileDeclaration(...input(file, { ...options, declaration: true })));
+  }
+  if (!withTests) return;
+  for (const file of [...sources("tests"), ...sources("examples")]) {
+    write(out, file, ".js", ts.transpileModule(...input(file, { ...options, inlineSourceMap: true })));
+  }
+  const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
+  for (const [name, file] of Object.entries(imports)) {
+    const folder = join(out, "node_modules", name);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "package.json"), `{ "type": "module", "exports": "./index.js" }\n`);
+    const path = relative(folder, join(out, file)).replace(/\.ts$/, ".js");
+    writeFileSync(join(folder, "index.js"), `export * from "${path}";\n`);
+  }
+}
+
+function input(file: string, compilerOptions: ts.CompilerOptions): [string, ts.TranspileOptions] {
+  const fileName = join(root, file);
+  return [readFileSync(fileName, "utf8"), { fileName, compilerOptions, reportDiagnostics: true }];
+}
+
+function write(out: string, file: string, extension: string, result: ts.TranspileOutput): void {
+  if (result.diagnostics?.length) {
+    const host = { getCurrentDirectory: () => root, getCanonicalFileName: String, getNewLine: () => "\n" };
+    throw new Error(ts.formatDiagnostics(result.diagnostics, host));
+  }
+  const target = join(out, file.replace(/\.ts$/, extension));
+  mkdirSync(dirname(target), { recursive: true });
+  writeFileSync(target, rename(result.outputText));
+}
+
+/** What the compiler leaves: `new URL("./a.ts", import.meta.url)` of a worker, and the imports of declarations. */
+function rename(text: string): string {
+  return text.replaceAll(/(?<=["']\.{1,2}\/[^"'\n]*)\.ts(?=["'])/g, ".js");
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({ options: { tests: { type: "boolean", default: false } } });
+  build(join(root, "dist"), values.tests);
+}

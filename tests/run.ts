@@ -1,0 +1,168 @@
+/**
+ * Runs everything: the static checks, then the same test files on Deno, on Bun and, built, on Node.
+ *
+ *     deno task test [--only check|deno|bun|node[,...]] [part of a file name ...]
+ *
+ * The tests in tests/tree/ are about the tree itself and run on Deno only.
+ */
+import { readdirSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { build, sources } from "../scripts/build.ts";
+import { run, which } from "./support/process.ts";
+
+interface Result {
+  passed: number;
+  failed: number;
+  /** What a person needs to see of it: the failures. */
+  output: string;
+}
+
+const root = join(import.meta.dirname!, "..");
+const limit = 15 * 60_000; // of one suite, in milliseconds
+const parts = ["check", "deno", "bun", "node"];
+const { values, positionals } = parseArgs({
+  options: { only: { type: "string", multiple: true, default: [] } },
+  allowPositionals: true,
+});
+const only = values.only.flatMap((value) => value.split(","));
+const unknown = only.find((part) => !parts.includes(part));
+if (unknown !== undefined) fatal(`--only takes ${parts.join(", ")}, not ${unknown}`);
+const wanted = only.length ? only : positionals.length ? parts.slice(1) : parts;
+const files = sources("tests").filter((file) => file.endsWith("_test.ts"))
+  .filter((file) => !positionals.length || positionals.some((part) => file.includes(part)));
+if (!files.length) fatal(`No test file is named like ${positionals.join(" or ")}`);
+const portable = files.filter((file) => !file.startsWith(join("tests", "tree")));
+
+const total = { passed: 0, failed: 0 };
+
+function fatal(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+/** Runs one part and reports it: a line, and everything it said when something failed. */
+async function report(name: string, part: () => Promise<Result>): Promise<void> {
+  const start = performance.now();
+  const { passed, failed, output } = await part().catch((error): Result => ({
+    passed: 0,
+    failed: 1,
+    output: error instanceof Error ? error.stack ?? error.message : String(error),
+  }));
+  total.passed += passed;
+  total.failed += failed;
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  console.log(
+    `${failed ? "FAIL" : "ok  "}  ${name.padEnd(28)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
+  );
+  if (failed) console.log(`\n${output.trim()}\n`);
+}
+
+function deno(...args: string[]) {
+  return run(process.execPath, args, { cwd: root, env: { NO_COLOR: "1" }, deadline: limit });
+}
+
+function check(name: string, ...args: string[]): Promise<void> {
+  return report(name, async () => {
+    const { code, stdout, stderr } = await deno(...args);
+    return {
+      passed: Number(code === 0),
+      failed: Number(code !== 0),
+      output: `deno ${args.join(" ")}\n${stdout}${stderr}`,
+    };
+  });
+}
+
+/** Runs a suite and counts what it printed; no test run, or a bad end, is a failure. */
+async function suite(
+  command: string,
+  args: string[],
+  count: (text: string) => { passed: number; failed: number },
+  failures: (text: string) => string = String,
+): Promise<Result> {
+  const { code, stdout, stderr } = await run(command, args, { cwd: root, env: { NO_COLOR: "1" }, deadline: limit });
+  const text = `${stdout}${stderr}`;
+  const { passed, failed } = count(text);
+  if (code === 0 && passed + failed === 0) return { passed, failed: 1, output: `No test was run.\n${text}` };
+  return { passed, failed: code === 0 ? failed : Math.max(failed, 1), output: failures(text) };
+}
+
+/** The sum of the numbers the pattern's group captures. */
+function sum(text: string, pattern: RegExp): number {
+  return [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
+}
+
+function onDeno(): Promise<Result> {
+  const args = ["test", "-A", "--no-check", "--reporter=dot", "--sanitize-ops", "--sanitize-resources", ...files];
+  return suite(process.execPath, args, (text) => ({
+    passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
+    failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
+  }));
+}
+
+/** Bun comes from npm; its binary is in a package of its own for each platform, with two C libraries on Linux. */
+async function bunBinary(): Promise<string> {
+  const bun = dirname(realpathSync(createRequire(import.meta.url).resolve("bun/package.json")));
+  const folder = join(bun, "..", "@oven");
+  for (const name of readdirSync(folder)) {
+    const binary = join(folder, name, "bin", "bun");
+    if ((await run(binary, ["--version"])).code === 0) return binary;
+  }
+  throw new Error("The npm package bun has no binary for this platform");
+}
+
+async function onBun(): Promise<Result> {
+  const args = ["test", "--timeout=120000", "--only-failures", ...portable.map((file) => `./${file}`)];
+  return await suite(await bunBinary(), args, (text) => ({
+    passed: sum(text, /^ *(\d+) pass$/gm),
+    failed: sum(text, /^ *(\d+) fail$/gm) + sum(text, /^ *(\d+) errors?$/gm),
+  }));
+}
+
+function onNode(): Promise<Result> {
+  build(join(root, "dist"), true);
+  const built = portable.map((file) => join("dist", file.replace(/\.ts$/, ".js")));
+  const args = ["--enable-source-maps", "--test", "--test-reporter=spec", "--test-timeout=120000", ...built];
+  return suite("node", args, (text) => ({
+    passed: sum(text, /^ℹ pass (\d+)$/gm),
+    failed: sum(text, /^ℹ (?:fail|cancelled) (\d+)$/gm),
+  }), (text) => text.slice(Math.max(0, text.indexOf("✖ failing tests:"))));
+}
+
+/** What the tests need beyond npm packages, and the packages of Debian and Homebrew that have it. */
+const tools: [string, string, string][] = [
+  ["mosquitto", "mosquitto", "mosquitto"],
+  ["mosquitto_sub", "mosquitto-clients", "mosquitto"],
+  ["microsocks", "microsocks", "microsocks"],
+  ["openssl", "openssl", "openssl"],
+  ["stdbuf", "coreutils", "coreutils"],
+];
+const missing = tools.filter(([command]) => !which(command) && !which(`g${command}`));
+const install = missing.length === 0 ? "" : `Not installed: ${missing.map(([command]) => command).join(", ")}. ` +
+  `Install with: apt-get install ${missing.map(([, debian]) => debian).join(" ")}\n` +
+  `          or: brew install ${[...new Set(missing.map(([, , brew]) => brew))].join(" ")}`;
+if (missing.length && process.env["CI"]) {
+  await report("tools", () => Promise.reject(new Error(install)));
+}
+
+if (wanted.includes("check")) {
+  const all = ["mod.ts", ...["src", "tests", "examples", "scripts", "bench"].flatMap(sources)];
+  await check("fmt", "fmt", "--check");
+  await check("lint", "lint", "-q");
+  await check("check", "check", "-q", "--doc", ...all);
+  await check("doc --lint", "doc", "--lint", "-q", "mod.ts");
+  await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
+}
+const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
+if (wanted.includes("deno")) await report(`Deno ${await version(process.execPath)}`, onDeno);
+if (wanted.includes("bun")) await report(`Bun ${await version(await bunBinary())}`, onBun);
+if (wanted.includes("node")) {
+  if (which("node")) await report(`Node ${await version("node")}, built package`, onNode);
+  else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
+  else console.log("      Node is not installed: the built package was not tested");
+}
+if (install) console.log(`\nThe tests that need them were left out.\n${install}`);
+console.log(`\n${total.passed} passed, ${total.failed} failed`);
+process.exitCode = total.failed || !total.passed ? 1 : 0;
