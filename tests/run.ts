@@ -5,13 +5,11 @@
  *
  * The tests in tests/tree/ are about the tree itself and run on Deno only.
  */
-import { readdirSync, realpathSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { build, sources } from "../scripts/build.ts";
-import { run, which } from "./support/process.ts";
+import { bunBinary, run, which } from "./support/process.ts";
 
 interface Result {
   passed: number;
@@ -100,17 +98,6 @@ function onDeno(): Promise<Result> {
     passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
     failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
   }));
-}
-
-/** Bun comes from npm; its binary is in a package of its own for each platform, with two C libraries on Linux. */
-async function bunBinary(): Promise<string> {
-  const bun = dirname(realpathSync(createRequire(import.meta.url).resolve("bun/package.json")));
-  const folder = join(bun, "..", "@oven");
-  for (const name of readdirSync(folder)) {
-    const binary = join(folder, name, "bin", "bun");
-    if ((await run(binary, ["--version"])).code === 0) return binary;
-  }
-  throw new Error("The npm package bun has no binary for this platform");
 }
 
 async function onBun(): Promise<Result> {

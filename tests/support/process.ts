@@ -1,7 +1,8 @@
 /** Child processes that never outlive the process that started them. */
 import { spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { accessSync, constants, readdirSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { delimiter, dirname, join } from "node:path";
 
 /** How long anything here waits for something to happen, in milliseconds. */
 export const patience = 20_000;
@@ -150,4 +151,15 @@ export function which(command: string): string | undefined {
 export function needs(...commands: string[]): { skip?: string } {
   const missing = process.env["CI"] ? [] : commands.filter((command) => !which(command));
   return missing.length ? { skip: `needs ${missing.join(", ")}` } : {};
+}
+
+/** Bun comes from npm; its binary is in a package of its own for each platform, with two C libraries on Linux. */
+export async function bunBinary(): Promise<string> {
+  const bun = dirname(realpathSync(createRequire(import.meta.url).resolve("bun/package.json")));
+  const folder = join(bun, "..", "@oven");
+  for (const name of readdirSync(folder)) {
+    const binary = join(folder, name, "bin", "bun");
+    if ((await run(binary, ["--version"])).code === 0) return binary;
+  }
+  throw new Error("The npm package bun has no binary for this platform");
 }

@@ -1,0 +1,117 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { sources } from "../../scripts/build.ts";
+import { run } from "../support/process.ts";
+
+const root = join(import.meta.dirname!, "..", "..");
+
+interface Import {
+  from: string;
+  /** A path in the repository, or what is written when it is not a file of ours. */
+  to: string;
+  typeOnly: boolean;
+}
+
+interface Dependency {
+  specifier: string;
+  isDynamic?: boolean;
+  code?: { specifier: string };
+  type?: { specifier: string };
+}
+
+/** Every import that `mod.ts` reaches, dynamic ones and those of types included, as Deno sees them. */
+async function graph(): Promise<Import[]> {
+  const { stdout } = await run(process.execPath, ["info", "--json", "mod.ts"], { cwd: root });
+  const { modules } = JSON.parse(stdout) as {
+    modules: { kind: string; specifier: string; error?: string; dependencies?: Dependency[] }[];
+  };
+  const name = (url: string) => url.startsWith("file:") ? fileURLToPath(url).slice(root.length + 1) : url;
+  return modules.filter((module) => module.kind === "esm").flatMap(({ specifier, dependencies = [] }) =>
+    dependencies.map(({ specifier: written, code, type }) => ({
+      from: name(specifier),
+      to: name((code ?? type)?.specifier ?? written),
+      typeOnly: !code,
+    }))
+  );
+}
+
+/** What each part may import from the tree, first match; `types` is what it may know of by type only. */
+const layers: { files: RegExp; may: RegExp; types?: RegExp }[] = [
+  { files: /^mod\.ts$/, may: /^src\// },
+  { files: /^src\/worker\//, may: /^src\// },
+  { files: /^src\/connect\.ts$/, may: /^src\/(?!worker\/)/ },
+  {
+    files: /^src\/(errors|message|deferred)\.ts$/,
+    may: /^src\/(errors|message)\.ts$/,
+    types: /^src\/protocol\/packet/,
+  },
+  { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
+  { files: /^src\/transport\//, may: /^src\/(transport\/|errors\.ts)/ },
+  {
+    files: /^src\/[^/]+\.ts$/,
+    may: /^src\/(?!connect\.ts|transport\/|worker\/)/,
+    types: /^src\/transport\//,
+  },
+];
+
+test("dependencies point one way: mod -> connect -> client -> protocol and the types of the transport", async () => {
+  const imports = await graph();
+  assertGreater(imports.length, 20);
+  const wrong = imports.filter(({ from, to, typeOnly }) => {
+    if (to.startsWith("node:")) return from.startsWith("src/protocol/");
+    const layer = layers.find(({ files }) => files.test(from));
+    return !layer || !(layer.may.test(to) || typeOnly && layer.types?.test(to));
+  });
+  assertEquals(wrong, []);
+});
+
+test("mod.ts reaches nothing but files of ours and node: built-ins", async () => {
+  const foreign = (await graph()).filter(({ to }) => !to.startsWith("node:") && !/^src\/.*\.ts$/.test(to));
+  assertEquals(foreign, []);
+});
+
+test("every file of src/ is reached from mod.ts", async () => {
+  const reached = new Set((await graph()).map(({ to }) => to));
+  assertEquals(sources("src").filter((file) => !reached.has(file)), []);
+});
+
+test("the protocol knows no timer, promise or clock, and nothing in src/ uses the console or Date.now()", () => {
+  const impure = /^(setTimeout|setInterval|setImmediate|queueMicrotask|performance|Date|Promise|async|await)$/;
+  for (const file of sources("src")) {
+    const words = tokens(file).map(({ text }) => text);
+    assert(!words.includes("console"), `${file} uses console`);
+    assert(!words.join("").includes("Date.now("), `${file} uses Date.now(): performance.now() does not jump`);
+    if (file.includes("protocol")) assertEquals(words.filter((word) => impure.test(word)), [], file);
+  }
+});
+
+test("src/ without the worker is under 1,600 lines of code", () => {
+  const lines = sources("src").filter((file) => !file.includes("worker")).map((file) => {
+    const used = new Set<number>();
+    for (const { first, last } of tokens(file)) for (let line = first; line <= last; line++) used.add(line);
+    return used.size;
+  });
+  assertLess(lines.reduce((sum, count) => sum + count, 0), 1600);
+});
+
+/** The tokens of a file and the lines they are on: comments and blank lines have none. */
+function tokens(file: string): { text: string; first: number; last: number }[] {
+  const source = ts.createSourceFile(file, readFileSync(join(root, file), "utf8"), ts.ScriptTarget.Latest, true);
+  const found: { text: string; first: number; last: number }[] = [];
+  const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line;
+  const visit = (node: ts.Node) => {
+    if (node.kind >= ts.SyntaxKind.FirstJSDocNode && node.kind <= ts.SyntaxKind.LastJSDocNode) return;
+    const children = node.getChildren(source);
+    children.forEach(visit);
+    if (children.length || node.kind === ts.SyntaxKind.EndOfFileToken || !node.getWidth(source)) return;
+    const first = lineOf(node.getStart(source));
+    found.push({ text: node.getText(source), first, last: lineOf(node.getEnd()) });
+  };
+  visit(source);
+  return found;
+}
