@@ -5,39 +5,63 @@ import type { QoS } from "./protocol/packet.ts";
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** Memory that bytes were read into, once: what has been filled is never written again. */
+export interface Block {
+  readonly bytes: Uint8Array;
+  /** Those of `bytes`; kept here, as asking for each takes Node 80 ns. */
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+  readonly view: DataView;
+}
+
+/** A small payload is copied on Bun, 25 ns where a view takes 90; V8 has it the other way round, 400 and 40. */
+const COPIED = "Bun" in globalThis ? 64 : 0;
+
 /** A message received: the application's view of a PUBLISH packet [MQTT-3.3]. */
 export class Message {
-  /** The PUBLISH packet type, 3. */
-  readonly type = 3;
   /** The topic name it was published to. */
   readonly topic: string;
   readonly #first: number;
-  #bytes: Uint8Array;
-  /** Where the payload starts in `#bytes`; -1 once `#bytes` is the payload. */
-  #start: number;
+  readonly #block: Block;
+  readonly #start: number;
   readonly #length: number;
+  #payload: Uint8Array | undefined;
 
   /**
    * Messages are made by the decoder: `first` is byte 1 of the packet, the payload lies in
-   * `bytes`. Its Uint8Array is made when first asked for: half the time of a small message.
+   * `block`. Its Uint8Array is made when first asked for: half the time of a small message.
    *
    * @ignore
    */
-  constructor(topic: string, first: number, bytes: Uint8Array, start: number, length: number) {
+  constructor(topic: string, first: number, block: Block, start: number, length: number) {
     this.topic = topic;
     this.#first = first;
-    this.#bytes = bytes;
+    this.#block = block;
     this.#start = start;
     this.#length = length;
+    this.#payload = undefined;
+  }
+
+  /** The PUBLISH packet type, 3. */
+  get type(): 3 {
+    return 3;
   }
 
   /** The application message, 0 to 268,435,455 bytes; yours to keep: its bytes are never written again. */
   get payload(): Uint8Array {
-    if (this.#start !== -1) {
-      this.#bytes = this.#bytes.subarray(this.#start, this.#start + this.#length);
-      this.#start = -1;
-    }
-    return this.#bytes;
+    return this.#payload ??= this.#length > COPIED ? this.#view() : this.#copy();
+  }
+
+  #view(): Uint8Array {
+    const { buffer, byteOffset } = this.#block;
+    return new Uint8Array(buffer, byteOffset + this.#start, this.#length);
+  }
+
+  #copy(): Uint8Array {
+    const { bytes } = this.#block;
+    const copy = new Uint8Array(this.#length);
+    for (let i = 0; i < copy.length; i++) copy[i] = bytes[this.#start + i]!;
+    return copy;
   }
 
   /** Quality of service: 0, 1 or 2 [MQTT-3.3.1.2]. */

@@ -2,7 +2,7 @@
  * @module */
 
 import { MqttError, violation } from "../errors.ts";
-import { Message } from "../message.ts";
+import { type Block, Message } from "../message.ts";
 import * as packet from "./packet.ts";
 import { NAMES, PUBLISH } from "./packet.ts";
 import { checkFilter, TopicName } from "./topic.ts";
@@ -38,8 +38,7 @@ const FLAG_STATEMENTS: Record<number, string> = {
 export class Decoder {
   readonly #maxPacketSize: number;
   readonly #topics = new TopicCache(decodeName);
-  #bytes: Uint8Array = new Uint8Array(0);
-  #view = new DataView(this.#bytes.buffer);
+  #block = makeBlock(new Uint8Array(0));
   /** The bytes from #start to #end wait to be decoded. */
   #start = 0;
   #end = 0;
@@ -64,45 +63,44 @@ export class Decoder {
 
   /** A byte that waits, by its place; undefined when it has not come. */
   peek(index: number): number | undefined {
-    return index < this.waiting ? this.#bytes[this.#start + index] : undefined;
+    return index < this.waiting ? this.#block.bytes[this.#start + index] : undefined;
   }
 
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
-    const free = this.#bytes.length - this.#end;
-    if (free === 0 || free < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(0);
-    return this.#bytes.subarray(this.#end);
+    const { length } = this.#block.bytes;
+    if (length - this.#end < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);
+    return this.#block.bytes.subarray(this.#end);
   }
 
   /** Takes the first `length` bytes of `chunk`, which nobody writes again. */
   receive(chunk: Uint8Array, length: number = chunk.length): void {
-    const waiting = this.waiting;
-    if (chunk.buffer === this.#bytes.buffer && chunk.byteOffset === this.#bytes.byteOffset + this.#end) {
-      this.#end += length;
+    const { bytes, buffer, byteOffset } = this.#block;
+    const own = chunk.buffer === buffer && chunk.byteOffset === byteOffset + this.#end;
+    if (own && length <= bytes.length - this.#end) {
       if (length === chunk.length && this.#blockSize < BLOCK) this.#blockSize *= 4;
-    } else if (waiting === 0) {
-      this.#adopt(chunk, 0, length);
     } else {
-      if (length > this.#bytes.length - this.#end) this.#renew(length);
-      this.#bytes.set(length === chunk.length ? chunk : chunk.subarray(0, length), this.#end);
-      this.#end += length;
+      if (length < chunk.length) chunk = chunk.subarray(0, length);
+      if (this.waiting === 0) {
+        this.#block = makeBlock(chunk);
+        this.#start = this.#end = 0;
+      } else {
+        if (length > bytes.length - this.#end) this.#renew(length);
+        this.#block.bytes.set(chunk, this.#end);
+      }
     }
+    this.#end += length;
   }
 
   /** Moves what waits to a new block with room for more. */
   #renew(room: number): void {
     const waiting = this.waiting;
-    const trusted = Math.min(this.#needed, Math.max(BELIEVED, 2 * waiting));
-    const block = new Uint8Array(Math.max(this.#blockSize, waiting + room, trusted));
-    block.set(this.#bytes.subarray(this.#start, this.#end));
-    this.#adopt(block, 0, waiting);
-  }
-
-  #adopt(block: Uint8Array, start: number, end: number): void {
-    this.#bytes = block;
-    this.#view = new DataView(block.buffer, block.byteOffset, block.length);
-    this.#start = start;
-    this.#end = end;
+    const believed = Math.min(this.#needed, Math.max(BELIEVED, 2 * waiting));
+    const bytes = new Uint8Array(Math.max(waiting + room, believed));
+    bytes.set(this.#block.bytes.subarray(this.#start, this.#end));
+    this.#block = makeBlock(bytes);
+    this.#start = 0;
+    this.#end = waiting;
   }
 
   /**
@@ -112,8 +110,9 @@ export class Decoder {
    * @throws {MqttError} `"protocol"`, `"unknowncp"` or `"overflow"`; the stream has no further packets.
    */
   next(): packet.Packet | undefined {
-    const bytes = this.#bytes, start = this.#start, end = this.#end;
+    const start = this.#start, end = this.#end;
     if (start === end) return undefined;
+    const { bytes, view } = this.#block;
     const first = bytes[start]!;
     const type = first >> 4;
     if (type === PUBLISH) {
@@ -132,16 +131,14 @@ export class Decoder {
       if (shift === 21) throw violation("a remaining length of more than four bytes", "4.8.0-1");
     }
     const limit = at + length;
+    if (type !== PUBLISH) checkLength(type, length);
+    this.#checkSize(limit - start);
     if (limit > end) {
       this.#needed = limit - start;
-      checkLength(type, length);
-      this.#checkSize(limit - start);
       return undefined;
     }
-    this.#checkSize(limit - start);
     this.#needed = 0;
     if (type !== PUBLISH) {
-      checkLength(type, length);
       this.#start = limit;
       return decodeControl(type as packet.ControlPacket["type"], new Fields(type, bytes, at, limit));
     }
@@ -161,10 +158,10 @@ export class Decoder {
       this.packetId = 0;
     }
     if (payload > limit) throw tooShort(PUBLISH);
-    const topic = this.#topics.get(bytes, this.#view, name, nameLength);
+    const topic = this.#topics.get(bytes, view, name, nameLength);
     this.topic = topic;
     this.#start = limit;
-    return new Message(topic.name, first, bytes, payload, limit - payload);
+    return new Message(topic.name, first, this.#block, payload, limit - payload);
   }
 
   #checkSize(size: number): void {
@@ -175,6 +172,11 @@ export class Decoder {
       );
     }
   }
+}
+
+function makeBlock(bytes: Uint8Array): Block {
+  const { buffer, byteOffset, length } = bytes;
+  return { bytes, buffer, byteOffset, view: new DataView(buffer, byteOffset, length) };
 }
 
 /** What the peer must have done. */
@@ -221,7 +223,7 @@ function decodeFilter(bytes: Uint8Array): string {
   try {
     checkFilter(filter);
   } catch (cause) {
-    const statement = /\[MQTT-(.*)\]/.exec((cause as Error).message)?.[1];
+    const statement = /\[MQTT-([\d.-]+)\]/.exec((cause as Error).message)?.[1];
     throw violation("a topic filter that is none", statement ?? "4.7.1-2", cause);
   }
   return filter;

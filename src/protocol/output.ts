@@ -14,17 +14,28 @@ const BLOCK = 65_536;
 /** Where encodeInto is faster than a loop over the characters. */
 const LONG = 48;
 
+/** Names are kept encoded, as words of four bytes: 45 ns against 140 for checking and writing 26 letters. */
+const MAX_NAMES = 1 << 14;
+const MAX_NAME_LENGTH = 256;
+
+/** A topic name as a field of a packet: `length` bytes, and some more to the end of a word. */
+interface Name {
+  readonly length: number;
+  readonly words: Int32Array;
+}
+
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output {
   readonly #max: number;
+  readonly #names = new Map<string, Name>();
   #block: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #view = new DataView(this.#block.buffer);
   /** In #block: what is before #from has been handed out, #at is where the next packet goes. */
   #from = 0;
   #at = 0;
   #blockSize = FIRST_BLOCK;
-  /** Filled blocks, from #head on. */
+  /** Filled blocks, in order. */
   #full: Uint8Array<ArrayBuffer>[] = [];
-  #head = 0;
   /** Handed out, and not yet written. */
   #taken: Uint8Array<ArrayBuffer> | undefined;
   /** The bytes in #full and #taken. */
@@ -55,8 +66,7 @@ export class Output {
 
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */
   addFirst(packet: Uint8Array<ArrayBuffer>): void {
-    this.#full.splice(0, this.#head, packet);
-    this.#head = 0;
+    this.#full.unshift(packet);
     this.#elsewhere += packet.length;
   }
 
@@ -73,62 +83,70 @@ export class Output {
       );
     }
     if (typeof topic !== "string") checkName(topic);
-    // The hot path supposes ASCII, where a character is a byte, checks that while it writes, and
-    // starts over otherwise: 60 ns for a message of 16 bytes, where TextEncoder alone takes 150.
-    const nameLength = topic.length;
+    // The hot path supposes an ASCII payload, where a character is a byte, checks that while it
+    // writes, and starts over otherwise: 60 ns for a message of 16 bytes, where TextEncoder takes 150.
+    const name = this.#names.get(topic) ?? this.#learn(topic);
     const size = payload.length;
-    const length = 2 + nameLength + size;
-    if (length > BLOCK || nameLength === 0) return this.#publish(topic, payload, flags);
-    let at = this.#room(length + 4);
+    const length = name.length + size;
+    if (length > BLOCK) return this.#publish(name, payload, flags);
+    let at = this.#room(1 + lengthSize(length) + length);
     const block = this.#block;
     block[at] = PUBLISH << 4 | flags;
     at = putLength(block, at + 1, length);
-    block[at] = nameLength >> 8;
-    block[at + 1] = nameLength & 255;
-    at += 2;
-    for (let i = 0; i < nameLength; i++) {
-      const char = topic.charCodeAt(i);
-      if (char > 127 || char === 0x2b || char === 0x23 || char === 0) return this.#publish(topic, payload, flags);
-      block[at++] = char;
-    }
+    const { words } = name, view = this.#view;
+    for (let i = 0; i < words.length; i++) view.setInt32(at + 4 * i, words[i]!, true);
+    at += name.length;
     if (typeof payload !== "string") {
       if (size > LONG) block.set(payload, at);
       else for (let i = 0; i < size; i++) block[at + i] = payload[i]!;
     } else if (size > LONG) {
       if (utf8.encodeInto(payload, block.subarray(at, at + size)).read !== size) {
-        return this.#publish(topic, payload, flags);
+        return this.#publish(name, payload, flags);
       }
     } else {
       for (let i = 0; i < size; i++) {
         const char = payload.charCodeAt(i);
-        if (char > 127) return this.#publish(topic, payload, flags);
+        if (char > 127) return this.#publish(name, payload, flags);
         block[at + i] = char;
       }
     }
     this.#at = at + size;
   }
 
-  /** Any message, whatever its length and its letters. */
-  #publish(topic: string, message: string | Uint8Array, flags: number): void {
+  /** A topic name that was not published to lately. */
+  #learn(topic: string): Name {
     checkName(topic);
-    const name = utf8.encode(topic);
+    const bytes = utf8.encode(topic);
+    const length = 2 + bytes.length;
+    const field = new Uint8Array(length + 3 & ~3);
+    field[0] = bytes.length >> 8;
+    field[1] = bytes.length & 255;
+    field.set(bytes, 2);
+    const view = new DataView(field.buffer);
+    const name = { length, words: Int32Array.from({ length: field.length / 4 }, (_, i) => view.getInt32(4 * i, true)) };
+    if (bytes.length > MAX_NAME_LENGTH) return name;
+    if (this.#names.size === MAX_NAMES) this.#names.clear();
+    this.#names.set(topic, name);
+    return name;
+  }
+
+  /** Any message, whatever its length and its letters. */
+  #publish(name: Name, message: string | Uint8Array, flags: number): void {
     const payload = typeof message === "string" ? utf8.encode(message) : message;
-    const length = 2 + name.length + payload.length;
+    const length = name.length + payload.length;
     if (length > MAX_REMAINING_LENGTH) {
       throw new RangeError(`Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`);
     }
-    let at = this.#room(length + 1 + lengthSize(length));
+    let at = this.#room(1 + lengthSize(length) + length);
     const block = this.#block;
     block[at] = PUBLISH << 4 | flags;
     at = putLength(block, at + 1, length);
-    block[at] = name.length >> 8;
-    block[at + 1] = name.length & 255;
-    block.set(name, at + 2);
-    block.set(payload, at + 2 + name.length);
-    this.#at = at + 2 + name.length + payload.length;
+    name.words.forEach((word, i) => this.#view.setInt32(at + 4 * i, word, true));
+    block.set(payload, at + name.length);
+    this.#at = at + length;
   }
 
-  /** Where `size` bytes may be written in #block. */
+  /** Where `size` bytes may be written in #block, and 3 more, as names are written in words. */
   #room(size: number): number {
     if (this.buffered + size > this.#max) {
       throw new MqttError(
@@ -136,7 +154,7 @@ export class Output {
         `${this.buffered} bytes wait to be sent and ${size} more would exceed maxBuffered, ${this.#max}: await publish(), or raise it`,
       );
     }
-    if (this.#at + size > this.#block.length) this.#renew(size);
+    if (this.#at + size + 3 > this.#block.length) this.#renew(size + 3);
     return this.#at;
   }
 
@@ -153,6 +171,7 @@ export class Output {
       this.#block = new Uint8Array(Math.max(size, this.#blockSize));
     }
     if (this.#blockSize < BLOCK) this.#blockSize *= 4;
+    this.#view = new DataView(this.#block.buffer);
     this.#from = this.#at = 0;
   }
 
@@ -161,33 +180,23 @@ export class Output {
    * of what was not, only PUBLISH packets mean the same to the new one.
    */
   restart(): void {
-    const blocks = this.#full.slice(this.#head);
-    blocks.push(this.#block.subarray(this.#from, this.#at));
+    const blocks = [...this.#full, this.#block.subarray(this.#from, this.#at)];
     this.#block = new Uint8Array(0);
     this.#full = [];
     this.#taken = undefined;
-    this.#head =
-      this.#from =
-      this.#at =
-      this.#elsewhere =
-        0;
+    this.#from = this.#at = this.#elsewhere = 0;
     for (const block of blocks) {
-      for (let start = 0; start < block.length;) {
-        const end = packetEnd(block, start);
+      for (let start = 0, end = 0; start < block.length; start = end) {
+        end = packetEnd(block, start);
         if (block[start]! >> 4 === PUBLISH) this.add(block.subarray(start, end));
-        start = end;
       }
     }
   }
 
   /** Hands out the next bytes to be written; undefined when there are none. One at a time: then `written`. */
   take(): Uint8Array<ArrayBuffer> | undefined {
-    if (this.#head < this.#full.length) {
-      this.#taken = this.#full[this.#head++];
-      if (this.#head === this.#full.length) {
-        this.#full = [];
-        this.#head = 0;
-      }
+    if (this.#full.length > 0) {
+      this.#taken = this.#full.shift();
     } else if (this.#at > this.#from) {
       this.#taken = this.#block.subarray(this.#from, this.#at);
       this.#elsewhere += this.#at - this.#from;
@@ -202,10 +211,11 @@ export class Output {
     if (taken === undefined) return;
     this.#taken = undefined;
     this.#elsewhere -= taken.length;
-    if (taken.buffer === this.#block.buffer) {
+    const { buffer } = taken;
+    if (buffer === this.#block.buffer) {
       if (this.#from === this.#at) this.#from = this.#at = 0;
-    } else if (taken.buffer.byteLength === BLOCK && taken.buffer !== this.#full[this.#head]?.buffer) {
-      this.#spare = new Uint8Array(taken.buffer);
+    } else if (buffer.byteLength === BLOCK && !this.#full.some((waiting) => waiting.buffer === buffer)) {
+      this.#spare = new Uint8Array(buffer);
     }
   }
 }

@@ -174,6 +174,7 @@ export class Session {
     if (packet === undefined) return undefined;
     this.#state = packet.code === 0 ? "open" : "closed";
     this.#sessionPresent = packet.sessionPresent;
+    if (!packet.sessionPresent) this.#unreleased.clear();
     return packet;
   }
 
