@@ -102,8 +102,9 @@ export class LoopClient implements Client {
   /** Settled by the first CONNACK. */
   readonly #opened = deferred<void>();
   readonly #ended = deferred<MqttError>();
-  /** Settled when disconnect() is done; what every call gets from then on. */
+  /** Settled when disconnect() is done; the end it makes; what every call gets from the end on. */
   #left: Deferred<void> | undefined;
+  #farewell: MqttError | undefined;
   #refusal: Promise<never> | undefined;
   /** Settled when publish() may go on. */
   #room: Deferred<void> | undefined;
@@ -272,15 +273,15 @@ export class LoopClient implements Client {
   #disconnect(cause?: unknown): Promise<void> {
     if (this.#left !== undefined) return this.#left.promise;
     if (this.#state === "closed") return ACCEPTED;
-    const error = new MqttError("disconnect", "The client has disconnected", cause);
+    this.#farewell = new MqttError("disconnect", "The client has disconnected", cause);
     this.#left = deferred();
-    this.#refusal = handled(Promise.reject(error));
+    this.#refusal = handled(Promise.reject(this.#farewell));
     if (this.#state === "open") {
       this.#state = "closing";
       this.#link.deadline = this.#clock.now() + this.#settings.timeout;
       this.#schedule();
     } else {
-      this.#fail(this.#link, error);
+      this.#fail(this.#link, this.#farewell);
     }
     return this.#left.promise;
   }
@@ -516,8 +517,7 @@ export class LoopClient implements Client {
   #finish(error: MqttError): void {
     // What disconnect() could not send any more is its caller's to know.
     const lost = this.#state === "closing" && this.#session.output.buffered > 0;
-    const leaving = this.#left !== undefined && error.code !== "disconnect";
-    const reason = leaving ? new MqttError("disconnect", "The client has disconnected", error) : error;
+    const reason = this.#farewell ?? error;
     this.#state = "closed";
     this.#disarm();
     this.#settings.signal?.removeEventListener("abort", this.#aborted);
