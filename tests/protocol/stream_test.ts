@@ -1,10 +1,9 @@
 import { assert, assertEquals, assertGreater, assertLess, assertLessOrEqual, assertThrows } from "@std/assert";
-import { Buffer } from "node:buffer";
 import { describe, test } from "node:test";
 import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
-import { bytes, hex, join } from "../support/bytes.ts";
+import { assertBytes, bytes, join } from "../support/bytes.ts";
 import { decodeNaive, encodeNaive, frame, Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { plain } from "./compare.ts";
@@ -107,9 +106,9 @@ describe("decoder: any cut of the stream gives the same packets", () => {
         const publishes = packets.filter((packet) => packet.type === "PUBLISH");
         assertEquals(messages.map(({ payload }) => payload.length), publishes.map(({ payload }) => payload.length));
         messages.forEach(({ payload }, i) =>
-          assertEquals(hex(payload), hex(publishes[i]!.payload), `seed ${seed}: a payload that was kept has changed`)
+          assertBytes(payload, publishes[i]!.payload, `seed ${seed}: a payload that was kept has changed`)
         );
-        assertEquals(hex(stream), hex(untouched), `seed ${seed}: memory of others was written`);
+        assertBytes(stream, untouched, `seed ${seed}: memory of others was written`);
       }
     });
   }
@@ -206,7 +205,7 @@ describe("decoder: payloads are the receiver's to keep", () => {
         }
       }
       assertEquals(messages.length, payloads.length);
-      messages.forEach((message, i) => assertEquals(hex(message.payload), hex(payloads[i]!)));
+      messages.forEach((message, i) => assertBytes(message.payload, payloads[i]!));
       assertEquals(messages[0]!.payload, messages[0]!.payload, "asked for twice");
     }
   });
@@ -300,7 +299,7 @@ describe("decoder: sizes", () => {
       for (const feeder of [copies, views, inPlace]) {
         const { packets, messages } = decode(stream, feeder, random, 100_000);
         assertEquals(packets.map(({ type }) => type), ["PINGRESP", "PUBLISH", "PINGRESP", "PUBLISH", "PINGRESP"]);
-        for (const message of messages) assert(Buffer.compare(message.payload, payload) === 0, "the payload");
+        for (const message of messages) assertBytes(message.payload, payload);
       }
     });
   }

@@ -1,4 +1,5 @@
 /** Bytes as people read them: hexadecimal digits, spaced at will, and text in quotes. */
+import { AssertionError } from "@std/assert";
 
 /** `bytes('30 07 0003 "a/b" "hi"')`: the bytes; text in quotes is ASCII, `"x"*1000` repeats it. */
 export function bytes(literal: string): Uint8Array {
@@ -24,4 +25,14 @@ export function join(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return all;
+}
+
+/** Compares long strings of bytes quickly; says where they differ. */
+export function assertBytes(actual: Uint8Array, expected: Uint8Array, msg = ""): void {
+  const length = Math.max(actual.length, expected.length);
+  let at = 0;
+  while (at < length && actual[at] === expected[at]) at++;
+  if (at === length) return;
+  const show = (value: Uint8Array) => `${hex(value.subarray(Math.max(at - 8, 0), at + 24))} (${value.length} bytes)`;
+  throw new AssertionError({ message: `${msg} at byte ${at}: ${show(actual)} instead of ${show(expected)}` });
 }
