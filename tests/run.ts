@@ -44,6 +44,7 @@ function fatal(message: string): never {
 /** Runs one part and reports it: a line, and everything it said when something failed. */
 async function report(name: string, part: () => Promise<Result>): Promise<void> {
   const start = performance.now();
+  if (process.stdout.isTTY) process.stdout.write(`...   ${name}\r`);
   const { passed, failed, output } = await part().catch((error): Result => ({
     passed: 0,
     failed: 1,
@@ -97,7 +98,7 @@ function onDeno(): Promise<Result> {
   return suite(process.execPath, args, (text) => ({
     passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
     failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
-  }));
+  }), (text) => text.replaceAll(/^[.,!]\n/gm, ""));
 }
 
 async function onBun(): Promise<Result> {
