@@ -2,6 +2,7 @@
  * What a client must offer to be measured: `open`. A file in clients/ exports it, and may export a
  * job of its own (`receive`, `publish`, ...) in place of the common one of driver.ts.
  */
+import { Buffer } from "node:buffer";
 import process from "node:process";
 
 /** A message as the client hands it over; reading `payload` is part of what is measured. */
@@ -33,6 +34,8 @@ export interface Params {
   size: number;
   topics: number;
   seconds: number;
+  /** How many the peer floods us with; 0: as many as it can in that time. */
+  messages: number;
   /** Messages within one tick, or on their way at a time. */
   batch: number;
   /** Connections, or subscriptions. */
@@ -67,7 +70,7 @@ export type Job = (
 /** The client cannot do this job; the message says why. */
 export class Skip extends Error {}
 
-const TOPIC_LENGTH = 26;
+export const TOPIC_LENGTH = 26;
 
 /** The topics of the peer: 26 characters, as many as asked for. */
 export function topicNames(count: number): string[] {
@@ -77,16 +80,20 @@ export function topicNames(count: number): string[] {
   );
 }
 
-/** The bytes of one PUBLISH of the peer; all are alike. */
+/** The length of one PUBLISH of the peer; all are alike. */
 export function packetLength(size: number): number {
   const rest = 2 + TOPIC_LENGTH + size;
   return rest + 1 +
     (rest < 128 ? 1 : rest < 16384 ? 2 : rest < 2097152 ? 3 : 4);
 }
 
-/** Whether this is a message of the flood; the last one has another topic and no payload. */
-export function isOfFlood(topic: string): boolean {
-  return topic.length === TOPIC_LENGTH;
+/** The bytes of a PUBLISH. */
+export function publishPacket(topic: string, payload: Uint8Array): Buffer {
+  const head = [0x30];
+  let length = 2 + topic.length + payload.length;
+  for (; length >= 128; length >>= 7) head.push(length & 127 | 128);
+  head.push(length, 0, topic.length);
+  return Buffer.concat([Buffer.from(head), Buffer.from(topic), payload]);
 }
 
 /** The parameters from `name=value` arguments. */
@@ -98,6 +105,7 @@ export function parseParams(args: string[]): Params {
     size: 16,
     topics: 100,
     seconds: 1,
+    messages: 0,
     batch: 1000,
     count: 1000,
     read: 1,

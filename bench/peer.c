@@ -2,8 +2,9 @@
 //
 //   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [cert=FILE.pem]
 //
-//   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then one
-//          with an empty payload: the end. raw=1: the end is the end of the connection.
+//   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then
+//          one on the topic "end", longer than the others, as u8-mqtt 0.6 overlooks a shorter
+//          one there. raw=1: the end of the connection is the end.
 //   sink   counts PUBLISH packets, and those whose payload is not `size` long
 //   echo   sends every PUBLISH back
 //
@@ -25,7 +26,7 @@
 #include <openssl/ssl.h>
 #endif
 
-enum { CHUNK = 256 * 1024, TOPIC = 26 };  // CHUNK: large writes out of the second-level cache
+enum { CHUNK = 128 * 1024, TOPIC = 26 };  // CHUNK: large writes out of the second-level cache
 
 typedef struct {
   int fd;
@@ -45,6 +46,8 @@ static uint64_t limit;
 static int raw;
 static uint8_t *prebuilt;
 static size_t prebuilt_packets;
+static uint8_t *last_packet;
+static size_t last_length;
 #ifdef TLS
 static SSL_CTX *tls;
 #endif
@@ -89,15 +92,15 @@ static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
   return 1;
 }
 
-static size_t put_publish(uint8_t *out, size_t topic) {
+static size_t put_publish(uint8_t *out, const char *topic, size_t payload) {
   uint8_t *p = out;
-  size_t rest = 2 + TOPIC + size;
+  size_t length = strlen(topic), rest = 2 + length + payload;
   *p++ = 0x30;
   for (; rest >= 128; rest >>= 7) *p++ = rest | 128;
-  *p++ = rest, *p++ = 0, *p++ = TOPIC;
-  p += sprintf((char *)p, "bench/device/%07zu/state", topic % 10000000);
-  memset(p, 'x', size);
-  return p + size - out;
+  *p++ = rest, *p++ = 0, *p++ = length;
+  memcpy(p, topic, length);
+  memset(p + length, 'x', payload);
+  return p + length + payload - out;
 }
 
 static void prebuild(void) {  // whole cycles of the topics, at least CHUNK bytes
@@ -106,7 +109,13 @@ static void prebuild(void) {  // whole cycles of the topics, at least CHUNK byte
   size_t cycles = (CHUNK + packet * topics - 1) / (packet * topics);
   prebuilt_packets = cycles * topics;
   if (!(prebuilt = malloc(prebuilt_packets * packet))) die("malloc");
-  for (size_t i = 0; i < prebuilt_packets; i++) put_publish(prebuilt + i * packet, i % topics);
+  for (size_t i = 0; i < prebuilt_packets; i++) {
+    char topic[32];
+    snprintf(topic, sizeof topic, "bench/device/%07u/state", (unsigned)(i % topics) % 10000000);
+    put_publish(prebuilt + i * packet, topic, size);
+  }
+  if (!(last_packet = malloc(size + 128))) die("malloc");
+  last_length = put_publish(last_packet, "end", size + 64);
 }
 
 static void flood(Conn *c) {
@@ -121,7 +130,7 @@ static void flood(Conn *c) {
     c->last = now();
     if (!limit && c->last - c->first >= seconds) break;
   }
-  if (!raw) send_all(c, "\x30\x05\0\x03" "end", 7);
+  if (!raw) send_all(c, last_packet, last_length);
   else shutdown(c->fd, SHUT_WR);
 }
 

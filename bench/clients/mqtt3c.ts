@@ -1,3 +1,5 @@
+// title: mqtt3c
+// bundle: export { connect } from "../../mod.ts";
 /** This client, `connect`. */
 import { connect } from "../../mod.ts";
 import type { Open } from "../client.ts";

@@ -1,3 +1,4 @@
+// title: mqtt3c, worker
 /** This client, `connectWorker`: the loop in a thread of its own. */
 import * as mod from "../../mod.ts";
 import { type Open, Skip } from "../client.ts";

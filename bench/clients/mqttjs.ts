@@ -1,3 +1,5 @@
+// title: MQTT.js
+// bundle: export { connectAsync } from "mqtt";
 /** MQTT.js. */
 import type { Open } from "../client.ts";
 

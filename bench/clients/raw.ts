@@ -1,3 +1,4 @@
+// title: raw socket
 /** The socket alone: what the runtime can do, with no MQTT client on it. */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -7,12 +8,13 @@ import {
   type Job,
   type Open,
   packetLength,
+  publishPacket,
   Skip,
   topicNames,
 } from "../client.ts";
 
 const CONNECT = Buffer.from("\x10\x0f\0\x04MQTT\x04\x02\x02\x58\0\x03raw");
-const SUBSCRIBE = Buffer.from("\x82\x06\0\x01\0\x01#\0");
+const SUBSCRIBE = Buffer.from([0x82, 6, 0, 1, 0, 1, 0x23, 0]);
 const DISCONNECT = Buffer.from([0xe0, 0]);
 const WRITE = 64 * 1024;
 
@@ -62,15 +64,6 @@ async function dial(url: string, onchunk: (chunk: Uint8Array) => void) {
   };
 }
 
-function packet(topic: string, payload: Uint8Array): Uint8Array {
-  const rest = 2 + topic.length + payload.length;
-  const head = [0x30];
-  let length = rest;
-  for (; length >= 128; length >>= 7) head.push(length & 127 | 128);
-  head.push(length, 0, topic.length);
-  return Buffer.concat([Buffer.from(head), Buffer.from(topic), payload]);
-}
-
 /** One packet a time: a chunk that is as long as a packet is taken for one. */
 export const open: Open = async (url, onmessage) => {
   let sent: Uint8Array = new Uint8Array();
@@ -86,7 +79,7 @@ export const open: Open = async (url, onmessage) => {
   function write(topic: string, payload: Uint8Array) {
     if (message.payload !== payload) {
       message = { payload };
-      sent = packet(topic, payload);
+      sent = publishPacket(topic, payload);
     }
     return socket.write(sent);
   }
@@ -122,7 +115,9 @@ export const publish: Job = async (params, meter) => {
   const perWrite = Math.max(1, Math.floor(WRITE / length));
   const topics = topicNames(params.topics);
   while (topics.length < perWrite) topics.push(...topics);
-  const bytes = Buffer.concat(topics.map((topic) => packet(topic, payload)));
+  const bytes = Buffer.concat(
+    topics.map((topic) => publishPacket(topic, payload)),
+  );
   const { socket, close } = await dial(params.url, () => {});
   let messages = 0;
   let at = 0;

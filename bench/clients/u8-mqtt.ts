@@ -1,4 +1,9 @@
-/** u8-mqtt, on a socket of node:net: its own for Deno needs an API of Deno 1. */
+// title: u8-mqtt
+// bundle: export { mqtt_v4 } from "u8-mqtt/node";
+/**
+ * u8-mqtt 0.6, on a socket of node:net: its own for Deno needs an API of Deno 1;
+ * and by `_send`, as `post` throws for every message of QoS 0.
+ */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { connect as connectTls } from "node:tls";
@@ -18,7 +23,7 @@ export const open: Open = async (url, onmessage) => {
   const socket = protocol === "mqtts:"
     ? connectTls({ ...to, rejectUnauthorized: false })
     : connect(to);
-  const client = mqtt_v4({ log_conn: null, on_disconnect() {} });
+  const client = mqtt_v4({ log_conn() {}, on_disconnect() {} });
   client.with_stream(socket);
   await client.connect({ keep_alive: 600 });
   return {
@@ -27,10 +32,10 @@ export const open: Open = async (url, onmessage) => {
         filter,
         (packet: Packet) => onmessage(packet.topic, packet),
       ),
-    send: (topic, payload) => client.post(topic, payload),
-    // Its own promise does not wait for the socket.
+    send: (topic, payload) => client._send("publish", { topic, payload }),
+    // Its promise does not wait for the socket.
     async publish(topic, payload) {
-      await client.post(topic, payload);
+      await client._send("publish", { topic, payload });
       if (socket.writableNeedDrain) await once(socket, "drain");
     },
     async close() {

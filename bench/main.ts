@@ -1,0 +1,171 @@
+/**
+ * Measures this client beside its peers and the raw socket: `deno task bench`, `deno task bench --quick`.
+ * All runs of a scenario are interleaved, one after another round by round, so that whatever else the
+ * machine does hurts everyone alike. A full run leaves results.json and chart.svg; any other leaves
+ * them in .build/.
+ */
+// deno-lint-ignore-file no-console
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chart } from "./chart.ts";
+import { measure, type Sample } from "./measure.ts";
+import {
+  digits,
+  markdown,
+  type Results,
+  runtimeNames,
+  summarize,
+} from "./report.ts";
+import { type Scenario, scenarios } from "./scenarios.ts";
+import {
+  bench,
+  bundles,
+  type Participant,
+  type Setup,
+  setup,
+  work,
+} from "./setup.ts";
+
+const help = `deno task bench [options]
+
+  --quick             the main figures, three short rounds
+  --only a,b          scenarios, by the first words of their names (${
+  [...new Set(scenarios().map(({ id }) => id.split("-")[0]))].join(", ")
+}, bundle)
+  --clients a,b       files in bench/clients/, without the extension
+  --runtimes a,b      node, deno, bun, c
+  --sizes 16,4096     payloads, for receive and publish
+  --topics 1,100      topics, for receive and publish
+  --rounds N          5, quick: 3
+  --seconds N         of each run: 1, quick: 0.4
+  --render            no run: the table and the chart of the last full one
+`;
+
+const { values: given } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    only: { type: "string" },
+    clients: { type: "string" },
+    runtimes: { type: "string" },
+    sizes: { type: "string" },
+    topics: { type: "string" },
+    rounds: { type: "string" },
+    seconds: { type: "string" },
+    render: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+const list = (text?: string) => text?.split(",");
+const numbers = (text?: string) => list(text)?.map(Number);
+const only = list(given.only);
+const rounds = Number(given.rounds ?? (given.quick ? 3 : 5));
+const seconds = Number(given.seconds ?? (given.quick ? 0.4 : 1));
+
+/** Whether `--only` asks for it. */
+function isWanted(id: string, quick = true): boolean {
+  if (!only) return !given.quick || quick;
+  return only.some((name) => id === name || id.startsWith(`${name}-`));
+}
+
+/** What is missing for the scenario, where something is. */
+function missing(
+  scenario: Scenario,
+  { cert, taskset, mosquitto }: Setup,
+): boolean {
+  return !!scenario.tls && !cert || !!scenario.pinned && !taskset ||
+    scenario.peer === "mosquitto" && !mosquitto;
+}
+
+async function runScenario(
+  scenario: Scenario,
+  participants: Participant[],
+  ready: Setup,
+) {
+  const samples = new Map<Participant, Sample[]>(
+    participants.map((participant) => [participant, []]),
+  );
+  // The first start of a process fills the caches of the runtime and of the system.
+  const warmUps = scenario.job === "start" ? 1 : 0;
+  for (let round = -warmUps; round < rounds; round++) {
+    for (const participant of participants) {
+      const known = samples.get(participant)!;
+      if (known.some((sample) => sample.skip)) continue;
+      const name = `${participant.title} on ${
+        runtimeNames[participant.runtime]
+      }`;
+      Deno.stderr.writeSync(
+        new TextEncoder().encode(
+          `\r\x1b[K${scenario.title}: ${round + 1}/${rounds} ${name}`,
+        ),
+      );
+      const sample = await measure(scenario, participant, seconds, ready);
+      if (round >= 0 || sample.skip) known.push(sample);
+    }
+  }
+  const found = summarize(scenario, samples);
+  const ours = found.results.find(({ client }) => client === "mqtt3c");
+  const best = ours
+    ? `: ${digits(ours.median)} ${scenario.unit} on ${
+      runtimeNames[ours.runtime]
+    }`
+    : "";
+  console.error(`\r\x1b[K${scenario.title}${best}`);
+  return found;
+}
+
+async function runAll(): Promise<Results> {
+  const ready = await setup();
+  const participants = ready.participants.filter(({ client, runtime }) =>
+    (list(given.clients)?.includes(client) ?? true) &&
+    (list(given.runtimes)?.includes(runtime) ?? true)
+  );
+  const results: Results = {
+    date: new Date().toISOString().slice(0, 10),
+    command: ["deno task bench", ...Deno.args].join(" "),
+    peer: ready.peerText,
+    rounds,
+    seconds,
+    machine: ready.machine,
+    notes: ready.notes,
+    scenarios: [],
+    bundles: isWanted("bundle") ? await bundles() : [],
+  };
+  for (
+    const scenario of scenarios(numbers(given.sizes), numbers(given.topics))
+  ) {
+    if (
+      !isWanted(scenario.id, scenario.quick) || missing(scenario, ready)
+    ) continue;
+    const taking = participants.filter(({ client }) =>
+      scenario.clients?.includes(client) ?? true
+    );
+    if (taking.length) {
+      results.scenarios.push(
+        await runScenario(scenario, taking, ready),
+      );
+    }
+  }
+  return results;
+}
+
+if (given.help) {
+  console.log(help);
+  Deno.exit(0);
+}
+const isFull = Deno.args.length === 0 || given.render;
+const folder = isFull ? bench : work;
+const results = given.render
+  ? JSON.parse(readFileSync(join(bench, "results.json"), "utf8")) as Results
+  : await runAll();
+if (!given.render) {
+  writeFileSync(
+    join(folder, "results.json"),
+    JSON.stringify(results, null, 2) + "\n",
+  );
+}
+writeFileSync(join(folder, "chart.svg"), chart(results));
+console.log(markdown(results));
+const failed = results.scenarios.flatMap(({ failures }) => failures).length;
+if (failed) console.error(`${failed} failed`);
+Deno.exitCode = failed ? 1 : 0;

@@ -1,0 +1,161 @@
+/** What is measured: each scenario is a job, its parameters, what the peer does, and how to read the outcome. */
+import { packetLength, type Params } from "./client.ts";
+
+export type Unit = "messages/s" | "us" | "ms" | "bytes";
+
+export interface Scenario {
+  /** Words joined by hyphens; `--only` takes any number of the first ones. */
+  id: string;
+  title: string;
+  job: string;
+  /** What the peer does, or that it is a real broker. */
+  peer: "flood" | "sink" | "echo" | "mosquitto";
+  unit: Unit;
+  params: Partial<Params>;
+  tls?: boolean;
+  /** Client and peer share one core. */
+  pinned?: boolean;
+  /** Clients that take part; all when left out. */
+  clients?: string[];
+  /** Part of a `--quick` run. */
+  quick?: boolean;
+}
+
+const SIZES = [16, 256, 4096, 65536];
+
+/** Bytes as they are said: 16 B, 4 KiB. */
+export function sizeText(bytes: number): string {
+  return bytes < 1024 ? `${bytes} B` : `${bytes / 1024} KiB`;
+}
+
+/** Few enough to stay below the limits of the clients' buffers within a tick. */
+function batchOf(size: number): number {
+  return Math.max(16, Math.min(1000, Math.floor(2 ** 21 / size)));
+}
+
+type Flow = "receive" | "publish";
+
+function flow(job: Flow, size: number, topics: number, tls = false): Scenario {
+  const what = (job === "receive" ? "Receive" : "Publish") +
+    (tls ? " over TLS" : "");
+  const tail = `${sizeText(size)}, ${topics.toLocaleString("en")} topic${
+    topics > 1 ? "s" : ""
+  }`;
+  return {
+    id: `${tls ? "tls-" : ""}${job}-${size}-${topics}`,
+    title: job === "receive"
+      ? `${what}, ${tail}`
+      : `${what}, many within a tick, ${tail}`,
+    job,
+    peer: job === "receive" ? "flood" : "sink",
+    unit: "messages/s",
+    params: { size, topics, batch: batchOf(size) },
+    tls,
+    quick: size === 16 && topics === 100 && !tls,
+  };
+}
+
+/** All sizes with 100 topics, all numbers of topics with 16 bytes; or exactly the given ones. */
+function flows(job: Flow, sizes?: number[], topics?: number[]): Scenario[] {
+  const pairs = sizes || topics
+    ? (sizes ?? [16]).flatMap((size) =>
+      (topics ?? [100]).map((count) => [size, count] as const)
+    )
+    : [
+      ...SIZES.map((size) => [size, 100] as const),
+      [16, 1] as const,
+      [16, 50_000] as const,
+    ];
+  return pairs.filter(([size, count]) => packetLength(size) * count < 2 ** 29)
+    .map(([size, count]) => flow(job, size, count));
+}
+
+export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
+  return [
+    ...flows("receive", sizes, topics),
+    {
+      ...flow("receive", 16, 100),
+      id: "count-16-100",
+      title: "Receive, payload never read, 16 B, 100 topics",
+      params: { size: 16, topics: 100, read: 0 },
+      clients: ["mqtt3c", "mqttjs"],
+      quick: false,
+    },
+    ...[1, 100, 10_000].map((count): Scenario => ({
+      ...flow("receive", 16, 100),
+      id: `routed-${count}`,
+      title: `Receive, ${
+        count.toLocaleString("en")
+      } subscriptions with their own handler, 16 B, 100 topics`,
+      job: "routed",
+      params: { size: 16, topics: 100, count },
+      clients: ["mqtt3c"],
+      quick: false,
+    })),
+    ...[10_000, 1_000_000, 100_000_000].map((messages): Scenario => ({
+      ...flow("receive", 16, 100),
+      id: `length-${messages}`,
+      title: `Receive, ${
+        messages.toLocaleString("en")
+      } messages, 16 B, 100 topics`,
+      params: { size: 16, topics: 100, messages },
+      clients: ["mqtt3c"],
+      quick: false,
+    })),
+    ...flows("publish", sizes, topics),
+    {
+      ...flow("publish", 16, 100),
+      id: "awaited-16-100",
+      title: "Publish, each awaited, 16 B, 100 topics",
+      job: "awaited",
+    },
+    {
+      id: "echo-one-core",
+      title: "Round trip through the echoing peer, 16 B, both on one core",
+      job: "echo",
+      peer: "echo",
+      unit: "us",
+      params: { size: 16, topics: 1 },
+      pinned: true,
+      quick: true,
+    },
+    {
+      id: "echo",
+      title: "Round trip through the echoing peer, 16 B",
+      job: "echo",
+      peer: "echo",
+      unit: "us",
+      params: { size: 16, topics: 1 },
+    },
+    ...[16, 4096].flatMap((
+      size,
+    ) => [flow("receive", size, 100, true), flow("publish", size, 100, true)]),
+    {
+      id: "start",
+      title: "Cold process to its first message",
+      job: "start",
+      peer: "flood",
+      unit: "ms",
+      params: { size: 16, topics: 1, messages: 1 },
+      quick: true,
+    },
+    {
+      id: "idle",
+      title: "Memory per idle connection, 1,000 in one process",
+      job: "idle",
+      peer: "sink",
+      unit: "bytes",
+      params: { count: 1000 },
+      quick: true,
+    },
+    {
+      id: "mosquitto",
+      title:
+        "Publish to subscribe through mosquitto, 1,000 on their way, 16 B, 100 topics",
+      job: "relay",
+      peer: "mosquitto",
+      unit: "messages/s",
+      params: { size: 16, topics: 100, batch: 1000 },
+    },
+  ];
+}
