@@ -5,6 +5,7 @@ import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Decoder } from "./decoder.ts";
 import { encode } from "./encoder.ts";
+import { KeepAlive } from "./keepalive.ts";
 import { Output } from "./output.ts";
 import {
   CONNACK,
@@ -33,13 +34,6 @@ import {
 } from "./packet.ts";
 import type { TopicName } from "./topic.ts";
 
-/** The longest wait for PINGRESP, and how long the socket is looked at before the verdict; milliseconds. */
-const PING_WAIT = 10_000;
-const GRACE = 100;
-/** A PINGRESP may be behind what else comes: as long as this many bytes come in a grace, or until so many have. */
-const STREAMING = 4096;
-const BEHIND = 16_777_216;
-
 /** What the application must hear. */
 export type SessionEvent =
   | Message
@@ -64,6 +58,8 @@ type State = "idle" | "connecting" | "open" | "closed";
 export interface SessionSettings {
   /** Seconds; 0 = off. */
   keepalive: number;
+  /** Seconds after which it sends PINGREQ; `keepalive` by default, 0 where its transport does that. */
+  pingAfter?: number;
   cleanSession: boolean;
   maxPacketSize: number;
   maxBuffered: number;
@@ -75,9 +71,6 @@ export interface SessionSettings {
  */
 export class Session {
   readonly #settings: SessionSettings;
-  /** PINGREQ goes out a little before the keep alive is over, so that it is never exceeded [MQTT-3.1.2-23]. */
-  readonly #pingAfter: number;
-  readonly #pingWait: number;
   readonly output: Output;
   #decoder: Decoder;
   #state: State = "idle";
@@ -87,18 +80,10 @@ export class Session {
   readonly #requests = new Map<number, SubscribePacket | UnsubscribePacket>();
   /** Packet identifiers of QoS 2 messages delivered and not yet released [MQTT-4.3.3-2]. */
   readonly #unreleased = new Set<number>();
-  #lastSent = 0;
-  /** When the verdict on a PINGREQ is due; Infinity when none is unanswered. */
-  #verdict = Infinity;
-  /** Bytes received in all, at the verdict's first ring, and at its last one. */
-  #received = 0;
-  #receivedFirst = -1;
-  #receivedLast = 0;
+  #keepAlive = new KeepAlive(0, 0);
 
   constructor(settings: SessionSettings) {
     this.#settings = settings;
-    this.#pingAfter = settings.keepalive === 0 ? Infinity : settings.keepalive * 950;
-    this.#pingWait = Math.min(settings.keepalive * 1000, PING_WAIT);
     this.output = new Output(settings.maxBuffered);
     this.#decoder = new Decoder(settings.maxPacketSize);
   }
@@ -110,11 +95,10 @@ export class Session {
 
   /** Starts on a new connection, and returns the bytes of CONNECT. */
   connect(packet: Omit<ConnectPacket, "type" | "keepalive" | "cleanSession">, now: number): Uint8Array<ArrayBuffer> {
-    const { keepalive, cleanSession } = this.#settings;
+    const { keepalive, pingAfter = keepalive, cleanSession } = this.#settings;
     this.#state = "connecting";
     this.#decoder = new Decoder(this.#settings.maxPacketSize);
-    this.#lastSent = now;
-    this.#verdict = Infinity;
+    this.#keepAlive = new KeepAlive(pingAfter, now);
     return encode({ type: CONNECT, keepalive, cleanSession, ...packet });
   }
 
@@ -131,7 +115,7 @@ export class Session {
   /** Takes bytes; `next` gives what they mean. */
   receive(chunk: Uint8Array, length: number): void {
     if (this.#state === "closed") return; // what comes after DISCONNECT is for nobody
-    this.#received += length;
+    this.#keepAlive.received(length);
     this.#decoder.receive(chunk, length);
   }
 
@@ -214,7 +198,7 @@ export class Session {
       case UNSUBACK:
         return this.#acknowledge(packet);
       case PINGRESP:
-        this.#verdict = Infinity;
+        this.#keepAlive.answered();
         return undefined;
       case PUBREL:
         this.#unreleased.delete(packet.packetId);
@@ -286,50 +270,27 @@ export class Session {
 
   /** Bytes have gone out: the keep alive starts anew. */
   sent(now: number): void {
-    this.#lastSent = now;
+    this.#keepAlive.sent(now);
   }
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    return this.#state === "open" ? Math.min(this.#lastSent + this.#pingAfter, this.#verdict) : Infinity;
+    return this.#state === "open" ? this.#keepAlive.due : Infinity;
   }
 
   /**
-   * Sends PINGREQ when nothing was sent for the keep alive, and gives the verdict on one that was
-   * not answered. `reading` is false while the application does not let us read: the answer may be there.
-   *
-   * The verdict's first ring only looks: a timer that rings late (a suspended machine, a blocked
-   * thread) finds the answer unread in the socket, perhaps behind much else.
+   * Sends PINGREQ when the keep alive wants it. `reading` is false while the application does not let us read.
    *
    * @throws {MqttError} `"pingresp"`.
    */
   tick(now: number, reading: boolean): void {
     if (this.#state !== "open") return;
-    if (now >= this.#verdict) this.#judge(now, reading);
-    if (now >= this.#lastSent + this.#pingAfter) {
-      this.output.addFirst(encode({ type: PINGREQ }));
-      this.#lastSent = now;
-      if (this.#verdict === Infinity) {
-        this.#verdict = now + this.#pingWait;
-        this.#receivedFirst = -1;
-      }
-    }
-  }
-
-  #judge(now: number, reading: boolean): void {
-    if (!reading) {
-      this.#verdict = now + this.#pingWait;
-      this.#receivedFirst = -1;
-      return;
-    }
-    if (this.#receivedFirst === -1) {
-      this.#receivedFirst = this.#received;
-    } else if (this.#received - this.#receivedLast < STREAMING || this.#received - this.#receivedFirst > BEHIND) {
+    try {
+      if (this.#keepAlive.tick(now, reading)) this.output.addFirst(encode({ type: PINGREQ }));
+    } catch (error) {
       this.#state = "closed";
-      throw new MqttError("pingresp", `The broker did not answer PINGREQ within ${this.#pingWait} ms`);
+      throw error;
     }
-    this.#receivedLast = this.#received;
-    this.#verdict = now + GRACE;
   }
 }
 
