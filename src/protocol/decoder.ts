@@ -95,9 +95,10 @@ export class Decoder {
   #renew(room: number): void {
     const waiting = this.waiting;
     const believed = Math.min(this.#needed, Math.max(BLOCK, 2 * waiting));
-    const bytes = Buffer.allocUnsafeSlow(Math.max(waiting + room, believed));
-    bytes.set(this.#block.bytes.subarray(this.#start, this.#end));
-    this.#block = makeBlock(bytes);
+    const rest = this.#block.bytes.subarray(this.#start, this.#end);
+    // Not zeroed first: 2 us instead of 12 for 64 KiB on Node.
+    this.#block = makeBlock(Buffer.allocUnsafeSlow(Math.max(waiting + room, believed)));
+    this.#block.bytes.set(rest);
     this.#start = 0;
     this.#end = waiting;
   }
@@ -173,8 +174,9 @@ export class Decoder {
   }
 }
 
-function makeBlock(bytes: Uint8Array): Block {
-  const { buffer, byteOffset, length } = bytes;
+/** Over the same memory, never a Buffer: views of it are the application's. */
+function makeBlock({ buffer, byteOffset, length }: Uint8Array): Block {
+  const bytes = new Uint8Array(buffer, byteOffset, length);
   return { bytes, buffer, byteOffset, view: new DataView(buffer, byteOffset, length) };
 }
 
