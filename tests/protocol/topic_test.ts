@@ -396,9 +396,12 @@ describe("TopicCache", () => {
   });
 
   test("names that were made to collide are still told apart", () => {
-    // Names of eight bytes with one hash, computed back from the cache's own steps: xor, then multiply.
+    // Names of eight bytes with one hash, computed back from the cache's own steps.
     const word = (text: string) => new DataView(utf8.encode(text).buffer).getInt32(0, true);
-    const step = (hash: number, value: number) => Math.imul(hash ^ value, 0x9e3779b1);
+    const step = (hash: number, value: number) => {
+      const mixed = Math.imul(hash ^ value, 0x9e3779b1);
+      return mixed ^ mixed >>> 15;
+    };
     const target = step(8, word("topi")) ^ word("c/01");
     const random = new Random(3);
     const colliding: string[] = ["topic/01"];

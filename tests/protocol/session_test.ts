@@ -1,0 +1,797 @@
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertGreaterOrEqual,
+  assertLess,
+  assertLessOrEqual,
+  assertThrows,
+} from "@std/assert";
+import { describe, test } from "node:test";
+import { type ErrorCode, MqttError } from "../../src/errors.ts";
+import { Message } from "../../src/message.ts";
+import { Session, type SessionEvent, type SessionSettings } from "../../src/protocol/session.ts";
+import { bytes, hex, join } from "../support/bytes.ts";
+import { encodeNaive, frame, type NaivePacket, NaiveReader } from "../support/naive.ts";
+
+const utf8 = new TextEncoder();
+const CONNACK = "20 02 00 00";
+const NOBODY = { id: "ID", will: undefined, uname: undefined, passwd: undefined };
+
+/** A session and its broker's end. */
+class Talk {
+  readonly session: Session;
+  now = 1000;
+
+  constructor(settings: Partial<SessionSettings> = {}) {
+    const defaults = { keepalive: 60, cleanSession: true, maxPacketSize: 1 << 24, maxBuffered: 1 << 24 };
+    this.session = new Session({ ...defaults, ...settings });
+  }
+
+  /** On a connection that the broker accepted. */
+  static open(settings: Partial<SessionSettings> = {}): Talk {
+    const talk = new Talk(settings);
+    talk.connect();
+    assertEquals(talk.hears(CONNACK).length, 1);
+    return talk;
+  }
+
+  connect(): Uint8Array {
+    return this.session.connect(NOBODY, this.now);
+  }
+
+  /** The broker sends; what the application hears of it. */
+  hears(literal: string | Uint8Array): SessionEvent[] {
+    const chunk = typeof literal === "string" ? bytes(literal) : literal;
+    this.session.receive(chunk, chunk.length);
+    const events: SessionEvent[] = [];
+    for (let event = this.session.next(); event !== undefined; event = this.session.next()) events.push(event);
+    return events;
+  }
+
+  fails(literal: string): MqttError {
+    return assertThrows(() => this.hears(literal), MqttError);
+  }
+
+  /** What the session wants to send. */
+  sends(): Uint8Array {
+    const { output } = this.session;
+    const parts: Uint8Array[] = [];
+    for (let part = output.take(); part !== undefined; part = output.take()) {
+      parts.push(part.slice());
+      output.written();
+      this.session.sent(this.now);
+    }
+    return join(parts);
+  }
+
+  packets(): NaivePacket[] {
+    return new NaiveReader().push(this.sends());
+  }
+
+  /** Lets time pass, ringing when the session wants it. Returns what was sent, and when. */
+  pass(milliseconds: number, reading = true): [number, string][] {
+    const end = this.now + milliseconds;
+    const sent: [number, string][] = [];
+    while (this.session.due <= end) {
+      assertGreaterOrEqual(this.session.due, this.now, "due in the past");
+      this.now = this.session.due;
+      this.session.tick(this.now, reading);
+      const found = this.sends();
+      if (found.length > 0) sent.push([this.now, hex(found)]);
+    }
+    this.now = end;
+    return sent;
+  }
+}
+
+function messages(events: SessionEvent[]): string[] {
+  return events.map((event) => event instanceof Message ? `${event.topic}: ${event}` : `type ${event.type}`);
+}
+
+describe("session: the bytes of the reference", () => {
+  test("[MQTT-3.1.0-1] CONNECT", () => {
+    assertEquals(hex(new Talk().connect()), hex(bytes('10 0e 0004 "MQTT" 04 02 003c 0002 "ID"')));
+  });
+
+  test("[MQTT-3.1.2-19] CONNECT with user U and password P", () => {
+    const credentials = { uname: utf8.encode("U"), passwd: utf8.encode("P") };
+    assertEquals(
+      hex(new Talk().session.connect({ ...NOBODY, ...credentials }, 0)),
+      hex(bytes('10 14 0004 "MQTT" 04 c2 003c 0002 "ID" 0001 "U" 0001 "P"')),
+    );
+  });
+
+  test("[MQTT-3.1.2-11] CONNECT with the will W/t, gone", () => {
+    const will = { topic: "W/t", message: utf8.encode("gone"), qos: 0, retain: false } as const;
+    assertEquals(
+      hex(new Talk().session.connect({ ...NOBODY, will }, 0)),
+      hex(bytes('10 19 0004 "MQTT" 04 06 003c 0002 "ID" 0003 "W/t" 0004 "gone"')),
+    );
+  });
+
+  test("[MQTT-3.1.3-1] the will is before the user name", () => {
+    const will = { topic: "W/t", message: utf8.encode("gone"), qos: 2, retain: true } as const;
+    assertEquals(
+      hex(new Talk().session.connect({ id: "ID", will, uname: utf8.encode("U"), passwd: utf8.encode("P") }, 0)),
+      hex(bytes('10 1f 0004 "MQTT" 04 f6 003c 0002 "ID" 0003 "W/t" 0004 "gone" 0001 "U" 0001 "P"')),
+    );
+  });
+
+  test("[MQTT-3.1.2-20] a user name without password", () => {
+    const connect = new Talk({ keepalive: 0 }).session.connect({ ...NOBODY, uname: utf8.encode("") }, 0);
+    assertEquals(hex(connect), hex(bytes('10 10 0004 "MQTT" 04 82 0000 0002 "ID" 0000')));
+  });
+
+  test("[MQTT-3.1.2-4] without clean session", () => {
+    const connect = new Talk({ cleanSession: false, keepalive: 65_535 }).connect();
+    assertEquals(hex(connect), hex(bytes('10 0e 0004 "MQTT" 04 00 ffff 0002 "ID"')));
+  });
+
+  test("[MQTT-4.3.1-1] PUBLISH, [MQTT-3.8.1-1] SUBSCRIBE and [MQTT-3.10.1-1] UNSUBSCRIBE", () => {
+    const talk = Talk.open();
+    talk.session.output.publish("a/b", "hi", 0);
+    assertEquals(hex(talk.sends()), hex(bytes('30 07 0003 "a/b" "hi"')));
+    assertEquals(talk.session.subscribe([{ topic: "s/1", qos: 0 }]), 1);
+    assertEquals(hex(talk.sends()), hex(bytes('82 08 0001 0003 "s/1" 00')));
+    assertEquals(talk.session.unsubscribe(["s/1"]), 2);
+    assertEquals(hex(talk.sends()), hex(bytes('a2 07 0002 0003 "s/1"')));
+  });
+
+  test("[MQTT-3.8.3-1] [MQTT-3.10.3-1] several filters in one packet", () => {
+    const talk = Talk.open();
+    talk.session.subscribe([{ topic: "a/+", qos: 0 }, { topic: "é", qos: 2 }]);
+    assertEquals(hex(talk.sends()), hex(bytes('82 0d 0001 0003 "a/+" 00 0002 c3a9 02')));
+    talk.session.unsubscribe(["a/+", "é"]);
+    assertEquals(hex(talk.sends()), hex(bytes('a2 0b 0002 0003 "a/+" 0002 c3a9')));
+  });
+
+  test("[MQTT-3.1.2-23] PINGREQ and DISCONNECT", () => {
+    const talk = Talk.open();
+    assertEquals(talk.pass(60_000), [[58_000, "c0 00"]]);
+    assertEquals(hex(talk.session.disconnect()), "e0 00");
+  });
+});
+
+describe("session: the answer to CONNECT", () => {
+  test("[MQTT-3.2.0-1] CONNACK opens the session", () => {
+    const talk = new Talk();
+    talk.connect();
+    assertEquals(talk.hears(CONNACK), [{ type: 2, sessionPresent: false, code: 0 }]);
+    assertEquals(messages(talk.hears('30 03 0001 "a"')), ["a: "]);
+  });
+
+  test("[MQTT-7.1.2-1] CONNACK byte by byte, and what follows in the same chunk", () => {
+    const talk = new Talk();
+    talk.connect();
+    for (const byte of ["20", "02", "00"]) assertEquals(talk.hears(byte), []);
+    assertEquals(talk.hears('00 30 04 0001 "a" "x" 30 04 0001 "b" "y"').map(({ type }) => type), [2, 3, 3]);
+  });
+
+  for (const code of [1, 2, 3, 4, 5]) {
+    test(`[MQTT-3.2.2-5] code ${code} is told, and nothing after it`, () => {
+      const talk = new Talk();
+      talk.connect();
+      assertEquals(talk.hears(`20 02 00 0${code} 30 03 0001 "a"`), [{ type: 2, sessionPresent: false, code }]);
+      assertEquals(talk.hears('30 03 0001 "a"'), []);
+      assertEquals(talk.session.due, Infinity);
+    });
+  }
+
+  test("[MQTT-3.2.2-2] a session present, when it was asked for", () => {
+    const talk = new Talk({ cleanSession: false });
+    talk.connect();
+    assertEquals(talk.hears("20 02 01 00"), [{ type: 2, sessionPresent: true, code: 0 }]);
+  });
+
+  // Each with what is wrong at its last byte: nothing that a wrong server does not send is waited for.
+  const wrong: [statement: string, what: string, literal: string, settings?: Partial<SessionSettings>][] = [
+    ["[MQTT-3.2.0-1]", "an HTTP answer", '"H"'],
+    ["[MQTT-3.2.0-1]", "a TLS alert", "15"],
+    ["[MQTT-3.2.0-1]", "an SSH greeting", '"S"'],
+    ["[MQTT-3.2.0-1]", "an SMTP greeting", '"2"'],
+    ["[MQTT-3.2.0-1]", "PUBLISH before CONNACK", "30"],
+    ["[MQTT-3.2.0-1]", "CONNECT", "10"],
+    ["[MQTT-3.2.0-1]", "PINGRESP", "d0"],
+    ["[MQTT-3.2.0-1]", "CONNACK with a flag in its first byte", "21"],
+    ["[MQTT-3.2.0-1]", "zeros", "00"],
+    ["[MQTT-3.2.0-1]", "CONNACK of length 0", "20 00"],
+    ["[MQTT-3.2.0-1]", "CONNACK of MQTT 5", "20 03"],
+    ["[MQTT-3.2.0-1]", "CONNACK of length 255", "20 ff"],
+    ["[MQTT-2.2.2-1]", "CONNACK with every flag", "20 02 ff"],
+    ["[MQTT-2.2.2-1]", "CONNACK with flag 1", "20 02 02"],
+    ["[MQTT-3.2.2-1]", "a session though a clean one was asked for", "20 02 01"],
+    ["[MQTT-3.2.2-2]", "flag 1 and a session", "20 02 03", { cleanSession: false }],
+    ["[MQTT-3.2.2-4]", "a session with a refusal", "20 02 01 05", { cleanSession: false }],
+    ["[MQTT-3.2.2-6]", "the reserved code 6", "20 02 00 06"],
+    ["[MQTT-3.2.2-6]", "the reserved code 255", "20 02 00 ff"],
+    ["[MQTT-3.2.2-6]", "a reason code of MQTT 5", "20 02 00 84"],
+  ];
+  for (const [statement, what, literal, settings] of wrong) {
+    test(`${statement} ${what} is "invalidresp" at byte ${bytes(literal).length}`, () => {
+      const all = bytes(literal);
+      const talk = new Talk(settings);
+      talk.connect();
+      for (const byte of all.subarray(0, -1)) assertEquals(talk.hears(Uint8Array.of(byte)), []);
+      const error = talk.fails(hex(all.subarray(-1)));
+      assertEquals(error.code, "invalidresp");
+      assert(error.message.includes(hex(all)), `the error shows the bytes: ${error.message}`);
+
+      const whole = new Talk(settings);
+      whole.connect();
+      assertEquals(whole.fails(`${literal} "xxxxxxxxxxxxxxxxxxxx"`).code, "invalidresp", "in one chunk with more");
+      assertEquals(whole.hears(CONNACK), [], "nothing is heard after it");
+      assertEquals([whole.session.due, whole.sends().length], [Infinity, 0]);
+    });
+  }
+
+  test("[MQTT-3.2.0-1] a server that talks first", () => {
+    const talk = new Talk();
+    assertEquals(talk.fails('"SSH-2.0-"').code, "invalidresp");
+  });
+
+  test("[MQTT-3.2.0-1] a second CONNACK is a protocol error", () => {
+    const error = Talk.open().fails(CONNACK);
+    assertEquals(error.code, "protocol");
+    assert(error.message.endsWith("[MQTT-3.2.0-1]"), error.message);
+  });
+});
+
+describe("session: packets that brokers do not send", () => {
+  const wrong: [statement: string, what: string, literal: string, code: ErrorCode][] = [
+    ["[MQTT-4.8.0-1]", "CONNECT", '10 0e 0004 "MQTT" 04 02 003c 0002 "ID"', "unknowncp"],
+    ["[MQTT-4.8.0-1]", "SUBSCRIBE", '82 08 0001 0003 "s/1" 00', "unknowncp"],
+    ["[MQTT-4.8.0-1]", "UNSUBSCRIBE", 'a2 07 0002 0003 "s/1"', "unknowncp"],
+    ["[MQTT-4.8.0-1]", "PINGREQ", "c0 00", "unknowncp"],
+    ["[MQTT-4.8.0-1]", "DISCONNECT", "e0 00", "unknowncp"],
+    ["[MQTT-4.8.0-1]", "the reserved type 0", "00 00", "unknowncp"],
+    ["[MQTT-4.8.0-1]", "the reserved type 15", "f0 00", "unknowncp"],
+    ["[MQTT-4.8.0-1]", "PUBACK of nothing", "40 02 0001", "protocol"],
+    ["[MQTT-4.8.0-1]", "PUBREC of nothing", "50 02 0001", "protocol"],
+    ["[MQTT-4.8.0-1]", "PUBCOMP of nothing", "70 02 0001", "protocol"],
+    ["[MQTT-2.3.1-7]", "SUBACK of nothing", "90 03 0001 00", "protocol"],
+    ["[MQTT-2.3.1-7]", "UNSUBACK of nothing", "b0 02 0001", "protocol"],
+    ["[MQTT-3.3.1-4]", "PUBLISH at QoS 3", '36 06 0001 "a" 0001 "x"', "protocol"],
+    ["[MQTT-2.2.2-2]", "PINGRESP with a flag", "d1 00", "protocol"],
+    ["[MQTT-1.5.3-1]", "a topic name that is not UTF-8", "30 04 0002 c080", "protocol"],
+    ["[MQTT-1.5.3-2]", "a topic name with U+0000", "30 03 0001 00", "protocol"],
+  ];
+  for (const [statement, what, literal, code] of wrong) {
+    test(`${statement} ${what} ends the session`, () => {
+      const talk = Talk.open();
+      const chunk = bytes(`30 04 0001 "a" "x" ${literal} 30 04 0001 "b" "y"`);
+      talk.session.receive(chunk, chunk.length);
+      assertEquals(messages([talk.session.next()!]), ["a: x"], "what came before is delivered");
+      const error = assertThrows(() => talk.session.next(), MqttError);
+      assertEquals(error.code, code);
+      assert(error.message.endsWith(statement), error.message);
+      assertEquals(talk.session.next(), undefined, "and nothing after it");
+      assertEquals(talk.hears('30 04 0001 "c" "z"'), []);
+      assertEquals(talk.session.due, Infinity);
+    });
+  }
+
+  test("[MQTT-4.8.0-2] a packet over maxPacketSize ends the session", () => {
+    const talk = Talk.open({ maxPacketSize: 100 });
+    assertEquals(messages(talk.hears(frame(3, 0, [0, 1, 97], new Uint8Array(95)))), ["a: " + "\0".repeat(95)]);
+    assertEquals(talk.fails("30 63").code, "overflow");
+    assertEquals(talk.hears(CONNACK), []);
+  });
+
+  test("[MQTT-4.8.0-2] a broker that never reads cannot make the answers grow", () => {
+    const talk = Talk.open({ maxBuffered: 1000 });
+    const one = bytes('32 05 0001 "a" 0001');
+    const error = assertThrows(() => {
+      for (let i = 0; i < 10_000; i++) talk.hears(one);
+    }, MqttError);
+    assertEquals(error.code, "overflow");
+    assertLessOrEqual(talk.session.output.buffered, 1000);
+  });
+});
+
+describe("session: SUBACK and UNSUBACK", () => {
+  test("[MQTT-3.9.3-1] the codes, in the order of the filters", () => {
+    const talk = Talk.open();
+    const id = talk.session.subscribe([{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }, { topic: "c", qos: 1 }]);
+    assertEquals(talk.hears("90 05 0001 02 80 00"), [{ type: 9, packetId: id, codes: [2, 128, 0] }]);
+  });
+
+  test("[MQTT-2.3.1-7] answers in any order", () => {
+    const talk = Talk.open();
+    const first = talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    const second = talk.session.unsubscribe(["b"]);
+    const third = talk.session.subscribe([{ topic: "c", qos: 0 }]);
+    assertEquals([first, second, third], [1, 2, 3]);
+    assertEquals(talk.hears("90 03 0003 00 b0 02 0002 90 03 0001 80"), [
+      { type: 9, packetId: 3, codes: [0] },
+      { type: 11, packetId: 2 },
+      { type: 9, packetId: 1, codes: [128] },
+    ]);
+  });
+
+  const wrong: [statement: string, what: string, literal: string][] = [
+    ["[MQTT-2.3.1-7]", "SUBACK of another packet identifier", "90 04 0009 00 00"],
+    ["[MQTT-2.3.1-7]", "UNSUBACK of another packet identifier", "b0 02 0009"],
+    ["[MQTT-2.3.1-7]", "UNSUBACK for SUBSCRIBE", "b0 02 0001"],
+    ["[MQTT-2.3.1-7]", "SUBACK for UNSUBSCRIBE", "90 03 0002 00"],
+    ["[MQTT-2.3.1-7]", "SUBACK a second time", "90 04 0001 00 00 90 04 0001 00 00"],
+    ["[MQTT-2.3.1-7]", "UNSUBACK a second time", "b0 02 0002 b0 02 0002"],
+    ["[MQTT-3.8.4-5]", "SUBACK with too few codes", "90 03 0001 00"],
+    ["[MQTT-3.8.4-5]", "SUBACK with too many codes", "90 05 0001 00 00 00"],
+    ["[MQTT-3.8.4-5]", "SUBACK without a code", "90 02 0001"],
+    ["[MQTT-3.9.3-2]", "SUBACK with a reserved code", "90 04 0001 00 03"],
+    ["[MQTT-3.8.4-6]", "SUBACK that grants more than was asked", "90 04 0001 01 00"],
+  ];
+  for (const [statement, what, literal] of wrong) {
+    test(`${statement} ${what} ends the session`, () => {
+      const talk = Talk.open();
+      talk.session.subscribe([{ topic: "a", qos: 0 }, { topic: "b", qos: 1 }]);
+      talk.session.unsubscribe(["c"]);
+      const error = talk.fails(literal);
+      assertEquals(error.code, "protocol");
+      assert(error.message.endsWith(statement), error.message);
+    });
+  }
+});
+
+describe("session: packet identifiers", () => {
+  test("[MQTT-2.3.1-2] none that is in use: 65,535 of them, and then no more", () => {
+    const talk = Talk.open({ maxBuffered: 1 << 26 });
+    const ids = new Set<number>();
+    for (let i = 0; i < 65_535; i++) {
+      ids.add(i % 2 === 0 ? talk.session.subscribe([{ topic: "a", qos: 0 }]) : talk.session.unsubscribe(["a"]));
+    }
+    assertEquals([ids.size, Math.min(...ids), Math.max(...ids)], [65_535, 1, 65_535]);
+    const before = talk.session.output.buffered;
+    for (const ask of [() => talk.session.subscribe([{ topic: "a", qos: 0 }]), () => talk.session.unsubscribe(["a"])]) {
+      assertEquals(assertThrows(ask, MqttError).code, "overflow");
+    }
+    assertEquals(talk.session.output.buffered, before);
+    assertEquals(talk.hears("90 03 1235 00").length, 1);
+    assertEquals(talk.session.subscribe([{ topic: "a", qos: 0 }]), 0x1235, "the only one that is free");
+    assertEquals(assertThrows(() => talk.session.unsubscribe(["a"]), MqttError).code, "overflow");
+  });
+
+  test("[MQTT-2.3.1-2] after 65,535 comes 1, unless it is in use", () => {
+    const talk = Talk.open();
+    const ask = () => talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    const answer = (id: number) => talk.hears(encodeNaive({ type: "SUBACK", packetId: id, codes: [0] }));
+    assertEquals([ask(), ask(), ask()], [1, 2, 3]);
+    answer(2);
+    for (let id = 4; id <= 65_535; id++) {
+      assertEquals(ask(), id);
+      answer(id);
+      talk.sends();
+    }
+    assertEquals([ask(), ask(), ask()], [2, 4, 5]);
+  });
+
+  test("[MQTT-2.3.1-1] never 0, whatever the order of answers", () => {
+    const talk = Talk.open();
+    const inUse = new Set<number>();
+    for (let i = 0; i < 150_000; i++) {
+      const id = talk.session.unsubscribe(["a"]);
+      assert(id >= 1 && id <= 65_535 && !inUse.has(id));
+      inUse.add(id);
+      if (i % 100 === 0) talk.sends();
+      if (inUse.size < 50) continue;
+      const [oldest] = inUse;
+      const done = i % 3 === 0 ? id : oldest!;
+      talk.hears(encodeNaive({ type: "UNSUBACK", packetId: done }));
+      inUse.delete(done);
+    }
+  });
+
+  test("a request that overflows maxBuffered takes no packet identifier and is not sent", () => {
+    const talk = Talk.open({ maxBuffered: 20 });
+    talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    const error = assertThrows(() => talk.session.subscribe([{ topic: "x".repeat(50), qos: 0 }]), MqttError);
+    assertEquals(error.code, "overflow");
+    assertEquals(talk.packets().map(({ type }) => type), ["SUBSCRIBE"]);
+    const id = talk.session.unsubscribe(["b"]);
+    assertEquals(talk.hears(encodeNaive({ type: "UNSUBACK", packetId: id })).length, 1);
+  });
+});
+
+describe("session: keep alive", () => {
+  test("[MQTT-3.1.2-23] PINGREQ a little before the keep alive is over, as long as nothing is sent", () => {
+    const talk = Talk.open({ keepalive: 100 });
+    const sent: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const pings = talk.pass(talk.session.due - talk.now);
+      assertEquals(pings.map(([, packet]) => packet), ["c0 00"]);
+      sent.push(pings[0]![0]);
+      talk.hears("d0 00");
+    }
+    assertEquals(sent, [96_000, 191_000, 286_000, 381_000, 476_000]);
+  });
+
+  for (const keepalive of [1, 2, 60, 65_535]) {
+    test(`[MQTT-3.1.2-23] the interval between two packets is never over ${keepalive} s`, () => {
+      const talk = Talk.open({ keepalive });
+      let last = talk.now;
+      for (let i = 0; i < 20; i++) {
+        const [[at]] = talk.pass(talk.session.due - talk.now) as [[number, string]];
+        assertLess(at - last, keepalive * 1000);
+        assertGreater(at - last, keepalive * 900);
+        last = at;
+        talk.hears("d0 00");
+      }
+    });
+  }
+
+  test("what is sent puts the PINGREQ off", () => {
+    const talk = Talk.open({ keepalive: 10 });
+    for (let i = 0; i < 10; i++) {
+      assertEquals(talk.pass(9000), []);
+      talk.session.output.publish("t", "x", 0);
+      talk.sends();
+    }
+    assertEquals(talk.pass(9499), []);
+    assertEquals(talk.pass(1).length, 1);
+  });
+
+  test("what is received does not", () => {
+    const talk = Talk.open({ keepalive: 10 });
+    for (let i = 0; i < 9; i++) {
+      assertEquals(talk.pass(1000), []);
+      talk.hears('30 03 0001 "a"');
+    }
+    assertEquals(talk.pass(500).length, 1);
+  });
+
+  test("keep alive 0: nothing is ever due", () => {
+    const talk = Talk.open({ keepalive: 0 });
+    assertEquals(talk.session.due, Infinity);
+    talk.session.tick(1e12, true);
+    assertEquals(talk.sends().length, 0);
+  });
+
+  test("nothing is due before CONNACK, after a refusal, and after DISCONNECT", () => {
+    const talk = new Talk();
+    assertEquals(talk.session.due, Infinity);
+    talk.connect();
+    assertEquals(talk.session.due, Infinity);
+    talk.session.tick(1e9, true);
+    assertEquals(talk.sends().length, 0);
+    talk.hears(CONNACK);
+    assertLess(talk.session.due, Infinity);
+    talk.session.disconnect();
+    assertEquals(talk.session.due, Infinity);
+    talk.session.tick(1e9, true);
+    assertEquals(talk.sends().length, 0);
+  });
+
+  test("a PINGREQ goes before what waits", () => {
+    const talk = Talk.open({ keepalive: 10 });
+    talk.session.output.publish("t", "x", 0);
+    talk.now += 9500;
+    talk.session.tick(talk.now, true);
+    assertEquals(talk.packets().map(({ type }) => type), ["PINGREQ", "PUBLISH"]);
+  });
+
+  /** When the verdict came, or undefined. */
+  function verdict(talk: Talk, within: number, meanwhile: (talk: Talk) => void = () => {}): number | undefined {
+    const end = talk.now + within;
+    while (talk.session.due <= end) {
+      talk.now = talk.session.due;
+      try {
+        talk.session.tick(talk.now, true);
+      } catch (error) {
+        assertEquals((error as MqttError).code, "pingresp");
+        assertEquals(talk.session.due, Infinity, "it is over");
+        return talk.now;
+      }
+      talk.sends();
+      meanwhile(talk);
+    }
+    return undefined;
+  }
+
+  for (const [keepalive, wait] of [[1, 1000], [5, 5000], [60, 10_000], [600, 10_000]] as const) {
+    test(`keep alive ${keepalive} s: "pingresp" a bounded time after the PINGREQ`, () => {
+      const talk = Talk.open({ keepalive });
+      const start = talk.now;
+      const at = verdict(talk, 1e9)!;
+      assertGreaterOrEqual(at, start + keepalive * 950 + wait);
+      assertLessOrEqual(at, start + keepalive * 950 + wait + 1000);
+    });
+  }
+
+  test("a second PINGREQ does not put the verdict off", () => {
+    const talk = Talk.open({ keepalive: 2 });
+    talk.pass(1900); // PINGREQ
+    const asked = talk.now;
+    // The application sends: nothing in it answers the PINGREQ.
+    const at = verdict(talk, 60_000, () => {
+      talk.session.output.publish("t", "x", 0);
+      talk.sends();
+    })!;
+    assertLessOrEqual(at, asked + 3000);
+    const other = Talk.open({ keepalive: 1 });
+    let pings = 0;
+    verdict(other, 60_000, () => pings++);
+    assertLess(pings, 10);
+  });
+
+  test("PINGRESP in the last moment", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    talk.pass(57_000);
+    assertEquals(talk.pass(9999), []);
+    talk.hears("d0 00");
+    assertEquals(talk.session.due, 1000 + 57_000 + 57_000);
+    assertEquals(talk.pass(47_000).length, 0);
+  });
+
+  test("the verdict's first ring only looks: an answer that waits in the socket is still good", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    talk.pass(57_000);
+    talk.now = talk.session.due + 3_600_000; // the machine slept for an hour
+    talk.session.tick(talk.now, true);
+    assertGreater(talk.session.due, talk.now, "time to look");
+    assertLessOrEqual(talk.session.due, talk.now + 1000);
+    talk.hears("d0 00");
+    talk.sends();
+    assertEquals(verdict(talk, 20_000), undefined);
+  });
+
+  test("an answer behind much else: as long as it streams there is no verdict", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    talk.pass(57_000);
+    const chunk = frame(3, 0, [0, 1, 97], new Uint8Array(20_000));
+    assertEquals(verdict(talk, 20_000, () => talk.hears(chunk)), undefined);
+    talk.hears("d0 00");
+    assertEquals(verdict(talk, 20_000), undefined);
+  });
+
+  test("a broker that streams for ever and answers nothing: the verdict comes all the same", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    talk.pass(57_000);
+    const chunk = frame(3, 0, [0, 1, 97], new Uint8Array(60_000));
+    const at = verdict(talk, 10_000_000, () => talk.hears(chunk));
+    assert(at !== undefined);
+    const slow = Talk.open({ keepalive: 60 });
+    slow.pass(57_000);
+    const drop = bytes('30 03 0001 "a"');
+    assertLess(verdict(slow, 10_000_000, () => slow.hears(drop))!, slow.now + 20_000);
+  });
+
+  test("while nothing is read there is no verdict; then there is time to read", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    const pings = talk.pass(600_000, false).filter(([, packet]) => packet === "c0 00");
+    assertGreater(pings.length, 8, "pings are still sent");
+    const resumed = talk.now;
+    const at = verdict(talk, 1e6)!;
+    assertGreater(at, resumed);
+    assertLessOrEqual(at, resumed + 12_000);
+
+    const other = Talk.open({ keepalive: 60 });
+    other.pass(600_000, false);
+    other.hears("d0 00");
+    assertEquals(verdict(other, 20_000), undefined);
+  });
+
+  test("[MQTT-3.12.4-1] a PINGRESP that nobody asked for is ignored", () => {
+    const talk = Talk.open();
+    assertEquals(talk.hears("d0 00 d0 00"), []);
+    assertEquals(talk.pass(57_000).length, 1);
+  });
+
+  test("a new connection starts anew: an old PINGREQ is nobody's", () => {
+    const talk = Talk.open({ keepalive: 60 });
+    talk.pass(57_000 + 9000);
+    talk.session.lost();
+    assertEquals(talk.session.due, Infinity);
+    talk.now += 500_000;
+    talk.connect();
+    talk.hears(CONNACK);
+    talk.session.resume([]);
+    assertEquals(talk.sends().length, 0);
+    assertEquals(talk.session.due, talk.now + 57_000);
+  });
+});
+
+describe("session: messages that come", () => {
+  test("[MQTT-3.3.4-1] [MQTT-4.3.2-2] QoS 1 is delivered each time and acknowledged each time", () => {
+    const talk = Talk.open();
+    assertEquals(messages(talk.hears('32 06 0001 "a" 000a "x"')), ["a: x"]);
+    assertEquals(messages(talk.hears('3a 06 0001 "a" 000a "x"')), ["a: x"]);
+    assertEquals(hex(talk.sends()), "40 02 00 0a 40 02 00 0a");
+  });
+
+  test("[MQTT-3.3.4-1] QoS 0 has no answer", () => {
+    const talk = Talk.open();
+    assertEquals(messages(talk.hears('30 04 0001 "a" "x" 31 03 0001 "b"')), ["a: x", "b: "]);
+    assertEquals(talk.sends().length, 0);
+  });
+
+  test("[MQTT-4.3.3-2] a QoS 2 message is delivered once, until PUBREL", () => {
+    const talk = Talk.open();
+    assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);
+    assertEquals(messages(talk.hears('3c 06 0001 "a" 000a "x" 3c 06 0001 "a" 000a "x"')), []);
+    assertEquals(hex(talk.sends()), "50 02 00 0a 50 02 00 0a 50 02 00 0a");
+    assertEquals(talk.hears("62 02 000a"), []);
+    assertEquals(hex(talk.sends()), "70 02 00 0a");
+    assertEquals(messages(talk.hears('34 06 0001 "a" 000a "y"')), ["a: y"], "after PUBCOMP it is a new message");
+    assertEquals(hex(talk.sends()), "50 02 00 0a");
+  });
+
+  test("[MQTT-4.3.3-2] PUBREL is answered even when its message is not known", () => {
+    const talk = Talk.open();
+    talk.hears("62 02 0007 62 02 0007");
+    assertEquals(hex(talk.sends()), "70 02 00 07 70 02 00 07");
+  });
+
+  test("[MQTT-2.3.1-6] QoS 2 messages with several packet identifiers do not mix", () => {
+    const talk = Talk.open();
+    const events = talk.hears(
+      '34 05 0001 "a" 0001 34 05 0001 "b" 0002 34 05 0001 "c" 0001 62 02 0001 34 05 0001 "d" 0002',
+    );
+    assertEquals(messages(events), ["a: ", "b: "]);
+    assertEquals(messages(talk.hears('34 05 0001 "e" 0001')), ["e: "]);
+  });
+
+  test("[MQTT-4.6.0-2] [MQTT-4.6.0-3] answers in the order of the messages", () => {
+    const talk = Talk.open();
+    talk.hears(
+      '32 05 0001 "a" 0003 34 05 0001 "a" 0009 32 05 0001 "a" 0001 34 05 0001 "a" 0002 62 02 0009 32 05 0001 "a" 0002',
+    );
+    assertEquals(hex(talk.sends()), hex(bytes("40 02 0003 50 02 0009 40 02 0001 50 02 0002 70 02 0009 40 02 0002")));
+  });
+
+  test("[MQTT-4.5.0-2] whoever listens: a message is acknowledged when it is heard", () => {
+    const talk = Talk.open();
+    const chunk = bytes('32 05 0001 "a" 0001 32 05 0001 "b" 0002');
+    talk.session.receive(chunk, chunk.length);
+    talk.session.next();
+    assertEquals(hex(talk.sends()), "40 02 00 01");
+    talk.session.next();
+    assertEquals(hex(talk.sends()), "40 02 00 02");
+  });
+
+  test("flags and payload reach the application", () => {
+    const talk = Talk.open();
+    const [message] = talk.hears('3d 06 0001 "a" 0100 "x"') as [Message];
+    assertEquals([message.topic, message.text(), message.qos, message.retain, message.dup], ["a", "x", 2, true, true]);
+    assertEquals([talk.session.topic.name], ["a"]);
+  });
+
+  test("[MQTT-3.3.2-3] a message that no subscription asked for is a message", () => {
+    assertEquals(messages(Talk.open().hears('30 04 0001 "a" "x"')), ["a: x"]);
+  });
+
+  test("[MQTT-3.8.4-5] messages may come before SUBACK", () => {
+    const talk = Talk.open();
+    talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    assertEquals(messages(talk.hears('31 04 0001 "a" "x" 90 03 0001 00')), ["a: x", "type 9"]);
+  });
+});
+
+describe("session: the next connection", () => {
+  /** Loses the connection and makes another. */
+  function reconnect(talk: Talk, filters: string[] = [], connack = CONNACK): void {
+    talk.session.lost();
+    talk.connect();
+    talk.hears(connack);
+    talk.session.resume(filters.map((topic) => ({ topic, qos: 0 })));
+  }
+
+  function show(talk: Talk): string[] {
+    return talk.packets().map((packet) =>
+      packet.type === "SUBSCRIBE"
+        ? `SUBSCRIBE ${packet.packetId} ${packet.filters.map(({ topic }) => topic)}`
+        : packet.type === "UNSUBSCRIBE"
+        ? `UNSUBSCRIBE ${packet.packetId} ${packet.filters}`
+        : packet.type === "PUBLISH"
+        ? `PUBLISH ${packet.topic}`
+        : packet.type
+    );
+  }
+
+  test("[MQTT-2.3.1-3] subscriptions, then unanswered requests with their identifiers, then messages", () => {
+    const talk = Talk.open();
+    talk.session.subscribe([{ topic: "kept", qos: 0 }]);
+    talk.hears("90 03 0001 00");
+    talk.session.output.publish("m1", "x", 0);
+    talk.session.subscribe([{ topic: "asked", qos: 0 }]);
+    talk.session.output.publish("m2", "x", 0);
+    talk.session.unsubscribe(["given up"]);
+    talk.session.output.publish("m3", "x", 0);
+    reconnect(talk, ["kept", "asked", "given up"]);
+    assertEquals(show(talk), [
+      "SUBSCRIBE 4 kept",
+      "SUBSCRIBE 2 asked",
+      "UNSUBSCRIBE 3 given up",
+      "PUBLISH m1",
+      "PUBLISH m2",
+      "PUBLISH m3",
+    ]);
+    assertEquals(talk.hears("90 03 0004 00 90 03 0002 00 b0 02 0003").length, 3);
+  });
+
+  test("[MQTT-3.2.2-2] a session present: the broker has the subscriptions", () => {
+    const talk = Talk.open({ cleanSession: false });
+    talk.session.subscribe([{ topic: "asked", qos: 0 }]);
+    reconnect(talk, ["kept", "asked"], "20 02 01 00");
+    assertEquals(show(talk), ["SUBSCRIBE 1 asked"]);
+  });
+
+  test("[MQTT-3.2.2-3] no session present, though asked for: the subscriptions are made again", () => {
+    const talk = Talk.open({ cleanSession: false });
+    reconnect(talk, ["kept"], CONNACK);
+    assertEquals(show(talk), ["SUBSCRIBE 1 kept"]);
+  });
+
+  test("the subscriptions made again may be lost again", () => {
+    const talk = Talk.open();
+    reconnect(talk, ["a", "b"]);
+    reconnect(talk, ["a", "b"]);
+    assertEquals(show(talk), ["SUBSCRIBE 1 a,b"]);
+    reconnect(talk, ["a", "b", "c"]);
+    assertEquals(show(talk), ["SUBSCRIBE 2 c", "SUBSCRIBE 1 a,b"]);
+  });
+
+  test("nothing to say is nothing sent", () => {
+    const talk = Talk.open();
+    reconnect(talk);
+    assertEquals(talk.sends().length, 0);
+  });
+
+  test("[MQTT-3.1.0-1] what belonged to the old connection is not sent on the new one", () => {
+    const talk = Talk.open({ keepalive: 10 });
+    talk.hears('32 05 0001 "a" 0003 34 05 0001 "a" 0009 62 02 0004');
+    talk.session.tick(talk.now + 9500, true);
+    talk.session.output.publish("m", "x", 0);
+    reconnect(talk);
+    assertEquals(show(talk), ["PUBLISH m"]);
+  });
+
+  test("[MQTT-3.1.2-4] [MQTT-4.1.0-1] with its session present, a QoS 2 message is still delivered once", () => {
+    const talk = Talk.open({ cleanSession: false });
+    assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);
+    reconnect(talk, [], "20 02 01 00");
+    assertEquals(messages(talk.hears('3c 06 0001 "a" 000a "x"')), []);
+    assertEquals(hex(talk.sends()), "50 02 00 0a");
+    talk.hears("62 02 000a");
+    assertEquals(hex(talk.sends()), "70 02 00 0a");
+  });
+
+  test("[MQTT-3.1.2-6] a clean session knows nothing of the QoS 2 messages before it", () => {
+    const talk = Talk.open({ cleanSession: true });
+    assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);
+    reconnect(talk);
+    assertEquals(messages(talk.hears('34 06 0001 "b" 000a "y"')), ["b: y"]);
+    assertEquals(hex(talk.sends()), "50 02 00 0a");
+  });
+
+  test("[MQTT-3.1.2-6] nor does a session that the broker has lost", () => {
+    const talk = Talk.open({ cleanSession: false });
+    talk.hears('34 06 0001 "a" 000a "x"');
+    reconnect(talk, [], "20 02 00 00");
+    assertEquals(messages(talk.hears('34 06 0001 "b" 000a "y"')), ["b: y"]);
+  });
+
+  test("half a packet of the old connection is not the start of one on the new", () => {
+    const talk = Talk.open();
+    talk.hears('30 04 0001 "a"');
+    reconnect(talk);
+    assertEquals(messages(talk.hears('30 04 0001 "b" "y"')), ["b: y"]);
+  });
+
+  test("[MQTT-2.3.1-2] identifiers of requests that were never answered stay in use", () => {
+    const talk = Talk.open();
+    assertEquals(talk.session.subscribe([{ topic: "a", qos: 0 }]), 1);
+    for (let i = 0; i < 3; i++) reconnect(talk);
+    assertEquals(talk.session.subscribe([{ topic: "b", qos: 0 }]), 2);
+  });
+});
+
+describe("session: DISCONNECT", () => {
+  test("[MQTT-3.14.4-2] nothing is heard or due after it", () => {
+    const talk = Talk.open();
+    assertEquals(hex(talk.session.disconnect()), "e0 00");
+    assertEquals(talk.hears('32 05 0001 "a" 0001'), []);
+    talk.session.tick(1e9, true);
+    assertEquals([talk.session.due, talk.sends().length], [Infinity, 0]);
+  });
+});
