@@ -1,7 +1,6 @@
-/** Certificates made with openssl, once a process: a good one, and one for each way to be wrong. */
+/** Certificates made with openssl, once a day: a good one, and one for each way to be wrong. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 export interface Certificate {
@@ -43,24 +42,48 @@ unique_subject = no
 commonName = supplied
 `;
 
-let made: Certificates | undefined;
+const folder = join(import.meta.dirname!, "..", "..", "node_modules", ".mqtt3c-certificates");
+let loaded: Certificates | undefined;
 
 export function certificates(): Certificates {
-  return made ??= make();
+  return loaded ??= load();
 }
 
-function make(): Certificates {
-  const dir = mkdtempSync(join(tmpdir(), "mqtt3c-certificates-"));
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
-  const read = (file: string) => readFileSync(join(dir, file), "utf8");
-  const file = (name: string): Certificate => ({
+function load(): Certificates {
+  const fresh = existsSync(folder) && Date.now() - statSync(folder).mtimeMs < 24 * 3_600_000;
+  if (!fresh) {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(join(folder, ".."), { recursive: true });
+    const dir = mkdtempSync(`${folder}-`);
+    try {
+      make(dir);
+      renameSync(dir, folder);
+    } catch (error) {
+      rmSync(dir, { recursive: true, force: true });
+      if (!existsSync(folder)) throw error; // else another process was faster
+    }
+  }
+  const read = (name: string) => readFileSync(join(folder, name), "utf8");
+  const pair = (name: string): Certificate => ({
     cert: read(`${name}.crt`),
     key: read(`${name}.key`),
-    certFile: join(dir, `${name}.crt`),
-    keyFile: join(dir, `${name}.key`),
+    certFile: join(folder, `${name}.crt`),
+    keyFile: join(folder, `${name}.key`),
   });
+  return {
+    ca: read("ca.crt"),
+    caFile: join(folder, "ca.crt"),
+    server: pair("server"),
+    wrongName: pair("wrongName"),
+    selfSigned: pair("selfSigned"),
+    expired: pair("expired"),
+    unknown: pair("unknown"),
+    client: pair("client"),
+  };
+}
 
+function make(dir: string): void {
+  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: dir, stdio: "pipe" });
   const request = (name: string, subject: string, ...rest: string[]) =>
     // deno-fmt-ignore
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
@@ -87,7 +110,6 @@ function make(): Certificates {
     openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", `${ca}.crt`, "-keyfile", `${ca}.key`,
       "-in", `${name}.csr`, "-out", `${name}.crt`, "-extfile", "names.cnf", "-extensions", "x",
       ...start && end ? ["-startdate", start, "-enddate", end] : ["-days", "30"]);
-    return file(name);
   };
 
   writeFileSync(join(dir, "ca.cnf"), config);
@@ -96,14 +118,9 @@ function make(): Certificates {
   root("ca", "mqtt3c tests");
   root("other", "nobody");
   root("selfSigned", "localhost", here);
-  return {
-    ca: read("ca.crt"),
-    caFile: join(dir, "ca.crt"),
-    server: sign("ca", "server", here, "serverAuth"),
-    wrongName: sign("ca", "wrongName", "DNS:elsewhere.example", "serverAuth"),
-    selfSigned: file("selfSigned"),
-    expired: sign("ca", "expired", here, "serverAuth", "20200101000000Z", "20201231000000Z"),
-    unknown: sign("other", "unknown", here, "serverAuth"),
-    client: sign("ca", "client", "DNS:client", "clientAuth"),
-  };
+  sign("ca", "server", here, "serverAuth");
+  sign("ca", "wrongName", "DNS:elsewhere.example", "serverAuth");
+  sign("ca", "expired", here, "serverAuth", "20200101000000Z", "20201231000000Z");
+  sign("other", "unknown", here, "serverAuth");
+  sign("ca", "client", "DNS:client", "clientAuth");
 }
