@@ -1,0 +1,226 @@
+/** The ways to a broker: each opens a client over another transport, to a broker of its own. */
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { connect as connectTcp, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Duplex } from "node:stream";
+import { connect as connectTls } from "node:tls";
+import { getAvailablePort } from "@std/net";
+import { SocksClient } from "socks";
+import { type Client, connect, type Connection, type ConnectOptions, type OnPublish, type Streams } from "../../mod.ts";
+import { certificates } from "../support/certificates.ts";
+import { type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
+import { startHttpProxy } from "./http_proxy.ts";
+
+/** Opens a client; the options come on top of those that the way needs. */
+export type Open = (onpub?: OnPublish, op?: ConnectOptions) => Promise<Client>;
+
+/** A broker, and how the client gets to it. It refuses subscriptions to `denied/#`. */
+export interface Way {
+  /** Where it speaks plain TCP, for `mosquitto_pub` and `mosquitto_sub`. */
+  port: number;
+  connect: Open;
+  stop(): Promise<void>;
+}
+
+/** A mosquitto with two doors. */
+interface Broker extends Way {
+  secure: number;
+}
+
+const host = "localhost";
+
+/** Subscriptions are refused by the plugin that comes with mosquitto; its `acl_file` only filters messages. */
+const denial = {
+  defaultACLAccess: { publishClientSend: true, publishClientReceive: true, subscribe: true, unsubscribe: true },
+  roles: [{ rolename: "r", acls: [{ acltype: "subscribePattern", topic: "denied/#", allow: false }] }],
+  groups: [{ groupname: "g", roles: [{ rolename: "r" }] }],
+  anonymousGroup: "g",
+};
+
+function plugin(): string {
+  const folders = readdirSync("/usr/lib").map((folder) => join("/usr/lib", folder));
+  const files = ["/usr/lib", "/usr/local/lib", "/opt/homebrew/lib", ...folders]
+    .map((folder) => join(folder, "mosquitto_dynamic_security.so"));
+  const file = files.find((file) => existsSync(file));
+  if (file === undefined) throw new Error("mosquitto_dynamic_security.so is not installed");
+  return file;
+}
+
+async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
+  const dir = mkdtempSync(join(tmpdir(), "mqtt3c-denial-"));
+  const file = join(dir, "denial.json");
+  writeFileSync(file, JSON.stringify(denial));
+  const secure = getAvailablePort();
+  const { caFile, server: { certFile, keyFile } } = certificates();
+  const { port, stop } = await startMosquitto({
+    config: [
+      "log_type none", // it would write a line for each of a hundred thousand messages
+      "max_queued_messages 0", // it would drop those over 1,000 that wait
+      `plugin ${plugin()}`,
+      `plugin_opt_config_file ${file}`,
+      `listener ${secure} 127.0.0.1`,
+      `cafile ${caFile}`,
+      `certfile ${certFile}`,
+      `keyfile ${keyFile}`,
+    ].join("\n"),
+  });
+  const broker: Broker = {
+    port,
+    secure,
+    connect: () => Promise.reject(new Error("not yet")),
+    async stop() {
+      await stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  broker.connect = open(broker);
+  return broker;
+}
+
+/** A way that leads through another server. */
+async function startThrough<S extends Server>(
+  start: () => Promise<S>,
+  open: (broker: Broker, server: S) => Open,
+): Promise<Way> {
+  const server = await start();
+  const broker = await startBroker((broker) => open(broker, server));
+  return {
+    ...broker,
+    async stop() {
+      await broker.stop();
+      await server.stop();
+    },
+  };
+}
+
+/** A way over connections that the test opens and hands in. */
+function handIn(open: (broker: Broker) => Promise<Connection>): () => Promise<Way> {
+  return () => startBroker((broker) => async (onpub, op) => connect(await open(broker), onpub, op));
+}
+
+export const overTcp = (): Promise<Way> =>
+  startBroker(({ port }) => (onpub, op) => connect(`mqtt://${host}:${port}`, onpub, op));
+
+export const overTls = (): Promise<Way> =>
+  startBroker(({ secure: port }) => (onpub, op) =>
+    connect(host, onpub, { port, tls: { ca: certificates().ca }, timeout: 20_000, ...op })
+  );
+
+export const overSocksAndTls = (): Promise<Way> =>
+  startThrough(
+    startMicrosocks,
+    ({ secure: port }, { port: proxy }) => (onpub, op) =>
+      connect(host, onpub, { port, tls: { ca: certificates().ca }, proxy: `socks5://127.0.0.1:${proxy}`, ...op }),
+  );
+
+export const overHttpConnect = (): Promise<Way> =>
+  startThrough(
+    () => startHttpProxy(),
+    ({ port }, { port: proxy }) => (onpub, op) =>
+      connect("127.0.0.1", onpub, { port, proxy: `http://127.0.0.1:${proxy}`, ...op }),
+  );
+
+export const overAedes = async (): Promise<Way> => {
+  const { port, broker, stop } = await startAedes();
+  const handle = broker.handle;
+  broker.handle = (socket) => handle(paced(socket as Socket));
+  broker.authorizeSubscribe = (_client, subscription, done) =>
+    done(null, subscription.topic.startsWith("denied/") ? null : subscription);
+  return { port, connect: (onpub, op) => connect("127.0.0.1", onpub, { port, ...op }), stop };
+};
+
+/**
+ * One read a turn. The parser of aedes reads on while it hands out a packet; where the socket has
+ * more by then, as on Deno, it hands out that packet twice and loses its place.
+ */
+function paced(socket: Socket): Socket {
+  const read = socket.read.bind(socket);
+  let done = false;
+  socket.read = (size) => {
+    if (done) return null;
+    done = true;
+    setImmediate(() => {
+      done = false;
+      if (socket.readableLength > 0) socket.emit("readable");
+    });
+    return read(size);
+  };
+  return socket;
+}
+
+function opened<S extends Socket>(socket: S, event: string): Promise<S> {
+  return new Promise((resolve, reject) => socket.once("error", reject).once(event, () => resolve(socket)));
+}
+
+const openSocket = ({ port }: Broker) => opened(connectTcp(port, host), "connect");
+
+export const overSocket: () => Promise<Way> = handIn(openSocket);
+
+export const overTlsSocket: () => Promise<Way> = handIn(({ secure }) =>
+  opened(connectTls({ host, port: secure, ca: certificates().ca, servername: host }), "secureConnect")
+);
+
+/** A stream that is no socket: what it is given goes through a socket that nobody sees. */
+class Wrapped extends Duplex {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    super();
+    this.#socket = socket;
+    socket.on("data", (chunk) => this.push(chunk) || socket.pause());
+    socket.on("end", () => this.push(null)).on("close", () => this.destroy()).on(
+      "error",
+      (error) => this.destroy(error),
+    );
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
+    this.#socket.write(chunk, done);
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#socket.destroy();
+    done(error);
+  }
+}
+
+export const overDuplex: () => Promise<Way> = handIn(async (broker) => new Wrapped(await openSocket(broker)));
+
+export const overWebStreams: () => Promise<Way> = handIn(async (broker) =>
+  Duplex.toWeb(await openSocket(broker)) as Streams
+);
+
+/** A socket opened with the npm package `socks`, and upgraded to TLS by the caller. */
+export const overSocksPackage = (): Promise<Way> =>
+  startThrough(startMicrosocks, ({ secure: port }, { port: proxy }) => async (onpub, op) => {
+    const { socket } = await SocksClient.createConnection({
+      proxy: { host: "127.0.0.1", port: proxy, type: 5 },
+      command: "connect",
+      destination: { host, port },
+    });
+    const secure = connectTls({ socket, ca: certificates().ca, servername: host });
+    return connect(await opened(secure, "secureConnect"), onpub, op);
+  });
+
+interface DenoNet {
+  connect(options: { hostname: string; port: number }): Promise<Streams>;
+  connectTls(options: { hostname: string; port: number; caCerts: string[] }): Promise<Streams>;
+}
+
+const deno = (globalThis as { Deno?: DenoNet }).Deno;
+
+/** What only Deno has. */
+export const overDenoConn: (() => Promise<Way>) | undefined = deno &&
+  handIn(({ port }) => deno.connect({ hostname: host, port }));
+
+export const overDenoTlsConn: (() => Promise<Way>) | undefined = deno &&
+  handIn(({ secure: port }) => deno.connectTls({ hostname: host, port, caCerts: [certificates().ca] }));
