@@ -1,6 +1,7 @@
 /** A PUBLISH packet as the application sees it.
  * @module */
 
+import { Buffer } from "node:buffer";
 import type { QoS } from "./protocol/packet.ts";
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -12,6 +13,17 @@ export interface Block {
   readonly buffer: ArrayBufferLike;
   readonly byteOffset: number;
   readonly view: DataView;
+}
+
+/** A block over the same memory, never over a Buffer: views of it are the application's. */
+export function makeBlock({ buffer, byteOffset, length }: Uint8Array): Block {
+  const bytes = new Uint8Array(buffer, byteOffset, length);
+  return { bytes, buffer, byteOffset, view: new DataView(buffer, byteOffset, length) };
+}
+
+/** A new block. It is not zeroed first: 2 us instead of 12 for 64 KiB on Node. */
+export function newBlock(size: number): Block {
+  return makeBlock(Buffer.allocUnsafeSlow(size));
 }
 
 /** A small payload is copied on Bun, 25 ns where a view takes 90; V8 has it the other way round, 400 and 40. */
