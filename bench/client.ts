@@ -61,11 +61,7 @@ export interface Meter {
   stop(): { seconds: number; cpu: number };
 }
 
-export type Job = (
-  params: Params,
-  meter: Meter,
-  open: Open,
-) => Promise<Figures>;
+export type Job = (params: Params, meter: Meter, open: Open) => Promise<Figures>;
 
 /** The client cannot do this job; the message says why. */
 export class Skip extends Error {}
@@ -74,10 +70,7 @@ export const TOPIC_LENGTH = 26;
 
 /** The topics of the peer: 26 characters, as many as asked for. */
 export function topicNames(count: number): string[] {
-  return Array.from(
-    { length: count },
-    (_, i) => `bench/device/${String(i).padStart(7, "0")}/state`,
-  );
+  return Array.from({ length: count }, (_, i) => `bench/device/${String(i).padStart(7, "0")}/state`);
 }
 
 /** The length of one PUBLISH of the peer; all are alike. */

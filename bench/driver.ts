@@ -186,16 +186,7 @@ const idle: Job = async ({ url, count }, _meter, open) => {
   return { messages: count, bytes: (await resident() - before) / count };
 };
 
-const jobs: Record<string, Job> = {
-  receive,
-  routed,
-  publish,
-  awaited,
-  echo,
-  relay,
-  start,
-  idle,
-};
+const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, start, idle };
 
 /** A promise, and the function that settles it. */
 function signal(): { ended: Promise<void>; end: () => void } {

@@ -8,24 +8,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { bench, bundles, work } from "./build.ts";
 import { chart } from "./chart.ts";
 import { measure, type Sample } from "./measure.ts";
-import {
-  digits,
-  markdown,
-  type Results,
-  runtimeNames,
-  summarize,
-} from "./report.ts";
+import { digits, markdown, type Results, runtimeNames, summarize } from "./report.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
-import {
-  bench,
-  bundles,
-  type Participant,
-  type Setup,
-  setup,
-  work,
-} from "./setup.ts";
+import { type Participant, type Setup, setup } from "./setup.ts";
 
 const help = `deno task bench [options]
 
@@ -68,57 +56,43 @@ function isWanted(id: string, quick = true): boolean {
   return only.some((name) => id === name || id.startsWith(`${name}-`));
 }
 
+/** One line on a terminal, written over and over. */
+function progress(text: string) {
+  if (Deno.stderr.isTerminal()) Deno.stderr.writeSync(new TextEncoder().encode(`\r\x1b[K${text}`));
+}
+
 /** What is missing for the scenario, where something is. */
-function missing(
-  scenario: Scenario,
-  { cert, taskset, mosquitto }: Setup,
-): boolean {
+function missing(scenario: Scenario, { cert, taskset, mosquitto }: Setup): boolean {
   return !!scenario.tls && !cert || !!scenario.pinned && !taskset ||
     scenario.peer === "mosquitto" && !mosquitto;
 }
 
-async function runScenario(
-  scenario: Scenario,
-  participants: Participant[],
-  ready: Setup,
-) {
-  const samples = new Map<Participant, Sample[]>(
-    participants.map((participant) => [participant, []]),
-  );
+async function runScenario(scenario: Scenario, participants: Participant[], ready: Setup) {
+  const samples = new Map<Participant, Sample[]>(participants.map((participant) => [participant, []]));
   // The first start of a process fills the caches of the runtime and of the system.
   const warmUps = scenario.job === "start" ? 1 : 0;
   for (let round = -warmUps; round < rounds; round++) {
     for (const participant of participants) {
       const known = samples.get(participant)!;
       if (known.some((sample) => sample.skip)) continue;
-      const name = `${participant.title} on ${
-        runtimeNames[participant.runtime]
-      }`;
-      Deno.stderr.writeSync(
-        new TextEncoder().encode(
-          `\r\x1b[K${scenario.title}: ${round + 1}/${rounds} ${name}`,
-        ),
-      );
+      const name = `${participant.title} on ${runtimeNames[participant.runtime]}`;
+      progress(`${scenario.title}: ${round + 1}/${rounds} ${name}`);
       const sample = await measure(scenario, participant, seconds, ready);
       if (round >= 0 || sample.skip) known.push(sample);
     }
   }
   const found = summarize(scenario, samples);
   const ours = found.results.find(({ client }) => client === "mqtt3c");
-  const best = ours
-    ? `: ${digits(ours.median)} ${scenario.unit} on ${
-      runtimeNames[ours.runtime]
-    }`
-    : "";
-  console.error(`\r\x1b[K${scenario.title}${best}`);
+  const best = ours ? `: ${digits(ours.median)} ${scenario.unit} on ${runtimeNames[ours.runtime]}` : "";
+  progress("");
+  console.error(`${scenario.title}${best}`);
   return found;
 }
 
 async function runAll(): Promise<Results> {
   const ready = await setup();
   const participants = ready.participants.filter(({ client, runtime }) =>
-    (list(given.clients)?.includes(client) ?? true) &&
-    (list(given.runtimes)?.includes(runtime) ?? true)
+    (list(given.clients)?.includes(client) ?? true) && (list(given.runtimes)?.includes(runtime) ?? true)
   );
   const results: Results = {
     date: new Date().toISOString().slice(0, 10),
@@ -131,20 +105,10 @@ async function runAll(): Promise<Results> {
     scenarios: [],
     bundles: isWanted("bundle") ? await bundles() : [],
   };
-  for (
-    const scenario of scenarios(numbers(given.sizes), numbers(given.topics))
-  ) {
-    if (
-      !isWanted(scenario.id, scenario.quick) || missing(scenario, ready)
-    ) continue;
-    const taking = participants.filter(({ client }) =>
-      scenario.clients?.includes(client) ?? true
-    );
-    if (taking.length) {
-      results.scenarios.push(
-        await runScenario(scenario, taking, ready),
-      );
-    }
+  for (const scenario of scenarios(numbers(given.sizes), numbers(given.topics))) {
+    if (!isWanted(scenario.id, scenario.quick) || missing(scenario, ready)) continue;
+    const taking = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
+    if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));
   }
   return results;
 }
@@ -159,10 +123,7 @@ const results = given.render
   ? JSON.parse(readFileSync(join(bench, "results.json"), "utf8")) as Results
   : await runAll();
 if (!given.render) {
-  writeFileSync(
-    join(folder, "results.json"),
-    JSON.stringify(results, null, 2) + "\n",
-  );
+  writeFileSync(join(folder, "results.json"), JSON.stringify(results, null, 2) + "\n");
 }
 writeFileSync(join(folder, "chart.svg"), chart(results));
 console.log(markdown(results));

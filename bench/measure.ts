@@ -3,7 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Figures } from "./client.ts";
 import type { Scenario } from "./scenarios.ts";
-import { type Participant, type Setup, work } from "./setup.ts";
+import { work } from "./build.ts";
+import type { Participant, Setup } from "./setup.ts";
 
 /** What one run gave: a value in the scenario's unit, or why there is none. */
 export interface Sample {
@@ -15,6 +16,12 @@ export interface Sample {
   peak?: number;
   failure?: string;
   skip?: string;
+}
+
+interface DriverFigures extends Figures {
+  peak: number;
+  skip?: string;
+  error?: string;
 }
 
 interface PeerFigures {
@@ -33,12 +40,7 @@ interface Child {
 
 function start(command: string[]): Child {
   const [name, ...args] = command as [string, ...string[]];
-  const child = new Deno.Command(name, {
-    args,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
+  const child = new Deno.Command(name, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
   return {
     lines: linesOf(child.stdout),
     errors: new Response(child.stderr).text(),
@@ -52,9 +54,7 @@ function start(command: string[]): Child {
   };
 }
 
-async function* linesOf(
-  stream: ReadableStream<Uint8Array<ArrayBuffer>>,
-): AsyncGenerator<string, void, void> {
+async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string, void, void> {
   let rest = "";
   for await (const text of stream.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split("\n");
@@ -72,20 +72,20 @@ async function next<T>(child: Child, patience: number): Promise<T | undefined> {
   return line?.value === undefined ? undefined : JSON.parse(line.value) as T;
 }
 
-const lastLine = (text: string) =>
-  text.trim().split("\n").findLast((line) => line);
+const lastLine = (text: string) => text.trim().split("\n").findLast((line) => line);
 
-async function startMosquitto(
-  path: string,
-): Promise<{ child: Child; port: number }> {
+async function startMosquitto(path: string): Promise<{ child: Child; port: number }> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
   const config = join(work, "mosquitto.conf");
-  writeFileSync(
-    config,
-    `listener ${port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n`,
-  );
+  const options = [
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    "max_queued_messages 0",
+    "set_tcp_nodelay true",
+  ];
+  writeFileSync(config, options.join("\n") + "\n");
   const child = start([path, "-c", config]);
   for (let tries = 0; tries < 100; tries++) {
     try {
@@ -107,19 +107,12 @@ export async function measure(
   const { size = 16, topics = 100, messages = 0 } = scenario.params;
   const pin = scenario.pinned ? ["taskset", "-c", "0"] : [];
   const secure = scenario.tls ? [`cert=${setup.cert}`] : [];
-  const raw = participant.client === "raw" && scenario.job === "receive"
-    ? ["raw=1"]
-    : [];
+  const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
   const command = [
     ...pin,
     ...(scenario.tls ? setup.tlsPeer : setup.peer),
     scenario.peer,
-    ...[
-      `size=${size}`,
-      `topics=${topics}`,
-      `seconds=${seconds}`,
-      `messages=${messages}`,
-    ],
+    ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`],
     ...raw,
     ...secure,
   ];
@@ -135,62 +128,33 @@ export async function measure(
     if (!port) return { failure: "the peer did not start" };
     const url = `${scenario.tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`;
     const params = { ...scenario.params, job: scenario.job, url, seconds };
-    const args = Object.entries(params).map(([name, value]) =>
-      `${name}=${value}`
-    );
+    const args = Object.entries(params).map(([name, value]) => `${name}=${value}`);
     const started = performance.now();
     const driver = start([...pin, ...participant.command, ...args, ...secure]);
-    const figures = await next<
-      Figures & { skip?: string; error?: string; peak: number }
-    >(driver, 120_000);
+    const figures = await next<DriverFigures>(driver, 120_000);
     const elapsed = performance.now() - started;
     await driver.stop(!figures);
-    if (!figures) {
-      return {
-        failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}`,
-      };
-    }
+    if (!figures) return { failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}` };
     if (figures.skip) return { skip: figures.skip };
     if (figures.error) return { failure: figures.error };
-    const counted = scenario.peer === "flood" ||
-      scenario.peer === "sink" && scenario.unit === "messages/s";
-    return outcome(
-      scenario,
-      figures,
-      elapsed,
-      counted ? await next<PeerFigures>(peer, 10_000) : undefined,
-    );
+    const counted = scenario.peer === "flood" || scenario.job === "publish" || scenario.job === "awaited";
+    return outcome(scenario, figures, elapsed, counted ? await next<PeerFigures>(peer, 10_000) : undefined);
   } finally {
     await peer.stop(scenario.peer === "mosquitto");
   }
 }
 
-function outcome(
-  scenario: Scenario,
-  figures: Figures & { peak: number },
-  elapsed: number,
-  peer?: PeerFigures,
-): Sample {
+function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, peer?: PeerFigures): Sample {
   const { messages = 0, wrong = 0, seconds = 1, cpu = 0, peak } = figures;
   if (scenario.job === "start") return { value: elapsed };
   if (scenario.job === "idle") return { value: figures.bytes!, peak };
   if (wrong) return { failure: `${wrong} messages of a wrong length` };
-  if (peer?.wrong) {
-    return { failure: `the peer got ${peer.wrong} messages of a wrong length` };
-  }
+  if (peer?.wrong) return { failure: `the peer got ${peer.wrong} messages of a wrong length` };
   if (peer && peer.messages !== messages) {
-    return {
-      failure:
-        `the client counted ${messages} messages, the peer ${peer.messages}`,
-    };
+    return { failure: `the client counted ${messages} messages, the peer ${peer.messages}` };
   }
   const common = { cpu: cpu / messages * 1e6, peak };
-  if (scenario.job === "echo") {
-    return { ...common, value: figures.p50!, p99: figures.p99! };
-  }
+  if (scenario.job === "echo") return { ...common, value: figures.p50!, p99: figures.p99! };
   // What was published is over when the peer has it, not when the client let go of it.
-  return {
-    ...common,
-    value: messages / (scenario.peer === "sink" ? peer!.seconds : seconds),
-  };
+  return { ...common, value: messages / (scenario.peer === "sink" ? peer!.seconds : seconds) };
 }

@@ -14,8 +14,7 @@ const CHUNK = 128 * 1024;
 
 const [mode = "flood", ...rest] = process.argv.slice(2);
 const given = new Map(rest.map((arg) => arg.split("=") as [string, string]));
-const number = (name: string, otherwise: number) =>
-  Number(given.get(name) ?? otherwise);
+const number = (name: string, otherwise: number) => Number(given.get(name) ?? otherwise);
 const size = number("size", 16);
 const seconds = number("seconds", 1);
 const limit = number("messages", 0) || Infinity;
@@ -31,11 +30,7 @@ interface Count {
 
 async function flood(socket: Socket, count: Count) {
   const payload = Buffer.alloc(size, "x");
-  const cycle = Buffer.concat(
-    topicNames(number("topics", 100)).map((name) =>
-      publishPacket(name, payload)
-    ),
-  );
+  const cycle = Buffer.concat(topicNames(number("topics", 100)).map((name) => publishPacket(name, payload)));
   const topics = number("topics", 100);
   const packet = cycle.length / topics;
   const cycles = Math.ceil(CHUNK / cycle.length);
@@ -44,11 +39,7 @@ async function flood(socket: Socket, count: Count) {
   let at = 0;
   count.first = performance.now();
   do {
-    const n = Math.min(
-      perChunk,
-      cycles * topics - at,
-      limit - count.messages,
-    );
+    const n = Math.min(perChunk, cycles * topics - at, limit - count.messages);
     if (!socket.write(prebuilt.subarray(at * packet, (at + n) * packet))) {
       await once(socket, "drain");
     }
@@ -56,11 +47,7 @@ async function flood(socket: Socket, count: Count) {
     count.bytes += n * packet;
     at = (at + n) % (cycles * topics);
     count.last = performance.now();
-  } while (
-    limit < Infinity
-      ? count.messages < limit
-      : count.last - count.first < seconds * 1000
-  );
+  } while (limit < Infinity ? count.messages < limit : count.last - count.first < seconds * 1000);
   if (raw) socket.end();
   else socket.write(publishPacket("end", Buffer.alloc(size + 64, "x")));
 }
@@ -93,9 +80,7 @@ function take(socket: Socket, count: Count, input: Buffer): Buffer {
         if (mode === "echo") socket.write(input.subarray(at, end));
         break;
       case 8:
-        socket.write(
-          Buffer.from([0x90, 3, input[body]!, input[body + 1]!, 0]),
-        );
+        socket.write(Buffer.from([0x90, 3, input[body]!, input[body + 1]!, 0]));
         if (mode === "flood" && input[end - 2] === 0x23) flood(socket, count);
         break;
       case 12:
@@ -113,31 +98,20 @@ function serve(socket: Socket) {
   let left: Buffer = Buffer.alloc(0);
   socket.setNoDelay(true);
   socket.on("data", (chunk: Buffer) => {
-    left = take(
-      socket,
-      count,
-      left.length ? Buffer.concat([left, chunk]) : chunk,
-    );
+    left = take(socket, count, left.length ? Buffer.concat([left, chunk]) : chunk);
   });
   socket.on("error", () => {});
   socket.on("close", () => {
     const { first, last, ...figures } = count;
     if (!count.messages) return;
-    writeSync(
-      1,
-      JSON.stringify({ ...figures, seconds: (last - first) / 1000 }) + "\n",
-    );
+    writeSync(1, JSON.stringify({ ...figures, seconds: (last - first) / 1000 }) + "\n");
   });
 }
 
 const cert = given.get("cert");
 const pem = cert && readFileSync(cert);
 const server = pem
-  ? createTlsServer({
-    key: pem,
-    cert: pem,
-    ciphers: "TLS_AES_128_GCM_SHA256",
-  }, serve)
+  ? createTlsServer({ key: pem, cert: pem, ciphers: "TLS_AES_128_GCM_SHA256" }, serve)
   : createServer(serve);
 server.on("tlsClientError", () => {});
 server.listen(0, "127.0.0.1", () => {

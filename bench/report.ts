@@ -1,4 +1,5 @@
 /** The results of a run: medians, ratios, and the Markdown that shows them. */
+import type { Bundle } from "./build.ts";
 import type { Sample } from "./measure.ts";
 import type { Scenario, Unit } from "./scenarios.ts";
 import type { Machine, Participant, Runtime } from "./setup.ts";
@@ -45,44 +46,24 @@ export interface Results {
   machine: Machine;
   notes: string[];
   scenarios: ScenarioResults[];
-  bundles: {
-    client: string;
-    title: string;
-    minified: number;
-    gzipped: number;
-  }[];
+  bundles: Bundle[];
 }
 
 function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2
-    ? sorted[middle]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-function medianOf(
-  samples: Sample[],
-  key: "p99" | "cpu" | "peak",
-): Partial<Record<typeof key, number>> {
+function medianOf(samples: Sample[], key: "p99" | "cpu" | "peak"): Partial<Record<typeof key, number>> {
   const values = samples.flatMap((sample) => sample[key] ?? []);
   return values.length ? { [key]: median(values) } : {};
 }
 
 /** Puts the samples of a scenario together; a participant with a failure has no figure. */
-export function summarize(
-  scenario: Scenario,
-  samples: Map<Participant, Sample[]>,
-): ScenarioResults {
+export function summarize(scenario: Scenario, samples: Map<Participant, Sample[]>): ScenarioResults {
   const { id, title, unit } = scenario;
-  const found: ScenarioResults = {
-    id,
-    title,
-    unit,
-    results: [],
-    failures: [],
-    skipped: [],
-  };
+  const found: ScenarioResults = { id, title, unit, results: [], failures: [], skipped: [] };
   for (const [{ client, title, runtime }, list] of samples) {
     const skip = list.find((sample) => sample.skip)?.skip;
     const failures = list.flatMap((sample) => sample.failure ?? []);
@@ -91,22 +72,11 @@ export function summarize(
       const note = `${title}: ${skip}`;
       if (!found.skipped.includes(note)) found.skipped.push(note);
     } else if (failures.length) {
-      found.failures.push({
-        title,
-        runtime,
-        reason: failures[0]!,
-        times: failures.length,
-      });
+      found.failures.push({ title, runtime, reason: failures[0]!, times: failures.length });
     } else if (values.length) {
       found.results.push({
-        ...{
-          client,
-          title,
-          runtime,
-          median: median(values),
-          min: Math.min(...values),
-          max: Math.max(...values),
-        },
+        ...{ client, title, runtime },
+        ...{ median: median(values), min: Math.min(...values), max: Math.max(...values) },
         ...medianOf(list, "p99"),
         ...medianOf(list, "cpu"),
         ...medianOf(list, "peak"),
@@ -115,13 +85,9 @@ export function summarize(
   }
   for (const result of found.results) {
     const ratio = (to: string) => {
-      const other = found.results.find(({ client, runtime }) =>
-        client === to && runtime === result.runtime
-      );
-      if (!other || other === result) return undefined;
-      return unit === "messages/s"
-        ? result.median / other.median
-        : other.median / result.median;
+      const other = found.results.find(({ client, runtime }) => client === to && runtime === result.runtime);
+      if (!other || other === result || result.client === "raw") return undefined;
+      return unit === "messages/s" ? result.median / other.median : other.median / result.median;
     };
     const [vsRaw, vsMqttjs] = [ratio("raw"), ratio("mqttjs")];
     Object.assign(result, vsRaw && { vsRaw }, vsMqttjs && { vsMqttjs });
@@ -129,55 +95,35 @@ export function summarize(
   return found;
 }
 
-export const runtimeNames: Record<Runtime, string> = {
-  node: "Node",
-  deno: "Deno",
-  bun: "Bun",
-  c: "C",
-};
+export const runtimeNames: Record<Runtime, string> = { node: "Node", deno: "Deno", bun: "Bun", c: "C" };
 
 /** Three significant digits, without an exponent. */
 export function digits(value: number): string {
   if (value >= 100) return Math.round(value).toLocaleString("en");
-  return value >= 10
-    ? value.toFixed(1)
-    : value >= 1
-    ? value.toFixed(2)
-    : value.toPrecision(2);
+  return value >= 10 ? value.toFixed(1) : value >= 1 ? value.toFixed(2) : value.toPrecision(2);
 }
 
-const units: Record<Unit, { name: string; divisor: number }> = {
+export const units: Record<Unit, { name: string; divisor: number }> = {
   "messages/s": { name: "million messages/s", divisor: 1e6 },
   us: { name: "µs, p50", divisor: 1 },
   ms: { name: "ms", divisor: 1 },
   bytes: { name: "KiB", divisor: 1024 },
 };
 
-function table(header: string[], rows: string[][]): string {
+function table(header: string[], rows: string[][], texts = 2): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-  return [
-    line(header),
-    line(header.map((_, i) => i < 2 ? "---" : "---:")),
-    ...rows.map(line),
-  ].join("\n");
+  return [line(header), line(header.map((_, i) => i < texts ? "---" : "---:")), ...rows.map(line)].join("\n");
 }
 
-const times = (ratio?: number) =>
-  ratio === undefined ? "" : `${digits(ratio)}x`;
-const mebibytes = (bytes?: number) =>
-  bytes === undefined ? "" : `${digits(bytes / 2 ** 20)}`;
+const times = (ratio?: number) => ratio === undefined ? "" : `${digits(ratio)}x`;
+const mebibytes = (bytes?: number) => bytes === undefined ? "" : `${digits(bytes / 2 ** 20)}`;
 
-function scenarioTable(
-  { title, unit, results, failures, skipped }: ScenarioResults,
-): string {
+function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResults): string {
   const { name, divisor } = units[unit];
   const hasP99 = results.some((result) => result.p99 !== undefined);
   const perMessage = unit === "messages/s";
-  const hasPeak = results.some((result) => result.peak !== undefined);
   const order: Runtime[] = ["node", "deno", "bun", "c"];
-  const rows = results.toSorted((a, b) =>
-    order.indexOf(a.runtime) - order.indexOf(b.runtime)
-  ).map((result) => [
+  const rows = results.toSorted((a, b) => order.indexOf(a.runtime) - order.indexOf(b.runtime)).map((result) => [
     runtimeNames[result.runtime],
     result.client.startsWith("mqtt3c") ? `**${result.title}**` : result.title,
     digits(result.median / divisor),
@@ -185,57 +131,59 @@ function scenarioTable(
     ...(hasP99 ? [result.p99 === undefined ? "" : digits(result.p99)] : []),
     times(result.vsMqttjs),
     times(result.vsRaw),
-    ...(perMessage ? [result.cpu === undefined ? "" : digits(result.cpu)] : []),
-    ...(hasPeak ? [mebibytes(result.peak)] : []),
+    ...(perMessage ? [result.cpu === undefined ? "" : digits(result.cpu), mebibytes(result.peak)] : []),
   ]);
   const header = [
-    ...[
-      "",
-      "",
-      name,
-      "min-max",
-      ...(hasP99 ? ["p99"] : []),
-      "vs MQTT.js",
-      "vs raw",
-    ],
-    ...(perMessage ? ["CPU s / million"] : []),
-    ...(hasPeak ? ["peak MiB"] : []),
+    ...["", "", name, "min-max", ...(hasP99 ? ["p99"] : []), "vs MQTT.js", "vs raw"],
+    ...(perMessage ? ["CPU s / million", "peak MiB"] : []),
   ];
   return [
     `#### ${title}\n`,
     ...(rows.length ? [table(header, rows)] : ["Nobody took part."]),
     ...failures.map(({ title, runtime, reason, times }) =>
-      `\nFAILED: ${title} on ${runtimeNames[runtime]}, ${times} time${
-        times > 1 ? "s" : ""
-      }: ${reason}`
+      `\nFAILED: ${title} on ${runtimeNames[runtime]}, ${times} time${times > 1 ? "s" : ""}: ${reason}`
     ),
     ...(skipped.length ? [`\nLeft out: ${skipped.join("; ")}.`] : []),
   ].join("\n");
 }
 
-/** Everything, as Markdown. */
+/** This client on every runtime, how far ahead of MQTT.js it is there, and libmosquitto, a line for each scenario. */
+function overview({ scenarios, bundles }: Results): string {
+  const rows = scenarios.map(({ title, unit, results }) => {
+    const { name, divisor } = units[unit];
+    const cells = (["node", "deno", "bun"] as const).map((runtime) => {
+      const ours = results.find((result) => result.client === "mqtt3c" && result.runtime === runtime);
+      if (!ours) return "";
+      return `**${digits(ours.median / divisor)}**` + (ours.vsMqttjs ? ` (${times(ours.vsMqttjs)})` : "");
+    });
+    const native = results.find(({ client }) => client === "libmosquitto");
+    return [`${title} (${name})`, ...cells, native ? digits(native.median / divisor) : ""];
+  });
+  const [ours, theirs] = ["mqtt3c", "mqttjs"].map((name) => bundles.find(({ client }) => client === name)?.gzipped);
+  if (ours && theirs) {
+    rows.push(["Bundled, gzipped (KB)", `**${digits(ours / 1000)}** (${times(theirs / ours)})`, "", "", ""]);
+  }
+  return table(["mqtt3c (times MQTT.js)", "Node", "Deno", "Bun", "libmosquitto"], rows, 1);
+}
+
+function bundleTable(bundles: Bundle[]): string {
+  const rows = bundles.map(({ title, minified, gzipped }) => [title, digits(minified / 1000), digits(gzipped / 1000)]);
+  return `#### Bundled for Node\n\n${table(["", "minified KB", "gzipped KB"], rows, 1)}`;
+}
+
+/** Everything, as Markdown: the overview first, to be shown on its own. */
 export function markdown(results: Results): string {
   const { machine, scenarios, bundles, notes } = results;
   const versions = Object.entries(machine.versions).map(([name, version]) =>
-    `${name in runtimeNames ? runtimeNames[name as Runtime] : name} ${version}`
+    `${runtimeNames[name as Runtime] ?? name} ${version}`
   );
   return [
+    overview(results),
     `Measured with \`${results.command}\` on ${machine.cpu}, ${machine.cores} cores, ${machine.memory}, ` +
-    `${machine.system}; ${
-      versions.join(", ")
-    }. Median of ${results.rounds} interleaved runs of ` +
-    `${results.seconds} s; the peer is ${results.peer}. Ratios are to the same runtime, above 1 is better.`,
+    `${machine.system}; ${versions.join(", ")}. Medians of ${results.rounds} interleaved runs of ` +
+    `${results.seconds} s, QoS 0; the peer is ${results.peer}. Ratios are to the same runtime, above 1 is better.`,
     ...scenarios.map(scenarioTable),
-    ...(bundles.length
-      ? [
-        `#### Bundled for Node\n\n` + table(
-          ["", "", "minified KB", "gzipped KB"],
-          bundles.map((
-            { title, minified, gzipped },
-          ) => ["", title, digits(minified / 1000), digits(gzipped / 1000)]),
-        ),
-      ]
-      : []),
+    ...(bundles.length ? [bundleTable(bundles)] : []),
     ...(notes.length ? [`Notes: ${notes.join("; ")}.`] : []),
   ].join("\n\n") + "\n";
 }

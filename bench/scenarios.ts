@@ -38,14 +38,10 @@ type Flow = "receive" | "publish";
 function flow(job: Flow, size: number, topics: number, tls = false): Scenario {
   const what = (job === "receive" ? "Receive" : "Publish") +
     (tls ? " over TLS" : "");
-  const tail = `${sizeText(size)}, ${topics.toLocaleString("en")} topic${
-    topics > 1 ? "s" : ""
-  }`;
+  const tail = `${sizeText(size)}, ${topics.toLocaleString("en")} topic${topics > 1 ? "s" : ""}`;
   return {
     id: `${tls ? "tls-" : ""}${job}-${size}-${topics}`,
-    title: job === "receive"
-      ? `${what}, ${tail}`
-      : `${what}, many within a tick, ${tail}`,
+    title: job === "receive" ? `${what}, ${tail}` : `${what}, many within a tick, ${tail}`,
     job,
     peer: job === "receive" ? "flood" : "sink",
     unit: "messages/s",
@@ -58,9 +54,7 @@ function flow(job: Flow, size: number, topics: number, tls = false): Scenario {
 /** All sizes with 100 topics, all numbers of topics with 16 bytes; or exactly the given ones. */
 function flows(job: Flow, sizes?: number[], topics?: number[]): Scenario[] {
   const pairs = sizes || topics
-    ? (sizes ?? [16]).flatMap((size) =>
-      (topics ?? [100]).map((count) => [size, count] as const)
-    )
+    ? (sizes ?? [16]).flatMap((size) => (topics ?? [100]).map((count) => [size, count] as const))
     : [
       ...SIZES.map((size) => [size, 100] as const),
       [16, 1] as const,
@@ -84,9 +78,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
     ...[1, 100, 10_000].map((count): Scenario => ({
       ...flow("receive", 16, 100),
       id: `routed-${count}`,
-      title: `Receive, ${
-        count.toLocaleString("en")
-      } subscriptions with their own handler, 16 B, 100 topics`,
+      title: `Receive, ${count.toLocaleString("en")} subscriptions with their own handler, 16 B, 100 topics`,
       job: "routed",
       params: { size: 16, topics: 100, count },
       clients: ["mqtt3c"],
@@ -95,9 +87,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
     ...[10_000, 1_000_000, 100_000_000].map((messages): Scenario => ({
       ...flow("receive", 16, 100),
       id: `length-${messages}`,
-      title: `Receive, ${
-        messages.toLocaleString("en")
-      } messages, 16 B, 100 topics`,
+      title: `Receive, ${messages.toLocaleString("en")} messages, 16 B, 100 topics`,
       params: { size: 16, topics: 100, messages },
       clients: ["mqtt3c"],
       quick: false,
@@ -127,9 +117,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       unit: "us",
       params: { size: 16, topics: 1 },
     },
-    ...[16, 4096].flatMap((
-      size,
-    ) => [flow("receive", size, 100, true), flow("publish", size, 100, true)]),
+    ...[16, 4096].flatMap((size) => [flow("receive", size, 100, true), flow("publish", size, 100, true)]),
     {
       id: "start",
       title: "Cold process to its first message",
@@ -150,8 +138,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
     },
     {
       id: "mosquitto",
-      title:
-        "Publish to subscribe through mosquitto, 1,000 on their way, 16 B, 100 topics",
+      title: "Publish to subscribe through mosquitto, 1,000 on their way, 16 B, 100 topics",
       job: "relay",
       peer: "mosquitto",
       unit: "messages/s",

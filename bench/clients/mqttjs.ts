@@ -16,8 +16,7 @@ export const open: Open = async (url, onmessage) => {
   });
   client.on(
     "message",
-    (topic: string, _payload: Uint8Array, packet: { payload: Uint8Array }) =>
-      onmessage(topic, packet),
+    (topic: string, _payload: Uint8Array, packet: { payload: Uint8Array }) => onmessage(topic, packet),
   );
   return {
     subscribe: (filter) => client.subscribeAsync(filter),

@@ -4,19 +4,14 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import {
-  type Job,
-  type Open,
-  packetLength,
-  publishPacket,
-  Skip,
-  topicNames,
-} from "../client.ts";
+import { type Job, type Open, packetLength, publishPacket, Skip, topicNames } from "../client.ts";
 
 const CONNECT = Buffer.from("\x10\x0f\0\x04MQTT\x04\x02\x02\x58\0\x03raw");
 const SUBSCRIBE = Buffer.from([0x82, 6, 0, 1, 0, 1, 0x23, 0]);
 const DISCONNECT = Buffer.from([0xe0, 0]);
 const WRITE = 64 * 1024;
+/** One for all connections: nobody keeps what is in it. */
+const buffer = Buffer.allocUnsafe(64 * 1024);
 
 /** Connected; CONNACK and SUBACK are left out of what `onchunk` gets. */
 async function dial(url: string, onchunk: (chunk: Uint8Array) => void) {
@@ -37,13 +32,12 @@ async function dial(url: string, onchunk: (chunk: Uint8Array) => void) {
     socket.on("data", onread);
     await once(socket, "secureConnect");
   } else {
-    const buffer = Buffer.allocUnsafe(WRITE);
     socket = connect({
       ...to,
       onread: {
         buffer,
         callback(n) {
-          onread(n === WRITE ? buffer : buffer.subarray(0, n));
+          onread(buffer.subarray(0, n));
           return true;
         },
       },
@@ -70,11 +64,7 @@ export const open: Open = async (url, onmessage) => {
   let message: { payload: Uint8Array } = { payload: sent };
   const { socket, subscribe, close } = await dial(
     url,
-    (chunk) =>
-      onmessage(
-        "",
-        chunk.length === sent.length ? message : { payload: chunk },
-      ),
+    (chunk) => onmessage("", chunk.length === sent.length ? message : { payload: chunk }),
   );
   function write(topic: string, payload: Uint8Array) {
     if (message.payload !== payload) {
@@ -115,9 +105,7 @@ export const publish: Job = async (params, meter) => {
   const perWrite = Math.max(1, Math.floor(WRITE / length));
   const topics = topicNames(params.topics);
   while (topics.length < perWrite) topics.push(...topics);
-  const bytes = Buffer.concat(
-    topics.map((topic) => publishPacket(topic, payload)),
-  );
+  const bytes = Buffer.concat(topics.map((topic) => publishPacket(topic, payload)));
   const { socket, close } = await dial(params.url, () => {});
   let messages = 0;
   let at = 0;

@@ -20,18 +20,12 @@ interface Packet {
 export const open: Open = async (url, onmessage) => {
   const { protocol, hostname: host, port } = new URL(url);
   const to = { host, port: Number(port), noDelay: true };
-  const socket = protocol === "mqtts:"
-    ? connectTls({ ...to, rejectUnauthorized: false })
-    : connect(to);
+  const socket = protocol === "mqtts:" ? connectTls({ ...to, rejectUnauthorized: false }) : connect(to);
   const client = mqtt_v4({ log_conn() {}, on_disconnect() {} });
   client.with_stream(socket);
   await client.connect({ keep_alive: 600 });
   return {
-    subscribe: (filter) =>
-      client.subscribe_topic(
-        filter,
-        (packet: Packet) => onmessage(packet.topic, packet),
-      ),
+    subscribe: (filter) => client.subscribe_topic(filter, (packet: Packet) => onmessage(packet.topic, packet)),
     send: (topic, payload) => client._send("publish", { topic, payload }),
     // Its promise does not wait for the socket.
     async publish(topic, payload) {
