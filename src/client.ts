@@ -80,13 +80,7 @@ interface Link {
  * | `leaving` | DISCONNECT is sent, the broker may close | `closed` |
  * | `closed` | everything is settled | |
  */
-type State =
-  | "connecting"
-  | "open"
-  | "waiting"
-  | "closing"
-  | "leaving"
-  | "closed";
+type State = "connecting" | "open" | "waiting" | "closing" | "leaving" | "closed";
 
 /** A client whose loop runs in the event loop of its thread. */
 export class LoopClient implements Client {
@@ -325,8 +319,9 @@ export class LoopClient implements Client {
     const transport = await this.#dial(signal);
     link.transport = transport;
     if (signal.aborted) return transport.close();
-    if (typeof transport.trusted === "string" && (uname !== undefined || rejectUntrusted)) {
-      throw untrusted(transport.trusted);
+    const { trusted } = transport;
+    if (typeof trusted === "string" && (uname !== undefined || rejectUntrusted)) {
+      throw new MqttError(trusted, `The server's certificate ${DISTRUST[trusted]}; nothing was sent to it`);
     }
     const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
     if (signal.aborted) return;
@@ -399,7 +394,11 @@ export class LoopClient implements Client {
       this.#requests.delete(event.packetId);
       request?.answer(event.type === SUBACK ? event.codes : []);
     } else if (event.code !== 0) {
-      this.#fail(this.#link, refusal(event.code as 1 | 2 | 3 | 4 | 5));
+      const code = event.code as keyof typeof REFUSALS;
+      this.#fail(
+        this.#link,
+        new MqttError(code, `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`),
+      );
     } else {
       this.#state = "open";
       this.#link.deadline = Infinity;
@@ -468,10 +467,7 @@ export class LoopClient implements Client {
     if (due >= this.#timerDue) return;
     this.#disarm();
     this.#timerDue = due;
-    this.#disarm = this.#clock.wait(
-      this.#ring,
-      Math.max(due - this.#clock.now(), 0),
-    );
+    this.#disarm = this.#clock.wait(this.#ring, Math.max(due - this.#clock.now(), 0));
   }
 
   #rearm(): void {
@@ -500,17 +496,13 @@ export class LoopClient implements Client {
     this.#rearm();
   };
 
+  /** What the state waited for did not come in time. */
   #expire(): void {
     const { timeout } = this.#settings;
-    this.#fail(
-      this.#link,
-      this.#state === "waiting" ? undefined : new MqttError(
-        "timeout",
-        this.#state === "connecting"
-          ? `No connection, or no answer to CONNECT, within ${timeout} ms`
-          : `${this.#session.output.buffered} bytes could not be sent within ${timeout} ms of disconnect()`,
-      ),
-    );
+    const failure = this.#state === "connecting"
+      ? `No connection, or no answer to CONNECT, within ${timeout} ms`
+      : `${this.#session.output.buffered} bytes could not be sent within ${timeout} ms of disconnect()`;
+    this.#fail(this.#link, this.#state === "waiting" ? undefined : new MqttError("timeout", failure));
   }
 
   /** The one exit: everything settles. */
@@ -551,29 +543,20 @@ function listFilters(topic: string | readonly string[]): readonly string[] {
   return [...filters];
 }
 
-/** The CONNACK return codes (table 3.1). */
-const REFUSALS = [
-  "",
-  "it does not speak MQTT 3.1.1",
-  "it does not accept the client identifier",
-  "it is unavailable",
-  "user name or password are wrong",
-  "the client is not authorized",
-];
-
-function refusal(code: 1 | 2 | 3 | 4 | 5): MqttError {
-  return new MqttError(code, `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`);
-}
+/** What the CONNACK return codes say (table 3.1). */
+const REFUSALS = {
+  1: "it does not speak MQTT 3.1.1",
+  2: "it does not accept the client identifier",
+  3: "it is unavailable",
+  4: "user name or password are wrong",
+  5: "the client is not authorized",
+};
 
 const DISTRUST = {
   untrusted: "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
   wrongname: "is valid for another name: connect to that, or give it as tls.servername",
   expired: "has expired, or is not valid yet",
 };
-
-function untrusted(code: keyof typeof DISTRUST): MqttError {
-  return new MqttError(code, `The server's certificate ${DISTRUST[code]}; nothing was sent to it`);
-}
 
 /** What another attempt cannot mend. */
 function isFinal({ code }: MqttError): boolean {
