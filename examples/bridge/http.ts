@@ -1,0 +1,298 @@
+/** HTTP to MQTT: POST publishes, GET reads a value, Server-Sent Events subscribe. See HTTP.md. */
+import { Buffer, isUtf8 } from "node:buffer";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import process from "node:process";
+import { MqttError } from "../../mod.ts";
+import { AwayError, Broker, json, type Value } from "./broker.ts";
+import { pathOf, queryOf, refuse } from "./guard.ts";
+import { listen } from "./listen.ts";
+import { Outbox } from "./outbox.ts";
+import * as program from "./program.ts";
+
+/** The bounds are those of HTTP.md. */
+export interface HttpOptions extends program.BrokerOptions, program.ListenOptions {
+  /** Bytes of a body; 1 MiB by default. */
+  maxBody?: number;
+  /** Requests under way, and streams open; 1,024 and 256 by default. */
+  maxRequests?: number;
+  maxStreams?: number;
+  /** Messages, and characters, that may wait for a slow stream; 5,000 and 1 MiB by default. */
+  maxWaiting?: { messages: number; size: number };
+  /** Milliseconds a GET waits for a value (1,000), a topic that was read stays subscribed (60,000), between heartbeats (15,000). */
+  wait?: number;
+  linger?: number;
+  heartbeat?: number;
+}
+
+/** Answers of a stream that takes nothing for as many heartbeats are given up. */
+const MISSED_HEARTBEATS = 4;
+/** Topics that stay subscribed after they were read. */
+const LINGERING = 1000;
+/** Milliseconds a body may take. */
+const BODY_TIME = 30_000;
+
+class Refused extends Error {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+
+  constructor(status: number, message: string, headers: Record<string, string> = {}) {
+    super(message);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** Starts the bridge; it listens at once, whether the broker is there or not. */
+export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
+  const { maxBody = 1_048_576, maxRequests = 1024, maxStreams = 256, linger = 60_000, heartbeat = 15_000 } = options;
+  const broker = new Broker(options.broker, options.op);
+  const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
+  let requests = 0, streams = 0, dropped = 0;
+
+  const server = createServer(async (request, response) => {
+    requests++;
+    response.on("close", () => requests--);
+    try {
+      await handle(request, response);
+    } catch (error) {
+      fail(response, error as Error);
+      // What still comes is read to its end, so that the answer is not lost, but not for long.
+      if (!request.complete) {
+        const timer = setTimeout(() => request.destroy(), 5000);
+        request.on("close", () => clearTimeout(timer)).resume();
+      }
+    }
+  });
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refusal = refuse(request, options);
+    if (request.headers.origin !== undefined && refusal?.status !== 403) {
+      response.setHeader("access-control-allow-origin", request.headers.origin);
+      response.setHeader("vary", "origin");
+    }
+    if (request.method === "OPTIONS" && refusal?.status !== 403) return preflight(response);
+    if (refusal) throw new Refused(refusal.status, refusal.reason, { "www-authenticate": "Bearer" });
+    if (requests - streams > maxRequests) {
+      throw new Refused(503, "Too many requests are under way", { "retry-after": "1" });
+    }
+    const topic = topicOf(request);
+    if (request.method === "POST") {
+      const body = await read(request, maxBody);
+      if (topic === "") return publishLines(body, response);
+      await broker.publish(topic, body, { retain: queryOf(request).has("retain") });
+      response.writeHead(204).end();
+    } else if (request.method !== "GET") {
+      throw new Refused(405, "Publish with POST, read with GET", { allow: "GET, POST, OPTIONS" });
+    } else if (topic === "") {
+      response.setHeader("content-type", "application/json").end(JSON.stringify(status()));
+    } else if (request.headers.accept?.includes("text/event-stream")) {
+      return stream(topic, request, response);
+    } else {
+      return answerValue(topic, request, response);
+    }
+  }
+
+  /** Many messages in one request: each line is `{"topic", "payload" | "base64", "retain"?}`. */
+  async function publishLines(body: Buffer, response: ServerResponse): Promise<void> {
+    const lines = body.toString().split("\n");
+    const published = await Promise.allSettled(lines.map(async (line) => {
+      if (line.trim() === "") return false;
+      const { topic, payload = "", base64, retain } = JSON.parse(line);
+      await broker.publish(topic, base64 === undefined ? payload : Buffer.from(base64, "base64"), { retain });
+      return true;
+    }));
+    const failed = published.findIndex(({ status }) => status === "rejected");
+    if (failed === -1) return void response.writeHead(204).end();
+    const { reason } = published[failed] as PromiseRejectedResult;
+    const count = published.filter((line) => line.status === "fulfilled" && line.value).length;
+    reason.message = `Line ${failed + 1}: ${reason.message} (${count} messages were published)`;
+    throw reason;
+  }
+
+  /** The last value of a topic, or the next that comes within the time. */
+  async function answerValue(topic: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (/[+#]/.test(topic)) throw new Refused(400, "Wildcards are for streams: Accept: text/event-stream");
+    if (!broker.connected) throw broker.away();
+    const wait = Math.min(Number(queryOf(request).get("wait") ?? options.wait ?? 1000) || 0, 60_000);
+    const value = await new Promise<Value | undefined>((resolve, reject) => {
+      const timer = setTimeout(settle, wait);
+      response.on("close", settle);
+      const stop = broker.subscribe(topic, { message: settle, refused: settle });
+      function settle(result?: Value | Error): void {
+        clearTimeout(timer);
+        response.off("close", settle);
+        queueMicrotask(() => stop()); // a value may be there before subscribe() has returned
+        if (result instanceof Error) return reject(result);
+        keepSubscribed(topic);
+        resolve(result);
+      }
+    });
+    if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms`);
+    const bytes = Buffer.from(value.payload);
+    response.writeHead(200, {
+      "content-type": isUtf8(bytes) ? "text/plain; charset=utf-8" : "application/octet-stream",
+      "mqtt-retain": `${value.retain}`,
+      "x-content-type-options": "nosniff",
+      "cache-control": "no-store",
+    }).end(bytes);
+  }
+
+  /** Who reads a topic once may do so again: the next GET has its last value at hand. */
+  function keepSubscribed(topic: string): void {
+    const known = lingering.get(topic);
+    clearTimeout(known?.timer);
+    lingering.delete(topic);
+    const stop = known?.stop ?? broker.subscribe(topic, { message: () => {}, refused: () => leave(topic) });
+    lingering.set(topic, { stop, timer: setTimeout(leave, linger, topic) });
+    if (lingering.size > LINGERING) leave(lingering.keys().next().value!);
+  }
+
+  function leave(topic: string): void {
+    const known = lingering.get(topic);
+    clearTimeout(known?.timer);
+    lingering.delete(topic);
+    known?.stop();
+  }
+
+  /** A stream of events, until the client leaves. */
+  function stream(filter: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!broker.connected) throw broker.away();
+    if (streams >= maxStreams) throw new Refused(503, "Too many streams are open", { "retry-after": "10" });
+    return new Promise((resolve, reject) => {
+      let id = "", beats: ReturnType<typeof setInterval> | undefined, missed = 0;
+      const outbox = new Outbox({
+        ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
+        write: (frames) => response.write(frames.join("")),
+        lost: (count) => event("dropped", { count }),
+      }, options.maxWaiting ?? { messages: 5000, size: 1_048_576 });
+      const stop = broker.subscribe(filter, {
+        granted(subscription) {
+          if (response.headersSent) return;
+          id = subscription.id;
+          streams++;
+          response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+          response.write(`retry: 1000\n: the messages of ${JSON.stringify(filter)}\n\n`);
+          const last = request.headers["last-event-id"];
+          if (typeof last === "string") {
+            outbox.push(event("missed", { count: countMissed(last, id, subscription.count) }));
+          }
+          beats = setInterval(beat, heartbeat);
+          broker.changed.add(tell);
+        },
+        message: (value, count) => outbox.push(`id: ${id}-${count}\ndata: {${json(value)}}\n\n`),
+        refused(error) {
+          if (response.headersSent) response.end(event("refused", { reason: error.message }));
+          else reject(error);
+        },
+      });
+      response.on("drain", () => outbox.flush()).on("close", () => {
+        clearInterval(beats);
+        broker.changed.delete(tell);
+        stop();
+        dropped += outbox.dropped;
+        if (id !== "") streams--;
+        resolve();
+      });
+      function beat(): void {
+        missed = response.writableNeedDrain ? missed + 1 : 0;
+        if (missed >= MISSED_HEARTBEATS) response.destroy();
+        else outbox.push(": heartbeat\n\n");
+      }
+      function tell(): void {
+        const { broker: state, reason, away } = broker.status();
+        outbox.push(event(state, { reason, away }));
+      }
+    });
+  }
+
+  function status(): Record<string, unknown> {
+    return { ...broker.status(), requests: requests - streams, streams, dropped };
+  }
+
+  const url = await listen(server, options);
+  return {
+    url,
+    status,
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+      for (const topic of [...lingering.keys()]) leave(topic);
+      await broker.close();
+    },
+  };
+}
+
+/** The path without its first slash; as text, percent-decoded. */
+function topicOf(request: IncomingMessage): string {
+  try {
+    return decodeURIComponent(pathOf(request).slice(1));
+  } catch (cause) {
+    throw new Refused(400, `The path is not percent-encoded UTF-8: ${(cause as Error).message}`);
+  }
+}
+
+function read(request: IncomingMessage, limit: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    const timer = setTimeout(() => settle(new Refused(408, "The body took too long")), BODY_TIME);
+    if (Number(request.headers["content-length"]) > limit) take({ length: limit + 1 });
+    else request.on("data", take).on("end", settle).on("error", settle).on("close", settle);
+    function take(chunk: Buffer | { length: number }): void {
+      size += chunk.length;
+      if (size > limit) settle(new Refused(413, `The body is over ${limit} bytes`));
+      else chunks.push(chunk as Buffer);
+    }
+    function settle(error?: Error): void {
+      clearTimeout(timer);
+      request.off("data", take).off("end", settle).off("close", settle);
+      if (error) reject(error);
+      else if (request.complete) resolve(Buffer.concat(chunks));
+      else reject(new Refused(400, "The body ended early"));
+    }
+  });
+}
+
+function event(name: string, data: Record<string, unknown>): string {
+  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+}
+
+/** How many messages a stream that comes again has missed; null when the filter was given up meanwhile. */
+function countMissed(last: string, id: string, count: number): number | null {
+  return last.startsWith(`${id}-`) ? count - Number(last.slice(id.length + 1)) : null;
+}
+
+function preflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    "access-control-allow-methods": "GET, POST",
+    "access-control-allow-headers": "authorization, content-type, last-event-id",
+  }).end();
+}
+
+/** Answers with the status that the error means. */
+function fail(response: ServerResponse, error: Error): void {
+  if (response.headersSent) return void response.destroy();
+  const [status, headers] = error instanceof Refused
+    ? [error.status, error.headers]
+    : error instanceof AwayError
+    ? [503, { "retry-after": `${error.retryAfter}` }]
+    : error instanceof MqttError
+    ? error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }]
+    : error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError
+    ? [400, {}]
+    : [500, {}];
+  if (status === 500) process.emitWarning(error);
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8", ...headers }).end(`${error.message}\n`);
+}
+
+if (program.isProgram(import.meta.url)) {
+  const values = program.parse(
+    `http.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
+The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
+    { ...program.brokerArgs, ...program.listenArgs },
+  );
+  const bridge = await startHttp({ ...program.brokerOptions(values), ...program.listenOptions(values) });
+  program.log(`HTTP on ${bridge.url} for ${values.broker}`);
+  program.runUntilSignal(bridge);
+}

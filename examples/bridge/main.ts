@@ -1,0 +1,63 @@
+/** One command to see it all: an embedded broker, a simulated greenhouse, the bridges and the page. */
+import { Aedes } from "aedes";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import process from "node:process";
+import { startGreenhouse } from "./greenhouse.ts";
+import { startHttp } from "./http.ts";
+import * as program from "./program.ts";
+import { startWebSocket } from "./websocket.ts";
+
+const usage =
+  `main.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
+Without --broker it has its own. The HTTP bridge takes the port after that of the page.`;
+
+/** A broker inside this process, on a free port of the loopback interface. */
+async function startBroker(): Promise<{ url: string; stop(): void }> {
+  const broker = await Aedes.createBroker();
+  const server = createServer((socket: Socket) => broker.handle(socket));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `mqtt://127.0.0.1:${port}`, stop: () => broker.close(() => server.close()) };
+}
+
+/** On the port that was asked for, or, where nobody asked and it is taken, on any. */
+async function start(open: (port: number) => Promise<program.Bridge>, port: number): Promise<program.Bridge> {
+  try {
+    return await open(port);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EADDRINUSE" || process.argv.includes("--port")) throw error;
+    return await open(0);
+  }
+}
+
+const values = program.parse(usage, { ...program.listenArgs, broker: { type: "string" } });
+const embedded = values.broker === undefined ? await startBroker() : undefined;
+const broker = program.brokerOptions({ broker: values.broker ?? embedded!.url });
+const to = program.listenOptions(values);
+const stopGreenhouse = await startGreenhouse(broker.broker, broker.op);
+const web = await start((port) => startWebSocket({ ...broker, ...to, port }), to.port!);
+const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! + 1);
+
+const hash = new URLSearchParams({
+  filter: "greenhouse/#",
+  topic: "greenhouse/heater/set",
+  message: "on",
+  ...to.token ? { token: to.token } : {},
+});
+console.log(`The page, with the WebSocket bridge behind it:
+    ${web.url}/#${hash}
+The HTTP bridge:
+    curl -N -H 'Accept: text/event-stream' ${http.url}/greenhouse/temperature
+    curl -d on ${http.url}/greenhouse/heater/set
+The broker${embedded ? ", embedded" : ""}: ${broker.broker}
+Ctrl+C ends it all.`);
+
+program.runUntilSignal({
+  url: web.url,
+  status: () => ({ websocket: web.status(), http: http.status() }),
+  async close() {
+    await stopGreenhouse();
+    await Promise.all([web.close(), http.close()]);
+    embedded?.stop();
+  },
+});

@@ -1,0 +1,398 @@
+/** The page of the WebSocket bridge: draws numbers, lists topics, publishes, and always says how the connection is. */
+import uPlot from "./uplot.js";
+
+/** Seconds a chart shows, and the least between two of its points. */
+const SPAN = 120;
+const STEP = 0.1;
+const MAX_CHARTS = 6;
+const MAX_LINES = 4;
+const MAX_TOPICS = 500;
+/** Milliseconds between two drawings. */
+const FRAME = 200;
+const MAX_DELAY = 5000;
+
+const $ = (/** @type {string} */ id) => document.getElementById(id);
+const settings = new URLSearchParams(location.hash.slice(1));
+
+/** @type {Map<string, Topic>} What was received, by topic. */
+const topics = new Map();
+/** @type {Map<unknown, (answer: any) => void>} What waits for an answer, by id. */
+const requests = new Map();
+let token = settings.get("token") ?? "";
+let filter = settings.get("filter") ?? "#";
+/** @type {WebSocket | undefined} */
+let socket;
+let failures = 0;
+let lastId = 0;
+let received = 0;
+let skipped = 0;
+let beyond = 0;
+
+/** A topic: its row in the table and, while it is charted, its chart. */
+class Topic {
+  count = 0;
+  text = "";
+  changed = true;
+  /** @type {string[]} */
+  lines = [];
+  /** @type {(number | null)[][]} Times, then the values of each line. */
+  data = [[]];
+  /** @type {Chart | undefined} */
+  chart;
+
+  constructor(/** @type {string} */ name) {
+    this.name = name;
+    const [topic, value, count, actions] = [0, 1, 2, 3].map(() => document.createElement("td"));
+    this.row = document.createElement("tr");
+    this.row.append(topic, value, count, actions);
+    topic.textContent = name;
+    value.className = "value";
+    count.className = "number";
+    this.value = value;
+    this.counted = count;
+    this.toggle = button("Chart", `Chart of ${name}`, () => this.chart ? this.hide() : this.show());
+    this.toggle.hidden = true;
+    const use = button("Use", `Publish to ${name}`, () => {
+      $("topic").value = name;
+      $("message").focus();
+    });
+    actions.append(this.toggle, use);
+  }
+
+  take(/** @type {{ payload?: string, base64?: string, retain?: boolean }} */ message) {
+    this.count++;
+    this.changed = true;
+    this.text = message.payload ?? `${atob(message.base64).length} bytes`;
+    const values = numbersOf(message.payload);
+    if (values.length === 0 || message.retain && this.data[0].length > 0) return;
+    for (const [name] of values) {
+      if (this.lines.includes(name) || this.lines.length === MAX_LINES) continue;
+      this.lines.push(name);
+      this.data.push(this.data[0].map(() => null));
+      this.chart?.remake();
+    }
+    this.point(this.lines.map((line) => values.find(([name]) => name === line)?.[1] ?? null));
+    if (this.toggle.hidden) {
+      this.toggle.hidden = false;
+      this.toggle.setAttribute("aria-pressed", "false");
+      if (charted() < MAX_CHARTS) this.show();
+    }
+  }
+
+  /** Adds a point; what comes faster than can be seen replaces the one before. */
+  point(/** @type {(number | null)[]} */ values) {
+    const now = Date.now() / 1000;
+    const [times, ...lines] = this.data;
+    const replaces = times.length > 0 && now - times.at(-1) < STEP;
+    if (!replaces) times.push(now);
+    lines.forEach((line, i) => replaces ? line[line.length - 1] = values[i] : line.push(values[i]));
+    if (times[0] > now - 2 * SPAN) return;
+    const keep = times.findIndex((time) => time > now - SPAN);
+    this.data = this.data.map((column) => column.slice(Math.max(keep - 1, 0)));
+  }
+
+  show() {
+    this.chart = new Chart(this);
+    this.toggle.setAttribute("aria-pressed", "true");
+  }
+
+  hide() {
+    this.chart?.remove();
+    this.chart = undefined;
+    this.toggle.setAttribute("aria-pressed", "false");
+  }
+
+  draw() {
+    this.chart?.draw();
+    if (!this.changed) return;
+    this.changed = false;
+    this.value.textContent = this.text.slice(0, 200);
+    this.value.title = this.text.slice(0, 2000);
+    this.counted.textContent = this.count.toLocaleString();
+  }
+}
+
+/** The card of a topic: its name, its last value, its lines. */
+class Chart {
+  constructor(/** @type {Topic} */ topic) {
+    this.topic = topic;
+    this.card = document.createElement("article");
+    this.card.className = "card";
+    this.card.dataset.topic = topic.name;
+    const head = document.createElement("header");
+    const title = document.createElement("h3");
+    title.textContent = title.title = topic.name;
+    this.latest = document.createElement("output");
+    head.append(title, this.latest);
+    this.plot = document.createElement("div");
+    this.plot.className = "plot";
+    this.plot.setAttribute("role", "img");
+    this.legend = document.createElement("div");
+    this.legend.className = "legend";
+    this.card.append(head, this.plot, this.legend);
+    $("charts").append(this.card);
+    this.resizer = new ResizeObserver(() => {
+      if (this.plot.clientWidth !== this.uplot?.width) this.remake();
+    });
+    this.resizer.observe(this.plot);
+    this.remake();
+  }
+
+  /** Makes the drawing anew: the colours, the width or the lines are others. */
+  remake() {
+    this.uplot?.destroy();
+    const style = getComputedStyle(document.documentElement);
+    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    const axis = {
+      stroke: colour("--quiet"),
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { show: false },
+      font: "12px system-ui, sans-serif",
+    };
+    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+    const { lines } = this.topic;
+    this.uplot = new uPlot(
+      {
+        width: this.plot.clientWidth,
+        height: 170,
+        padding: [8, 8, 0, 0],
+        legend: { show: false },
+        cursor: { y: false, points: { size: 7 } },
+        scales: {
+          x: { range: () => [Date.now() / 1000 - SPAN, Date.now() / 1000] },
+          y: { range: (_, low, high) => rangeOf(low, high) },
+        },
+        axes: [
+          {
+            ...axis,
+            space: 90,
+            values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], clock)),
+          },
+          { ...axis, size: 54, space: 36 },
+        ],
+        series: [
+          {},
+          ...lines.map((line, i) => ({
+            label: line,
+            stroke: colour(`--chart-${i + 1}`),
+            fill: lines.length === 1 ? `${colour("--chart-1")}22` : undefined,
+            width: 2,
+            points: { show: false },
+          })),
+        ],
+      },
+      this.topic.data,
+      this.plot,
+    );
+    this.legend.replaceChildren(...(lines.length < 2 ? [] : lines).map((line, i) => {
+      const item = document.createElement("span");
+      item.textContent = line;
+      item.style.setProperty("--colour", colour(`--chart-${i + 1}`));
+      return item;
+    }));
+  }
+
+  draw() {
+    const { data, lines, name } = this.topic;
+    this.uplot.setData(data);
+    const last = data.slice(1).map((line) => line.findLast((value) => value !== null));
+    this.latest.textContent = last.map((value) => value?.toLocaleString()).join(" · ");
+    const told = lines.map((line, i) => `${line} ${last[i]}`).join(", ");
+    this.plot.setAttribute("aria-label", `${name}, the last two minutes: ${told}`);
+  }
+
+  remove() {
+    this.resizer.disconnect();
+    this.uplot.destroy();
+    this.card.remove();
+  }
+}
+
+function rangeOf(/** @type {number | null} */ low, /** @type {number | null} */ high) {
+  if (low === null || high === null) return [0, 1];
+  const margin = (high - low) * 0.15 || Math.abs(high) * 0.05 || 1;
+  return [low - margin, high + margin];
+}
+
+/** The numbers of a payload: itself, or those a JSON object holds. */
+function numbersOf(/** @type {string | undefined} */ text) {
+  if (text === undefined || text.length > 10_000) return [];
+  if (/^\s*-?\d+(\.\d+)?(e[+-]?\d+)?\s*$/i.test(text)) return [["value", Number(text)]];
+  if (!text.trimStart().startsWith("{")) return [];
+  try {
+    return Object.entries(JSON.parse(text)).filter(([, value]) => typeof value === "number");
+  } catch {
+    return []; // a text that only looks like JSON is listed, not drawn
+  }
+}
+
+function charted() {
+  return document.querySelectorAll("#charts .card").length;
+}
+
+function button(/** @type {string} */ text, /** @type {string} */ label, /** @type {() => void} */ press) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.setAttribute("aria-label", label);
+  made.addEventListener("click", press);
+  return made;
+}
+
+/** Shows the state of the connection: `connecting`, `connected`, `away` (the broker) or `offline` (the bridge). */
+function showState(/** @type {string} */ state, /** @type {string} */ name, detail = "") {
+  $("state").dataset.state = state;
+  // Told once to those who hear the page, not with each attempt.
+  if ($("state-name").textContent !== name) $("state-name").textContent = name;
+  if ($("state-detail").textContent !== detail) $("state-detail").textContent = detail;
+  if (state === "connected") return;
+  for (const topic of topics.values()) {
+    if (topic.data[0].length > 0) topic.point(topic.lines.map(() => null)); // the line ends here
+  }
+}
+
+async function connect() {
+  const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
+  const status = await fetch("/status", { headers }).then((answer) => answer.status, () => 0);
+  if (status === 401) {
+    showState("offline", "Token needed");
+    $("token").hidden = false;
+    return $("token-value").focus();
+  }
+  if (status !== 200) return retry(status === 0 ? "" : `it answers ${status}`);
+  const url = new URL("/", location.href.replace(/^http/, "ws"));
+  url.hash = "";
+  if (token !== "") url.searchParams.set("access_token", token);
+  socket = new WebSocket(url);
+  socket.onopen = () => {
+    failures = 0;
+    subscribe();
+  };
+  socket.onmessage = ({ data }) => take(JSON.parse(data));
+  socket.onclose = ({ reason }) => {
+    socket = undefined;
+    for (const answer of requests.values()) {
+      answer({ type: "error", message: "the bridge has gone; it may have arrived" });
+    }
+    requests.clear();
+    retry(reason);
+  };
+}
+
+function retry(/** @type {string} */ reason) {
+  const delay = Math.round((0.5 + Math.random() / 2) * Math.min(MAX_DELAY, 500 * 2 ** failures++));
+  showState("offline", "Bridge away", `${reason === "" ? "" : `${reason}; `}trying again`);
+  setTimeout(connect, delay);
+}
+
+function take(/** @type {any} */ message) {
+  if (message.type === "message") {
+    received++;
+    let topic = topics.get(message.topic);
+    if (topic === undefined) {
+      if (topics.size >= MAX_TOPICS) return void beyond++;
+      topics.set(message.topic, topic = new Topic(message.topic));
+      insert(topic);
+    }
+    topic.take(message);
+  } else if (message.type === "state") {
+    if (message.broker === "connected") showState("connected", "Connected");
+    else showState("away", "Broker away", message.reason);
+  } else if (message.type === "dropped") {
+    skipped += message.count;
+  } else {
+    const answer = requests.get(message.id);
+    requests.delete(message.id);
+    answer?.(message);
+  }
+}
+
+/** Keeps the table in the order of its topics. */
+function insert(/** @type {Topic} */ topic) {
+  const names = [...topics.keys()].sort();
+  const next = topics.get(names[names.indexOf(topic.name) + 1]);
+  $("topics").insertBefore(topic.row, next?.row ?? null);
+}
+
+/** Sends a request, and resolves to its answer. */
+function ask(/** @type {Record<string, unknown>} */ request) {
+  return new Promise((resolve) => {
+    if (socket?.readyState !== WebSocket.OPEN) return resolve({ type: "error", message: "the bridge is away" });
+    const id = ++lastId;
+    requests.set(id, resolve);
+    socket.send(JSON.stringify({ ...request, id }));
+  });
+}
+
+async function subscribe() {
+  const wanted = filter;
+  const answer = await ask({ type: "subscribe", filter: wanted });
+  if (wanted === filter) {
+    say("subscribe-result", answer.type === "error" ? answer.message : "", answer.type === "error");
+  }
+}
+
+function say(/** @type {string} */ id, /** @type {string} */ text, failed = false) {
+  $(id).textContent = text;
+  $(id).classList.toggle("failed", failed);
+}
+
+$("subscribe").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const wanted = $("filter").value;
+  if (wanted === filter) return;
+  void ask({ type: "unsubscribe", filter });
+  filter = wanted;
+  for (const topic of topics.values()) topic.hide();
+  topics.clear();
+  $("topics").replaceChildren();
+  beyond = 0;
+  void subscribe();
+});
+
+$("publish").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const topic = $("topic").value;
+  say("publish-result", "Publishing");
+  const answer = await ask({ type: "publish", topic, payload: $("message").value, retain: $("retain").checked });
+  if (answer.type === "published") say("publish-result", `Published to ${topic}`);
+  else say("publish-result", `Not published: ${answer.message}`, true);
+});
+
+$("message").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("publish").requestSubmit();
+});
+
+$("token").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token-value").value;
+  $("token").hidden = true;
+  void connect();
+});
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const topic of topics.values()) topic.chart?.remake();
+});
+
+let drawn = 0, drawnReceived = 0;
+function draw() {
+  requestAnimationFrame(draw);
+  const now = performance.now();
+  if (now - drawn < FRAME) return;
+  drawn = now;
+  for (const topic of topics.values()) topic.draw();
+  $("empty").hidden = charted() > 0;
+  $("more").textContent = beyond === 0 ? "" : `${beyond.toLocaleString()} messages of further topics are not listed`;
+}
+
+setInterval(() => {
+  const lost = skipped === 0 ? "" : ` · ${skipped.toLocaleString()} skipped, as this page was too slow`;
+  $("rate").textContent = `${(received - drawnReceived).toLocaleString()} messages/s · ${topics.size} topics${lost}`;
+  drawnReceived = received;
+}, 1000);
+
+$("filter").value = filter;
+$("topic").value = settings.get("topic") ?? "";
+$("message").value = settings.get("message") ?? "";
+void connect();
+draw();

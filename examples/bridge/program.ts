@@ -1,0 +1,108 @@
+/** What the three programs share: their command line, and their end. */
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import type { ConnectOptions } from "../../mod.ts";
+import type { GuardOptions } from "./guard.ts";
+
+type Options = NonNullable<ParseArgsConfig["options"]>;
+
+/** A bridge that runs. */
+export interface Bridge {
+  /** Where it listens, if it does. */
+  readonly url: string;
+  /** What it has done and lost so far. */
+  status(): Record<string, unknown>;
+  /** Ends it: connections are closed, nothing is left. */
+  close(): Promise<void>;
+}
+
+/** Where the broker is. */
+export interface BrokerOptions {
+  /** A host name, or an `mqtt:` or `mqtts:` URL. */
+  broker: string;
+  /** More options of `connect()`. */
+  op?: ConnectOptions;
+}
+
+/** Where a bridge listens, and to whom. */
+export interface ListenOptions extends GuardOptions {
+  /** Loopback by default. */
+  host?: string;
+  /** Any that is free by default. */
+  port?: number;
+}
+
+export const brokerArgs = { broker: { type: "string", default: "mqtt://localhost" } } as const;
+
+export const listenArgs = {
+  host: { type: "string", default: "127.0.0.1" },
+  port: { type: "string", default: "8080" },
+  token: { type: "string" },
+  origin: { type: "string", multiple: true },
+} as const;
+
+/** Whether this module is the program. */
+export function isProgram(url: string): boolean {
+  return process.argv[1] !== undefined && fileURLToPath(url) === process.argv[1];
+}
+
+/** The values of the command line; a mistake in it is told with the usage, and ends the program. */
+export function parse<T extends Options>(
+  usage: string,
+  options: T,
+): ReturnType<typeof parseArgs<{ options: T }>>["values"] {
+  try {
+    const help = { help: { type: "boolean", short: "h" } } as const;
+    const { values } = parseArgs({ options: { ...options, ...help } as T });
+    if ("help" in values && values["help"]) leave(usage, 0);
+    return values;
+  } catch (error) {
+    return leave(`${(error as Error).message}\n\n${usage}`, 2);
+  }
+}
+
+function leave(text: string, code: number): never {
+  process[code === 0 ? "stdout" : "stderr"].write(`${text}\n`);
+  process.exit(code);
+}
+
+/** The options of a bridge that listens; the environment keeps secrets out of the list of processes. */
+export function listenOptions(
+  values: { host: string; port: string; token?: string | undefined; origin?: string[] | undefined },
+): ListenOptions {
+  const token = values.token ?? process.env["BRIDGE_TOKEN"];
+  return {
+    host: values.host,
+    port: Number(values.port),
+    origins: values.origin ?? [],
+    ...token ? { token } : {},
+  };
+}
+
+/** The options of `connect()` that the environment has. */
+export function brokerOptions(values: { broker: string }): BrokerOptions {
+  const { MQTT_USER, MQTT_PASSWORD } = process.env;
+  return {
+    broker: values.broker,
+    op: {
+      ...MQTT_USER === undefined ? {} : { uname: MQTT_USER },
+      ...MQTT_PASSWORD === undefined ? {} : { passwd: MQTT_PASSWORD },
+    },
+  };
+}
+
+/** Writes a line with the time. */
+export function log(line: string): void {
+  console.log(`${new Date().toISOString()} ${line}`);
+}
+
+/** Runs the bridge until a signal ends it. */
+export function runUntilSignal(bridge: Bridge): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      log(`ends: ${JSON.stringify(bridge.status())}`);
+      void bridge.close().then(() => process.exit(0));
+    });
+  }
+}
