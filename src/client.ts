@@ -91,7 +91,7 @@ export class LoopClient implements Client {
   readonly #session: Session;
   #state: State = "connecting";
   #link: Link;
-  readonly #subscriptions = new Subscriptions();
+  readonly #subscriptions: Subscriptions;
   readonly #requests = new Map<number, Request>();
   /** Settled by the first CONNACK. */
   readonly #opened = deferred<void>();
@@ -109,11 +109,18 @@ export class LoopClient implements Client {
   #timerDue = Infinity;
   #late = false;
 
-  constructor(settings: Settings, dial: Dial, onpub: OnPublish | undefined, clock: Clock = system) {
+  constructor(
+    settings: Settings,
+    dial: Dial,
+    onpub: OnPublish | undefined,
+    clock: Clock = system,
+    subscriptions: Subscriptions = new Subscriptions(),
+  ) {
     this.#settings = settings;
     this.#dial = dial;
     this.#onpub = onpub;
     this.#clock = clock;
+    this.#subscriptions = subscriptions;
     this.#session = new Session(settings);
     this.#link = this.#newLink(settings.timeout);
     settings.signal?.addEventListener("abort", this.#aborted);

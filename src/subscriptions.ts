@@ -25,6 +25,12 @@ export class Subscriptions {
   readonly #all = new Map<string, Subscription>();
   /** Those among them whose messages do not go to the client's onpub. */
   readonly #routes = new TopicFilters<Subscription>();
+  readonly #tell: (topic: string, own: boolean) => void;
+
+  /** `tell` hears whether the messages of a filter have a way of their own, whenever that may have changed. */
+  constructor(tell: (topic: string, own: boolean) => void = () => {}) {
+    this.#tell = tell;
+  }
 
   /** Every subscription. */
   get all(): Subscription[] {
@@ -62,16 +68,16 @@ export class Subscriptions {
     if (subscription === undefined || this.get(subscription.topic) !== subscription) return;
     this.#all.delete(subscription.topic);
     this.#routes.delete(subscription.topic);
+    this.#tell(subscription.topic, false);
     for (const queue of subscription.queues) queue.end(error);
   }
 
   #enter(subscription: Subscription): Subscription {
     this.#all.set(subscription.topic, subscription);
-    if (subscription.onpub !== undefined || subscription.queues.size > 0) {
-      this.#routes.set(subscription.topic, subscription);
-    } else {
-      this.#routes.delete(subscription.topic);
-    }
+    const own = subscription.onpub !== undefined || subscription.queues.size > 0;
+    if (own) this.#routes.set(subscription.topic, subscription);
+    else this.#routes.delete(subscription.topic);
+    this.#tell(subscription.topic, own);
     return subscription;
   }
 
