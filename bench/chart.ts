@@ -27,25 +27,37 @@ const PANEL_WIDTH = (WIDTH - 2 * MARGIN - GUTTER) / 2;
 const [HEAD, ROW, BAR, GROUP_GAP, PANEL_GAP] = [42, 16, 11, 8, 30];
 const [LABELS, VALUES] = [138, 52];
 
+type Palette = Record<"page" | "edge" | "ink" | "soft" | "ours" | "worker" | "js" | "native" | "raw", string>;
+
+const LIGHT: Palette = {
+  ...{ page: "#ffffff", edge: "#d1d9e0", ink: "#1f2328", soft: "#59636e" },
+  ...{ ours: "#0a7f5a", worker: "#74c3a3", js: "#8c96a0", native: "#b8a070", raw: "#d1d9e0" },
+};
+const DARK: Palette = {
+  ...{ page: "#0d1117", edge: "#3d444d", ink: "#f0f6fc", soft: "#9198a1" },
+  ...{ ours: "#2fc28e", worker: "#1d7456", js: "#6e7781", native: "#8f7d56", raw: "#3d444d" },
+};
+
+/** No custom properties: not every viewer of SVG has them. */
+const colors = ({ page, edge, ink, soft, ours, worker, js, native, raw }: Palette) => `
+  .page { fill: ${page}; stroke: ${edge}; }
+  .axis { stroke: ${edge}; }
+  text { fill: ${ink}; }
+  .soft { fill: ${soft}; }
+  .mqtt3c { fill: ${ours}; }
+  .mqtt3c_worker { fill: ${worker}; }
+  .mqttjs, .u8-mqtt { fill: ${js}; }
+  .libmosquitto, .paho { fill: ${native}; }
+  .raw { fill: ${raw}; }`;
+
 const style = `
-  svg { --page: #ffffff; --edge: #d8dee4; --ink: #1f2328; --soft: #59636e;
-        --ours: #0a7f5a; --ours2: #6cbf9f; --js: #8c96a0; --c: #b3a078; --raw: #d0d7de; }
-  @media (prefers-color-scheme: dark) {
-    svg { --page: #0d1117; --edge: #30363d; --ink: #e6edf3; --soft: #9198a1;
-          --ours: #2fc28e; --ours2: #1f7a5b; --js: #6e7781; --c: #8f7d56; --raw: #3d444d; }
-  }
-  text { font-family: system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; font-size: 12px; fill: var(--ink); }
-  .page { fill: var(--page); stroke: var(--edge); }
+  text { font: 12px system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
   .heading { font-size: 18px; font-weight: 600; }
   .panel { font-size: 14px; font-weight: 600; }
-  .soft { fill: var(--soft); }
   .strong { font-weight: 600; }
-  .end { text-anchor: end; }
-  .axis { stroke: var(--edge); }
-  .mqtt3c { fill: var(--ours); } .mqtt3c_worker { fill: var(--ours2); }
-  .mqttjs, .u8-mqtt { fill: var(--js); }
-  .libmosquitto, .paho { fill: var(--c); }
-  .raw { fill: var(--raw); }
+  .end { text-anchor: end; }${colors(LIGHT)}
+  @media (prefers-color-scheme: dark) {${colors(DARK).replaceAll("\n", "\n  ")}
+  }
 `;
 
 const escape = (text: string) => text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]!);
