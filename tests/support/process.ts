@@ -33,6 +33,9 @@ export interface ProcessOptions {
 const guard = `exec 3<&0; sh -c 'echo $$; exec "$0" "$@"' "$@" </dev/null 3<&- & p=$!
 (while read -r _; do :; done; kill -9 $p) <&3 >/dev/null 2>&1 3<&- & wait $p 2>/dev/null`;
 
+/** Held until they end: were one collected as garbage, its pipe would close and the watchdog act. */
+const running = new Set<unknown>();
+
 export async function startProcess(
   command: string,
   args: string[] = [],
@@ -43,6 +46,7 @@ export async function startProcess(
     env: { ...process.env, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  running.add(child);
   const texts = { stdout: "", stderr: "" };
   const listeners = new Set<() => void>();
   for (const name of ["stdout", "stderr"] as const) {
@@ -56,6 +60,7 @@ export async function startProcess(
   const exited = new Promise<number>((resolve, reject) => {
     child.on("error", reject).on("close", (code, signal) => {
       ended = true;
+      running.delete(child);
       resolve(code ?? (signal ? 128 : -1));
       for (const listener of listeners) listener();
     });
