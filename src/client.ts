@@ -191,7 +191,11 @@ export class LoopClient implements Client {
   ): Promise<number> {
     const id = this.#session.subscribe(filters.map((topic) => ({ topic, qos })));
     // Entered before the answer: the broker may send messages first (section 3.8.4).
-    const entered = filters.map(enter);
+    return this.#granted(id, filters.map(enter), callback);
+  }
+
+  /** The answer to a SUBSCRIBE: what is refused goes, and its iterators end. */
+  #granted(id: number, entered: readonly Subscription[], callback?: SubscribeCallback): Promise<number> {
     return this.#request<number>(id, (codes, done) => {
       const refused = entered.filter((_, i) => codes[i] === 128);
       const names = refused.map(({ topic }) => `"${topic}"`).join(", ");
@@ -240,8 +244,8 @@ export class LoopClient implements Client {
         });
       },
     });
-    const subscribed = this.#refusal ??
-      this.#subscribe([topic], qos, () => this.#subscriptions.join(topic, qos, queue));
+    const join = () => this.#subscriptions.join(topic, qos, queue);
+    const subscribed = this.#refusal ?? new Promise<number>((resolve) => resolve(this.#subscribe([topic], qos, join)));
     subscribed.catch((error: MqttError) => queue.end(error.code === "disconnect" ? undefined : error));
     return queue;
   }
@@ -409,7 +413,15 @@ export class LoopClient implements Client {
     } else {
       this.#state = "open";
       this.#link.deadline = Infinity;
-      this.#session.resume(this.#subscriptions.all);
+      const renewed = this.#session.resume(this.#subscriptions.all);
+      if (renewed !== undefined) {
+        this.#granted(renewed.packetId, renewed.filters).catch((error: MqttError) => {
+          // An iterator hears of its refusal itself; what subscribe() asked for is run()'s to tell.
+          const told = error.code === 128 &&
+            !renewed.filters.some(({ topic, asked }) => asked && !this.#subscriptions.get(topic));
+          if (!told && this.#state === "open") this.#fail(this.#link, error);
+        });
+      }
       this.#opened.resolve();
       this.#makeRoom();
       this.#rearm();

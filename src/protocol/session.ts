@@ -166,16 +166,17 @@ export class Session {
    * Goes on after CONNACK where an earlier connection ended: what was not sent yet follows the
    * requests that were not answered, and those the subscriptions that the broker has forgotten.
    */
-  resume(filters: readonly { topic: string; qos: QoS }[]): void {
+  resume<F extends { topic: string; qos: QoS }>(filters: readonly F[]): { packetId: number; filters: F[] } | undefined {
     this.output.restart();
     const requests = [...this.#requests.values()];
     for (const request of requests.reverse()) this.output.addFirst(encode(request));
     const asked = new Set(requests.flatMap(({ filters }) => filters.map((filter) => filterName(filter))));
     const forgotten = this.#sessionPresent ? [] : filters.filter(({ topic }) => !asked.has(topic));
-    if (forgotten.length === 0) return;
-    const packet: SubscribePacket = { type: SUBSCRIBE, packetId: this.#freeId(), filters: forgotten };
+    if (forgotten.length === 0) return undefined;
+    const packet = { type: SUBSCRIBE, packetId: this.#freeId(), filters: forgotten } as const;
     this.#requests.set(packet.packetId, packet);
     this.output.addFirst(encode(packet));
+    return packet;
   }
 
   #message(message: Message): Message | undefined {
