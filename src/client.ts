@@ -527,7 +527,9 @@ export class LoopClient implements Client {
   /** The one exit: everything settles. */
   #finish(error: MqttError): void {
     // What disconnect() could not send any more is its caller's to know.
-    const lost = this.#state === "closing" && this.#session.output.buffered > 0;
+    const output = this.#session.output, closing = this.#state === "closing";
+    if (this.#state === "connecting" || this.#state === "waiting") output.restart(); // to what no connection got
+    const { buffered } = output;
     const reason = this.#farewell ?? error;
     this.#state = "closed";
     this.#disarm();
@@ -542,8 +544,9 @@ export class LoopClient implements Client {
     handled(this.#opened.promise);
     this.#opened.reject(reason);
     this.#ended.resolve(reason);
-    if (lost) this.#left?.reject(error);
-    else this.#left?.resolve();
+    if (buffered === 0) this.#left?.resolve();
+    else if (closing) this.#left?.reject(error);
+    else this.#left?.reject(new MqttError("socketclosed", `${buffered} bytes were not sent: there was no connection`));
   }
 }
 
