@@ -1,0 +1,298 @@
+/** A simulated TCP connection: bytes that are delayed, merged, cut, stalled and lost; and the client's end of it. */
+import { MqttError } from "../../src/errors.ts";
+import type { Sink, Transport, Trust } from "../../src/transport/transport.ts";
+import { assertBytes } from "../support/bytes.ts";
+import { type NaivePacket, NaiveReader } from "../support/naive.ts";
+import type { Random } from "../support/random.ts";
+import type { World } from "./world.ts";
+
+/** What is wrong with a connection: nothing, or what the client cannot be blamed for. */
+export type Fault = "none" | "fin" | "reset" | "half-open" | "stall" | "silent" | "deaf" | "garbage" | "refusal";
+
+/** Who hears what passes on a connection. */
+export interface Observer {
+  /** The client gave packets to `write`. */
+  wrote(wire: Wire, packets: NaivePacket[]): void;
+  /** The client has been given these packets. */
+  read(wire: Wire, packets: NaivePacket[]): void;
+  /** The broker has got these packets. */
+  arrived(wire: Wire, packets: NaivePacket[]): void;
+  /** The connection is over for the client. */
+  gone(wire: Wire): void;
+  fail(what: string): void;
+}
+
+/** One connection. */
+export class Wire implements Transport {
+  readonly sock = "simulated";
+  readonly trusted: Trust;
+  readonly index: number;
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #observer: Observer;
+  /** What has gone wrong so far. */
+  fault: Fault = "none";
+  /** When it did. */
+  faultAt: number = Infinity;
+  connacked = false;
+  /** The client: was told to read no more; has ended its side; the connection is over for it. */
+  paused = false;
+  ended = false;
+  closed = false;
+  lastWrite = 0;
+  /** Whether nothing passes any more, and nobody is told; whether nothing passes for a while. */
+  #dead = false;
+  #stalled = false;
+  /** The broker: reads; has closed. */
+  #brokerReads = true;
+  brokerClosed = false;
+  #sink: Sink | undefined;
+  readonly #latency: number;
+  readonly #longestRead: number;
+  readonly #window: number;
+  readonly #inPlace: number;
+  /** To the client: what has arrived in its socket. */
+  #inbox: Uint8Array[] = [];
+  #fin = false;
+  #reading = false;
+  #toClient: Uint8Array[] = [];
+  #toBroker: (Uint8Array | "fin")[] = [];
+  /** Accepted by the client's kernel, not read by the broker. */
+  #inFlight = 0;
+  #write: { bytes: Uint8Array; copy: Uint8Array; at: number } | undefined;
+  readonly #written = new NaiveReader();
+  readonly #read = new NaiveReader();
+  readonly #heard = new NaiveReader();
+  #garbage = false;
+
+  constructor(index: number, trusted: Trust, world: World, random: Random, observer: Observer) {
+    this.index = index;
+    this.trusted = trusted;
+    this.#world = world;
+    this.#random = random;
+    this.#observer = observer;
+    this.#latency = random.pick([0, 1, 1, 5, 40, 300]);
+    this.#longestRead = random.pick([1, 3, 20, 65_536, 65_536]);
+    this.#window = random.pick([2000, 60_000, 300_000]);
+    this.#inPlace = random.pick([0, 0.5, 1]);
+  }
+
+  get writing(): boolean {
+    return this.#write !== undefined;
+  }
+
+  get finWaits(): boolean {
+    return this.#fin;
+  }
+
+  start(sink: Sink): void {
+    if (this.#sink !== undefined) this.#observer.fail("a transport is started twice");
+    this.#sink = sink;
+    this.#readSoon();
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.closed) this.#observer.fail("a write to a closed connection");
+    if (this.ended) this.#observer.fail("a write after end()");
+    if (this.#write !== undefined) this.#observer.fail("a second write in flight");
+    if (bytes.length === 0) this.#observer.fail("an empty write");
+    this.lastWrite = this.#world.now;
+    const packets = this.#written.push(bytes);
+    if (this.#written.rest.length > 0) this.#observer.fail("a write that ends within a packet");
+    this.#write = { bytes, copy: bytes.slice(), at: 0 };
+    this.#observer.wrote(this, packets);
+    this.#acceptSoon();
+  }
+
+  resume(): void {
+    if (this.closed) return;
+    this.paused = false;
+    this.#readSoon();
+  }
+
+  end(): void {
+    if (this.#write !== undefined) this.#observer.fail("end() while a write is in flight");
+    this.ended = true;
+    this.#toBroker.push("fin");
+    this.#passToBroker();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.#sink = undefined;
+    this.#observer.gone(this);
+    // What the kernel took still arrives when the client had ended its side; otherwise it may.
+    if (!this.ended && this.#random.chance(0.5)) this.#toBroker.length = 0;
+    this.#world.after(this.#latency, () => this.brokerClosed = true);
+  }
+
+  /** The connection is lost, and the client is told: with a reset, or as what takes too long. */
+  reset(): void {
+    if (this.brokerClosed && this.closed) return;
+    this.brokerClosed = true;
+    this.#inbox.length = this.#toClient.length = this.#toBroker.length = 0;
+    this.#tellClosed("reset");
+  }
+
+  /** From now on nothing passes, and nobody is told. */
+  kill(): void {
+    this.#dead = true;
+  }
+
+  /** Nothing passes for so long. */
+  stall(milliseconds: number): void {
+    this.#stalled = true;
+    this.#world.after(milliseconds, () => {
+      this.#stalled = false;
+      this.#passToBroker();
+      this.#passToClient();
+    });
+  }
+
+  /** The broker does not read for so long. */
+  deafen(milliseconds: number): void {
+    this.#brokerReads = false;
+    this.#world.after(milliseconds, () => {
+      this.#brokerReads = true;
+      this.#passToBroker();
+    });
+  }
+
+  /** The broker sends; `garbage` is what no broker may send. */
+  send(bytes: Uint8Array, garbage = false): void {
+    if (this.brokerClosed || this.#garbage) return;
+    this.#garbage = garbage;
+    this.#toClient.push(bytes);
+    this.#world.after(this.#latency, () => this.#passToClient());
+  }
+
+  /** The broker closes, in order. */
+  brokerEnds(): void {
+    if (this.brokerClosed) return;
+    this.brokerClosed = true;
+    this.#world.after(this.#latency, () => {
+      this.#passToClient();
+      this.#fin = true;
+      this.#readSoon();
+    });
+  }
+
+  #passToClient(): void {
+    if (this.#dead || this.#stalled || this.#toClient.length === 0) return;
+    this.#inbox.push(...this.#toClient.splice(0));
+    this.#readSoon();
+  }
+
+  #readSoon(): void {
+    if (this.#reading || this.#sink === undefined || this.paused || this.#dead || this.#stalled) return;
+    if (this.#inbox.length === 0 && !this.#fin) return;
+    this.#reading = true;
+    this.#world.onThread(0, () => {
+      this.#reading = false;
+      this.#readNow();
+    });
+  }
+
+  #readNow(): void {
+    const sink = this.#sink;
+    if (sink === undefined || this.paused) return;
+    if (this.#inbox.length === 0) {
+      if (this.#fin) this.#tellClosed("end");
+      return;
+    }
+    const longest = this.#random.int(1, this.#longestRead);
+    let chunk: Uint8Array = take(this.#inbox, longest);
+    let length = chunk.length;
+    if (this.#random.chance(this.#inPlace)) {
+      const space = sink.space();
+      if (space.length === 0) this.#observer.fail("no space to read to");
+      length = Math.min(length, space.length);
+      if (length < chunk.length) this.#inbox.unshift(chunk.subarray(length));
+      space.set(chunk.subarray(0, length));
+      chunk = space;
+    }
+    this.#hear(chunk.subarray(0, length));
+    this.paused = !sink.received(chunk, length);
+    this.#readSoon();
+  }
+
+  /** What the broker should not have sent, the tests' own codec need not understand. */
+  #hear(bytes: Uint8Array): void {
+    try {
+      this.#observer.read(this, this.#read.push(bytes));
+    } catch (error) {
+      if (!this.#garbage) throw error;
+    }
+  }
+
+  #acceptSoon(): void {
+    this.#world.onThread(this.#random.chance(0.7) ? 0 : this.#random.int(1, 30), () => this.#accept());
+  }
+
+  #accept(): void {
+    const write = this.#write;
+    if (write === undefined || this.closed) return;
+    const room = this.#window - this.#inFlight;
+    if (room <= 0) return;
+    const left = write.bytes.length - write.at;
+    const taken = Math.min(room, this.#random.chance(0.3) ? this.#random.int(1, left) : left);
+    const part = write.bytes.slice(write.at, write.at + taken);
+    write.at += taken;
+    this.#inFlight += taken;
+    if (this.brokerClosed) {
+      // Nobody is there any more: the answer is a reset.
+      this.#world.after(this.#latency, () => this.#tellClosed("reset"));
+    } else {
+      this.#toBroker.push(part);
+      this.#world.after(this.#latency, () => this.#passToBroker());
+    }
+    if (write.at < write.bytes.length) return this.#acceptSoon();
+    assertBytes(write.bytes, write.copy, "what was given to write changed before written()");
+    this.#write = undefined;
+    this.#sink?.written();
+  }
+
+  #passToBroker(): void {
+    if (this.#dead || this.#stalled || !this.#brokerReads) return;
+    for (const part of this.#toBroker.splice(0)) {
+      if (part === "fin") {
+        this.brokerEnds();
+        return;
+      }
+      this.#inFlight -= part.length;
+      this.#observer.arrived(this, this.#heard.push(part));
+    }
+    if (this.#write !== undefined) this.#acceptSoon();
+  }
+
+  #tellClosed(how: string): void {
+    this.#world.onThread(0, () => {
+      const sink = this.#sink;
+      if (sink === undefined) return;
+      this.#sink = undefined;
+      this.closed = true;
+      this.#observer.gone(this);
+      sink.closed(new MqttError("socketclosed", `The connection was closed: ${how}`));
+    });
+  }
+}
+
+/** The first bytes of what waits, merged, as many as asked for at most. */
+function take(parts: Uint8Array[], longest: number): Uint8Array {
+  const first = parts[0]!;
+  if (first.length >= longest || parts.length === 1) {
+    if (first.length <= longest) return parts.shift()!;
+    parts[0] = first.subarray(longest);
+    return first.slice(0, longest);
+  }
+  const chunk = new Uint8Array(Math.min(longest, parts.reduce((sum, part) => sum + part.length, 0)));
+  for (let at = 0; at < chunk.length;) {
+    const part = parts.shift()!;
+    const taken = Math.min(part.length, chunk.length - at);
+    chunk.set(part.subarray(0, taken), at);
+    at += taken;
+    if (taken < part.length) parts.unshift(part.subarray(taken));
+  }
+  return chunk;
+}
