@@ -246,7 +246,12 @@ export class LoopClient implements Client {
     });
     const join = () => this.#subscriptions.join(topic, qos, queue);
     const subscribed = this.#refusal ?? new Promise<number>((resolve) => resolve(this.#subscribe([topic], qos, join)));
-    subscribed.catch((error: MqttError) => queue.end(error.code === "disconnect" ? undefined : error));
+    subscribed.catch((error: MqttError) => {
+      queue.end(error.code === "disconnect" ? undefined : error);
+      // The broker may subscribe all the same, when it answers late: nobody wants that any more.
+      const alone = this.#refusal === undefined && this.#subscriptions.leave(topic, queue);
+      if (alone) void handled(this.unsubscribe(topic));
+    });
     return queue;
   }
 
