@@ -8,7 +8,7 @@ import { needs } from "../support/process.ts";
 import { type Action, close, end, reset, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
 import { credentials, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
-import { codeOf, failure, Inbox, within } from "./support.ts";
+import { codeOf, failure, gone, Inbox, within } from "./support.ts";
 
 /** Bytes as they are read: "20 02 00 00". */
 const hex = (text: string) => Uint8Array.from(text.split(" ").filter(Boolean), (byte) => parseInt(byte, 16));
@@ -84,12 +84,7 @@ async function play(script: Action[], act: (server: Scripted) => Promise<unknown
   const server = await startScripted(script);
   try {
     await act(server);
-    const { socket } = await server.peer();
-    const gone = new Promise((resolve) => {
-      if (socket.destroyed || socket.readableEnded) resolve(true);
-      else socket.on("end", resolve).on("close", resolve);
-    });
-    await within(gone, "the end of the connection");
+    await gone(await server.peer());
   } finally {
     await server.stop();
   }

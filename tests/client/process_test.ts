@@ -41,7 +41,8 @@ test("promises that nobody awaits do not crash the program when the connection e
 });
 
 test("a refused subscription that nobody awaits surfaces", async () => {
-  const server = await startScripted([...accept, wait(40), send(Uint8Array.of(0x90, 3, 0, 1, 128))]);
+  const suback = [wait(50), send(Uint8Array.of(0x90, 3, 0, 1, 128)), wait(52), close];
+  const server = await startScripted([...accept, ...suback]);
   try {
     const { code, stdout } = await runScript(child, ["refused", `${server.port}`]);
     assertEquals([stdout, code], ["unhandled: 128\ndisconnect\n", 0]);

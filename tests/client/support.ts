@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { assert, fail } from "@std/assert";
 import { type Message, MqttError, type OnPublish } from "../../mod.ts";
+import type { Peer } from "../support/scripted.ts";
 import { patience } from "../support/process.ts";
 
 /** The promise's outcome, or a failure that says what did not happen in time (milliseconds). */
@@ -31,6 +32,13 @@ export async function failure(promise: PromiseLike<unknown>, deadline: number = 
 /** The code of that error. */
 export async function codeOf(promise: PromiseLike<unknown>, deadline?: number): Promise<MqttError["code"]> {
   return (await failure(promise, deadline)).code;
+}
+
+/** Resolves when the client has ended its connection. */
+export async function gone({ socket }: Peer): Promise<void> {
+  if (socket.destroyed || socket.readableEnded) return;
+  const ended = new Promise((resolve) => socket.on("end", resolve).on("close", resolve));
+  await within(ended, "the end of the connection");
 }
 
 /** Messages that were received, and not taken yet. */
