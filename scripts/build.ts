@@ -2,7 +2,7 @@
  * Builds the npm package: one .js and one .d.ts for each module, nothing bundled, in dist/.
  * With `--tests` the tests and examples go beside them, for Node, which cannot run TypeScript.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import ts from "typescript";
@@ -33,6 +33,8 @@ export function build(out: string, withTests = false): void {
   for (const file of [...sources("tests"), ...sources("examples")]) {
     write(out, file, ".js", ts.transpileModule(...input(file, { ...options, inlineSourceMap: true })));
   }
+  // What the examples read: pages, not programs.
+  cpSync(join(root, "examples"), join(out, "examples"), { recursive: true, filter: (file) => !file.endsWith(".ts") });
   const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
   for (const [name, file] of Object.entries(imports)) {
     const folder = join(out, "node_modules", name);

@@ -23,13 +23,12 @@ export class Inbox<T> {
     this.#wake();
   }
 
-  /** The next that fits, dropping those before it. */
+  /** The next that fits; the others stay. */
   async next(fits: (item: T) => boolean = () => true): Promise<T> {
     for (;;) {
-      while (this.#items.length > 0) {
-        const item = this.#items.shift()!;
-        if (fits(item)) return item;
-      }
+      const index = this.#items.findIndex(fits);
+      if (index === 0) return this.#items.shift()!;
+      if (index > 0) return this.#items.splice(index, 1)[0]!;
       await new Promise<void>((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`Nothing came within ${patience} ms`)), patience);
         this.#wake = () => {
