@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { assert, fail } from "@std/assert";
 import { type Message, MqttError, type OnPublish } from "../../mod.ts";
-import type { Peer } from "../support/scripted.ts";
+import type { Action, Peer } from "../support/scripted.ts";
 import { patience } from "../support/process.ts";
 
 /** The promise's outcome, or a failure that says what did not happen in time (milliseconds). */
@@ -40,6 +40,9 @@ export async function gone({ socket }: Peer): Promise<void> {
   const ended = new Promise((resolve) => socket.on("end", resolve).on("close", resolve));
   await within(ended, "the end of the connection");
 }
+
+/** The server's side of a good end: it closes when the client has, which then need not linger. */
+export const endsToo: Action = ({ socket }) => void socket.on("end", () => socket.end());
 
 /** Messages that were received, and not taken yet. */
 export class Inbox {
