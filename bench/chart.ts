@@ -139,8 +139,6 @@ export function chart(results: Results): string {
   const panels = [
     ...panel(results, "receive-16-100", "Receive 16 bytes", { withRaw: false }),
     ...panel(results, "publish-16-100", "Publish 16 bytes, many within a tick", { withRaw: false }),
-    ...panel(results, "receive-4096-100", "Receive 4 KiB"),
-    ...panel(results, "publish-4096-100", "Publish 4 KiB, many within a tick"),
     ...panel(results, "echo-one-core", "Round trip, 16 bytes, client and peer on one core"),
     ...panel(results, "receive-16-100", "CPU time of receiving 16 bytes", {
       cpu: true,

@@ -44,7 +44,10 @@ export interface Params {
   read: number;
 }
 
-/** What a run found: `seconds` and `cpu` are of the steady part, first message to last. */
+/**
+ * What a run found. `seconds` is from the first message to the last: handed over, or accepted; `cpu` is
+ * what the process used for that, and until everything was sent.
+ */
 export interface Figures {
   messages?: number;
   wrong?: number;

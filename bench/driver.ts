@@ -83,8 +83,9 @@ const publish: Job = async (params, meter, open) => {
     messages += params.batch;
     await tick();
   } while (performance.now() < deadline);
+  const { seconds } = meter.stop();
   await connection.close();
-  return { messages, ...meter.stop() };
+  return { ...meter.stop(), messages, seconds };
 };
 
 /** Each message awaited before the next. */
@@ -100,8 +101,9 @@ const awaited: Job = async (params, meter, open) => {
     await connection.publish(topics[at]!, payload);
     if (++at === topics.length) at = 0;
   } while (++messages % 64 || performance.now() < deadline);
+  const { seconds } = meter.stop();
   await connection.close();
-  return { messages, ...meter.stop() };
+  return { ...meter.stop(), messages, seconds };
 };
 
 /** One message at a time, there and back: microseconds, after a warm-up. */

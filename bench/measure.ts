@@ -138,7 +138,9 @@ export async function measure(
     if (figures.skip) return { skip: figures.skip };
     if (figures.error) return { failure: figures.error };
     const counted = scenario.peer === "flood" || scenario.job === "publish" || scenario.job === "awaited";
-    return outcome(scenario, figures, elapsed, counted ? await next<PeerFigures>(peer, 10_000) : undefined);
+    const got = counted ? await next<PeerFigures>(peer, 10_000) : undefined;
+    if (counted && !got) return { failure: "the peer counted nothing" };
+    return outcome(scenario, figures, elapsed, got);
   } finally {
     await peer.stop(scenario.peer === "mosquitto");
   }
@@ -155,6 +157,6 @@ function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, pe
   }
   const common = { cpu: cpu / messages * 1e6, peak };
   if (scenario.job === "echo") return { ...common, value: figures.p50!, p99: figures.p99! };
-  // What was published is over when the peer has it, not when the client let go of it.
-  return { ...common, value: messages / (scenario.peer === "sink" ? peer!.seconds : seconds) };
+  // Publishing is over when the peer has it all; what the peer got at one go, it cannot time.
+  return { ...common, value: messages / Math.max(seconds, scenario.peer === "sink" ? peer!.seconds : 0) };
 }

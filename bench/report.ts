@@ -31,6 +31,8 @@ export interface ScenarioResults {
   id: string;
   title: string;
   unit: Unit;
+  /** Left out of the overview. */
+  detail: boolean;
   results: Result[];
   failures: Failure[];
   /** Clients that cannot take part, and why. */
@@ -62,14 +64,14 @@ function medianOf(samples: Sample[], key: "p99" | "cpu" | "peak"): Partial<Recor
 
 /** Puts the samples of a scenario together; a participant with a failure has no figure. */
 export function summarize(scenario: Scenario, samples: Map<Participant, Sample[]>): ScenarioResults {
-  const { id, title, unit } = scenario;
-  const found: ScenarioResults = { id, title, unit, results: [], failures: [], skipped: [] };
+  const { id, title, unit, detail = false } = scenario;
+  const found: ScenarioResults = { id, title, unit, detail, results: [], failures: [], skipped: [] };
   for (const [{ client, title, runtime }, list] of samples) {
     const skip = list.find((sample) => sample.skip)?.skip;
     const failures = list.flatMap((sample) => sample.failure ?? []);
     const values = list.flatMap((sample) => sample.value ?? []);
     if (skip) {
-      const note = `${title}: ${skip}`;
+      const note = `${title}${runtime === "c" ? " in C" : ""}: ${skip}`;
       if (!found.skipped.includes(note)) found.skipped.push(note);
     } else if (failures.length) {
       found.failures.push({ title, runtime, reason: failures[0]!, times: failures.length });
@@ -105,7 +107,7 @@ export function digits(value: number): string {
 
 export const units: Record<Unit, { name: string; divisor: number }> = {
   "messages/s": { name: "million messages/s", divisor: 1e6 },
-  us: { name: "µs, p50", divisor: 1 },
+  us: { name: "µs, median", divisor: 1 },
   ms: { name: "ms", divisor: 1 },
   bytes: { name: "KiB", divisor: 1024 },
 };
@@ -149,7 +151,7 @@ function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResu
 
 /** This client on every runtime, how far ahead of MQTT.js it is there, and libmosquitto, a line for each scenario. */
 function overview({ scenarios, bundles }: Results): string {
-  const rows = scenarios.map(({ title, unit, results }) => {
+  const rows = scenarios.filter(({ detail }) => !detail).map(({ title, unit, results }) => {
     const { name, divisor } = units[unit];
     const cells = (["node", "deno", "bun"] as const).map((runtime) => {
       const ours = results.find((result) => result.client === "mqtt3c" && result.runtime === runtime);

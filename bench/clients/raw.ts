@@ -52,8 +52,8 @@ async function dial(url: string, onchunk: (chunk: Uint8Array) => void) {
       socket.write(SUBSCRIBE);
     },
     async close() {
-      socket.end(DISCONNECT);
-      if (!socket.writableFinished) await once(socket, "finish");
+      socket.resume().end(DISCONNECT);
+      if (!socket.closed) await once(socket, "close");
     },
   };
 }
@@ -118,8 +118,9 @@ export const publish: Job = async (params, meter) => {
     messages += n;
     at = (at + n) % topics.length;
   } while (performance.now() < deadline);
+  const { seconds } = meter.stop();
   await close();
-  return { messages, ...meter.stop() };
+  return { ...meter.stop(), messages, seconds };
 };
 
 export const relay: Job = () => {

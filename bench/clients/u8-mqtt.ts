@@ -35,7 +35,7 @@ export const open: Open = async (url, onmessage) => {
     async close() {
       await client.disconnect();
       socket.end();
-      if (!socket.writableFinished) await once(socket, "finish");
+      if (!socket.closed) await once(socket, "close");
     },
   };
 };
