@@ -8,7 +8,7 @@ import { type Dial, LoopClient } from "./client.ts";
 import { checkFunction, parseSettings, parseTarget } from "./settings.ts";
 import { SocketTransport } from "./transport/socket.ts";
 import { type Streams, StreamTransport } from "./transport/streams.ts";
-import { dial, ready, trust } from "./transport/tcp.ts";
+import { dial, ready, secured } from "./transport/tcp.ts";
 import { MqttError } from "./errors.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
@@ -58,7 +58,7 @@ function adopt(connection: Connection, op: ConnectOptions): Dial {
   if (readable.locked || writable.locked) {
     throw new TypeError("Cannot connect as the connection's streams are locked");
   }
-  return () => adoptStreams(connection);
+  return (signal) => adoptStreams(connection, signal);
 }
 
 async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSignal): Promise<SocketTransport> {
@@ -73,16 +73,24 @@ async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSign
       (cause) => new MqttError("tls", `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause),
     );
   }
-  return new SocketTransport(socket, socket.destroyed ? false : trust(socket, name));
+  return secured(socket, name);
 }
 
 /** `Deno.TlsConn` finishes its handshake only with a server that is trusted. */
-async function adoptStreams(connection: Streams & { handshake?: () => Promise<unknown> }): Promise<StreamTransport> {
-  if (connection.handshake === undefined) return new StreamTransport(connection, false);
+async function adoptStreams(
+  connection: Streams & { handshake?: () => Promise<unknown> },
+  signal: AbortSignal,
+): Promise<StreamTransport> {
+  const transport = new StreamTransport(connection, connection.handshake !== undefined);
+  const close = () => transport.close();
+  signal.addEventListener("abort", close);
   try {
-    await connection.handshake();
+    await connection.handshake?.();
   } catch (cause) {
+    transport.close();
     throw new MqttError("tls", `The TLS handshake failed: ${(cause as Error).message}`, cause);
+  } finally {
+    signal.removeEventListener("abort", close);
   }
-  return new StreamTransport(connection, true);
+  return transport;
 }

@@ -31,6 +31,18 @@ export class DirectRead {
   }
 }
 
+const failures = new WeakMap<Duplex, Error>();
+
+/** Hears the errors of a socket from the start: on Deno an alert may come right behind the handshake. */
+export function watch(socket: Duplex): void {
+  socket.on("error", (error: Error) => failures.set(socket, error));
+}
+
+/** The error a socket that is watched has had; Deno does not always set `errored`. */
+export function failureOf(socket: Duplex): Error | undefined {
+  return failures.get(socket);
+}
+
 /** The adapter from a Duplex, a `net.Socket` or `tls.TLSSocket` mostly, to a {@linkcode Transport}. */
 export class SocketTransport implements Transport {
   readonly sock: Duplex;
@@ -39,14 +51,13 @@ export class SocketTransport implements Transport {
   /** A socket is done with a chunk once it is written; another stream may hand it on as it is. */
   readonly #copies: boolean;
   #sink: Sink | undefined;
-  #error: Error | undefined;
 
   constructor(sock: Duplex, trusted: Trust, direct?: DirectRead) {
     this.sock = sock;
     this.trusted = trusted;
     this.#direct = direct;
     this.#copies = !(sock instanceof Socket);
-    sock.on("error", (error: Error) => this.#error = error);
+    watch(sock);
     sock.on("close", () => this.#closed());
     sock.on("end", () => this.#closed());
   }
@@ -89,7 +100,7 @@ export class SocketTransport implements Transport {
     const sink = this.#sink;
     this.#sink = undefined;
     this.sock.destroy();
-    sink?.closed(socketError(this.#error));
+    sink?.closed(socketError(failureOf(this.sock)));
   }
 }
 

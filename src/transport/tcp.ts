@@ -5,7 +5,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
 import { type Proxy, tunnel } from "./proxy.ts";
-import { DirectRead, SocketTransport } from "./socket.ts";
+import { DirectRead, failureOf, socketError, SocketTransport, watch } from "./socket.ts";
 import type { Transport, Trust } from "./transport.ts";
 
 /** TLS as the application asks for it. */
@@ -44,8 +44,13 @@ export async function dial({ host, port, tls, proxy }: Target, signal: AbortSign
   const socket = await open(hop.host, hop.port, direct, signal);
   if (proxy) await tunnel(socket, proxy, host, port, signal);
   if (!tls) return new SocketTransport(socket, false, direct);
-  const secure = await secureSocket(socket, host, tls, signal);
-  return new SocketTransport(secure, trust(secure, tls.servername ?? host));
+  return secured(await secureSocket(socket, host, tls, signal), tls.servername ?? host);
+}
+
+/** The transport over a TLS socket after its handshake, unless that has been followed by an alert at once. */
+export function secured(socket: TLSSocket, name: string | undefined): SocketTransport {
+  if (socket.destroyed) throw socketError(failureOf(socket));
+  return new SocketTransport(socket, trust(socket, name));
 }
 
 function open(host: string, port: number, direct: DirectRead | undefined, signal: AbortSignal): Promise<Socket> {
@@ -104,11 +109,11 @@ export function ready<S extends Socket>(
       signal.removeEventListener("abort", aborted);
       act();
     };
+    watch(socket);
     const done = () => settle(() => resolve(socket));
     const fail = (error: unknown) =>
       settle(() => {
-        // A late error of a socket given up has nobody left to hear it.
-        socket.on("error", () => undefined).destroy();
+        socket.destroy();
         reject(error);
       });
     const failed = (error: Error) => fail(failure(error));
@@ -121,7 +126,7 @@ export function ready<S extends Socket>(
 }
 
 /** What is known of the server after the handshake; `name` is what the certificate must be valid for. */
-export function trust(socket: TLSSocket, name: string | undefined): Trust {
+function trust(socket: TLSSocket, name: string | undefined): Trust {
   const certificate = socket.getPeerCertificate();
   const now = new Date();
   if (!socket.authorized) {
