@@ -631,6 +631,34 @@ describe("session: messages that come", () => {
     assertEquals(messages(talk.hears('34 05 0001 "e" 0001')), ["e: "]);
   });
 
+  test("[MQTT-4.1.0-2] nothing of the session is forgotten while the connection lasts", () => {
+    const talk = Talk.open({ keepalive: 0, maxBuffered: 1 << 26 });
+    const count = 5000;
+    const all = (dup: boolean) => {
+      const packets = Array.from(
+        { length: count },
+        (_, i) =>
+          encodeNaive({
+            type: "PUBLISH",
+            topic: "t",
+            payload: utf8.encode(`${i}`),
+            qos: 2,
+            retain: false,
+            dup,
+            packetId: i + 1,
+          }),
+      );
+      return talk.hears(join(packets)).length;
+    };
+    const asked = talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    assertEquals(all(false), count);
+    talk.now += 1e9;
+    talk.session.tick(talk.now, true);
+    assertEquals(all(true), 0, "all of them are still known");
+    assertEquals(talk.hears(encodeNaive({ type: "SUBACK", packetId: asked, codes: [0] })).length, 1);
+    assertEquals(talk.packets().filter(({ type }) => type === "PUBREC").length, 2 * count);
+  });
+
   test("[MQTT-4.6.0-2] [MQTT-4.6.0-3] answers in the order of the messages", () => {
     const talk = Talk.open();
     talk.hears(

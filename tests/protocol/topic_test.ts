@@ -190,6 +190,14 @@ describe("topic names: what is none", () => {
     assertThrows(() => checkName("#", "the will's topic"), TypeError, "the will's topic");
   });
 
+  test("[MQTT-4.7.3-2] U+0000 is refused anywhere in names and filters", () => {
+    for (const text of ["\0", "\0a", "a/\0/b", "é\0", "a\0".repeat(1000)]) {
+      for (const check of [checkName, checkFilter] as ((value: unknown) => void)[]) {
+        assertThrows(() => check(text), TypeError, "U+0000");
+      }
+    }
+  });
+
   for (const [letter, size] of [["a", 1], ["é", 2], ["€", 3], ["😀", 4]] as const) {
     test(`[MQTT-4.7.3-3] 65,535 bytes of ${letter} are taken, 65,536 are not`, () => {
       const most = letter.repeat(Math.floor(65_535 / size)) + "x".repeat(65_535 % size);

@@ -1,0 +1,96 @@
+import { assert, assertEquals } from "@std/assert";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { dirname, join } from "node:path";
+import { named, STATEMENTS } from "./statements.ts";
+
+/** The repository: Node runs these tests from a copy within it. */
+function findRoot(folder: string): string {
+  return existsSync(join(folder, "deno.json")) ? folder : findRoot(dirname(folder));
+}
+
+const root = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+/** The texts of the files below a folder, by path. */
+function read(folder: string, ends: (path: string) => boolean): [path: string, text: string][] {
+  return readdirSync(join(root, folder), { encoding: "utf8", recursive: true }).filter(ends)
+    .map((path) => [path, readFileSync(join(root, folder, path), "utf8")]);
+}
+
+const tests = read("tests", (path) => /_test\.ts$|(^|[\\/])vectors\.ts$/.test(path) && !/^statements/.test(path));
+
+test("every statement of the specification that is the client's is named by a test", () => {
+  const found = new Set(tests.flatMap(([, text]) => named(text)));
+  const missing = STATEMENTS.filter(({ id, whose }) => whose === "client" && !found.has(id));
+  assertEquals(missing.map(({ id, says }) => `${id} ${says}`), []);
+});
+
+test("every statement is the client's, or it is said why not", () => {
+  for (const { id, whose, why } of STATEMENTS) assertEquals(why !== undefined, whose !== "client", id);
+});
+
+test("the list is whole: each section's statements, numbered from 1", () => {
+  const ids = STATEMENTS.map(({ id }) => /^\[MQTT-(\d+\.\d+\.\d+)-(\d+)\]$/.exec(id)!);
+  const sections = new Map<string, number[]>();
+  for (const [, section, number] of ids) sections.set(section!, [...sections.get(section!) ?? [], Number(number)]);
+  for (const [section, numbers] of sections) {
+    assertEquals(numbers, Array.from(numbers, (_, i) => i + 1), section);
+  }
+  assertEquals(Object.fromEntries([...sections].map(([section, numbers]) => [section, numbers.length])), {
+    "1.5.3": 3,
+    "2.2.2": 2,
+    "2.3.1": 7,
+    "3.1.0": 2,
+    "3.1.2": 24,
+    "3.1.3": 11,
+    "3.1.4": 5,
+    "3.2.0": 1,
+    "3.2.2": 6,
+    "3.3.1": 12,
+    "3.3.2": 3,
+    "3.3.4": 1,
+    "3.3.5": 2,
+    "3.6.1": 1,
+    "3.8.1": 1,
+    "3.8.3": 4,
+    "3.8.4": 6,
+    "3.9.3": 2,
+    "3.10.1": 1,
+    "3.10.3": 2,
+    "3.10.4": 6,
+    "3.12.4": 1,
+    "3.14.1": 1,
+    "3.14.4": 3,
+    "4.1.0": 2,
+    "4.3.1": 1,
+    "4.3.2": 2,
+    "4.3.3": 2,
+    "4.4.0": 1,
+    "4.5.0": 2,
+    "4.6.0": 6,
+    "4.7.1": 3,
+    "4.7.2": 1,
+    "4.7.3": 4,
+    "4.8.0": 2,
+    "6.0.0": 4,
+    "7.0.0": 2,
+    "7.1.1": 1,
+    "7.1.2": 1,
+  });
+});
+
+test("no statement is named that does not exist, in the tests, the sources and the documents", () => {
+  const known = new Set(STATEMENTS.map(({ id }) => id));
+  const files = [
+    ...tests,
+    ...read("src", (path) => path.endsWith(".ts")),
+    ...["mod.ts", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"].filter((path) => existsSync(join(root, path)))
+      .map((path): [string, string] => [path, readFileSync(join(root, path), "utf8")]),
+  ];
+  for (const [path, text] of files) {
+    // The sources give some without the brackets, which `violation` adds.
+    const bare = Array.from(text.matchAll(/"(\d\.\d+\.\d+-\d+)"/g), ([, id]) => `[MQTT-${id}]`);
+    for (const id of [...named(text), ...bare]) assert(known.has(id), `${path}: ${id}`);
+  }
+});
