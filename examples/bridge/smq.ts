@@ -41,7 +41,6 @@ const HIGH_WATER = 262_144;
 const PUBLISHING = 1000;
 /** Milliseconds between PINGs, whose PONG says that all before them has arrived. */
 const CONFIRM = 100;
-const QUIET = 10_000;
 
 interface Topic {
   readonly name: string;
@@ -215,7 +214,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
     const now = performance.now();
     if (socket!.isPaused) due = now + timeout; // the answer may be there
     if (now > due) return leave(`the hub did not answer within ${timeout} ms`);
-    if (due < Infinity || sent === 0 && now - heard < QUIET) return;
+    if (due < Infinity || sent === 0 && now - heard < timeout) return;
     pinged = sent;
     sent = 0;
     due = now + timeout;
