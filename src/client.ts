@@ -10,7 +10,7 @@ import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
 import { Session, type SessionEvent } from "./protocol/session.ts";
 import { checkFilter } from "./protocol/topic.ts";
 import { MessageQueue } from "./queue.ts";
-import { askCredential, checkFunction, checkQoS, checkRange, type Settings } from "./settings.ts";
+import { askCredential, check, checkFunction, checkQoS, checkRange, type Settings } from "./settings.ts";
 import { call, type Subscription, Subscriptions } from "./subscriptions.ts";
 import type { Transport, Trust } from "./transport/transport.ts";
 
@@ -170,6 +170,7 @@ export class LoopClient implements Client {
   ): Promise<number> {
     if (typeof options === "function") return this.subscribe(topic, {}, options);
     try {
+      check(typeof options === "object" && options !== null, "the options", "an object");
       const { qos = 0, onpub } = options;
       const filters = listFilters(topic);
       checkFunction(callback, "the callback");

@@ -5,7 +5,7 @@ import { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "./api.ts";
 import { type Dial, LoopClient } from "./client.ts";
-import { checkFunction, parseSettings, parseTarget } from "./settings.ts";
+import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
 import { SocketTransport } from "./transport/socket.ts";
 import { type Streams, StreamTransport } from "./transport/streams.ts";
 import { dial, ready, secured } from "./transport/tcp.ts";
@@ -49,15 +49,20 @@ export async function connect(addr: string | Connection, onpub?: OnPublish, op: 
 
 /** Makes a handed-in connection a transport. It is checked at once, and opened once. */
 function adopt(connection: Connection, op: ConnectOptions): Dial {
-  if (op.reconnect) throw new TypeError("Cannot use reconnect as a connection that was handed in is not made again");
+  for (const option of ["reconnect", "port", "proxy"] as const) {
+    check(!op[option], `${option} with a connection handed in`, "left out: that connection is the only one");
+  }
+  const secure = connection instanceof TLSSocket || "handshake" in (connection ?? {});
+  check(
+    secure || !op.tls,
+    "tls with a connection handed in",
+    "left out: upgrade it with tls.connect({ socket }) first",
+  );
   if (connection instanceof Duplex) return (signal) => adoptSocket(connection, op, signal);
   const { readable, writable } = (connection ?? {}) as Partial<Streams>;
-  if (!(readable instanceof ReadableStream) || !(writable instanceof WritableStream)) {
-    throw new TypeError("Cannot connect as addr must be a host name, an address, a URL or a connection");
-  }
-  if (readable.locked || writable.locked) {
-    throw new TypeError("Cannot connect as the connection's streams are locked");
-  }
+  const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
+  check(streams, "addr", "a host name, an address, a URL or a connection");
+  check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
   return (signal) => adoptStreams(connection, signal);
 }
 

@@ -7,7 +7,7 @@ import { MAX_REMAINING_LENGTH, type QoS, type WillFields } from "./protocol/pack
 import type { SessionSettings } from "./protocol/session.ts";
 import { checkName, checkString } from "./protocol/topic.ts";
 import type { Proxy } from "./transport/proxy.ts";
-import type { Target } from "./transport/tcp.ts";
+import type { Target, TlsOptions } from "./transport/tcp.ts";
 
 const utf8 = new TextEncoder();
 
@@ -29,22 +29,17 @@ export interface Settings extends SessionSettings {
 export function parseTarget(addr: string, op: ConnectOptions): { target: Target; uname?: string; passwd?: string } {
   const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr) ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : undefined;
   const host = url?.host ?? addr;
-  if (host === "" || /[\s/@\0]/.test(host)) {
-    throw new TypeError("Cannot connect as addr must be a host name, an address, a URL or a connection");
-  }
-  const secure = op.tls === undefined ? url?.protocol === "mqtts" : op.tls !== false;
-  const port = op.port ?? url?.port ?? (secure ? 8883 : 1883);
+  check(host !== "" && !/[\s/@\0]/.test(host), "addr", "a host name, an address, a URL or a connection");
+  const tls = op.tls === undefined ? url?.protocol === "mqtts" : op.tls !== false;
+  const port = op.port ?? url?.port ?? (tls ? 8883 : 1883);
   checkRange("port", port, 1, 65_535);
-  return {
-    target: {
-      host,
-      port,
-      tls: secure ? (typeof op.tls === "object" ? op.tls : {}) : undefined,
-      proxy: op.proxy === undefined ? undefined : parseProxy(op.proxy),
-    },
-    ...(url?.uname && { uname: url.uname }),
-    ...(url?.passwd && { passwd: url.passwd }),
+  const target = {
+    host,
+    port,
+    tls: tls ? (typeof op.tls === "object" ? op.tls : {}) : undefined,
+    proxy: op.proxy === undefined ? undefined : parseProxy(op.proxy),
   };
+  return { target, ...(url?.uname && { uname: url.uname }), ...(url?.passwd && { passwd: url.passwd }) };
 }
 
 function parseProxy(text: string | URL): Proxy {
@@ -60,15 +55,10 @@ function parseUrl<P extends string>(text: string | URL, what: string, protocols:
   try {
     const url = new URL(text);
     const protocol = protocols.find((known) => url.protocol === `${known}:`);
-    if (protocol !== undefined && url.hostname !== "") {
-      return {
-        protocol,
-        host: url.hostname.replace(/^\[|\]$/g, ""),
-        port: url.port === "" ? undefined : Number(url.port),
-        uname: decodeURIComponent(url.username),
-        passwd: decodeURIComponent(url.password),
-      };
-    }
+    const port = url.port === "" ? undefined : Number(url.port);
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const [uname, passwd] = [url.username, url.password].map(decodeURIComponent) as [string, string];
+    if (protocol !== undefined && host !== "") return { protocol, host, port, uname, passwd };
   } catch {
     // What URL and decodeURIComponent throw repeats the text.
   }
@@ -78,53 +68,52 @@ function parseUrl<P extends string>(text: string | URL, what: string, protocols:
 
 /** The options, checked and completed. */
 export function parseSettings(op: ConnectOptions, fromUrl: { uname?: string; passwd?: string }): Settings {
-  const {
-    keepalive = 60,
-    cleanSession = true,
-    id = randomId(),
-    timeout = 10_000,
-  } = op;
+  check(typeof op === "object" && op !== null, "op", "an object");
+  const { keepalive = 60, cleanSession = true, id = randomId(), timeout = 10_000, signal } = op;
   const { maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
+  const { uname = fromUrl.uname, passwd = fromUrl.passwd } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
   checkRange("timeout", timeout, 1, 2 ** 31 - 1);
   checkRange("maxPacketSize", maxPacketSize, 1, MAX_REMAINING_LENGTH + 5);
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
+  check(typeof cleanSession === "boolean", "cleanSession", "true or false");
+  check(signal === undefined || signal instanceof AbortSignal, "signal", "an AbortSignal");
   checkString(id, "the client identifier");
-  if (id === "" && !cleanSession) {
-    throw new TypeError("Cannot use an empty client identifier without cleanSession [MQTT-3.1.3-7]");
-  }
-  const uname = op.uname ?? fromUrl.uname, passwd = op.passwd ?? fromUrl.passwd;
+  check(id !== "" || cleanSession, "an empty client identifier", "with cleanSession [MQTT-3.1.3-7]");
   checkCredential(uname, "uname");
   checkCredential(passwd, "passwd");
-  if (passwd !== undefined && uname === undefined) {
-    throw new TypeError("Cannot use passwd without uname [MQTT-3.1.2-22]");
-  }
-  return {
-    keepalive,
-    cleanSession,
-    id,
-    uname,
-    passwd,
-    will: parseWill(op.will),
-    timeout,
-    maxPacketSize,
-    maxBuffered,
-    reconnect: parseReconnect(op.reconnect),
-    signal: op.signal,
-    rejectUntrusted: typeof op.tls === "object" && op.tls.untrusted === "reject",
-  };
+  check(passwd === undefined || uname !== undefined, "passwd", "with uname [MQTT-3.1.2-22]");
+  const { will, reconnect } = { will: parseWill(op.will), reconnect: parseReconnect(op.reconnect) };
+  const rejectUntrusted = checkTls(op.tls);
+  const session = { keepalive, cleanSession, maxPacketSize, maxBuffered };
+  return { ...session, id, uname, passwd, will, timeout, reconnect, signal, rejectUntrusted };
+}
+
+/** Whether every server that is not trusted is refused. */
+function checkTls(tls: boolean | TlsOptions | undefined): boolean {
+  if (typeof tls === "boolean" || tls === undefined) return false;
+  check(typeof tls === "object" && tls !== null, "tls", "true, false or an object");
+  const { ca, cert, key, servername, alpn, untrusted } = tls;
+  const pem = (value: unknown) => typeof value === "string" || value instanceof Uint8Array;
+  const lists = (value: unknown, each: (item: unknown) => boolean) => Array.isArray(value) && value.every(each);
+  check(ca === undefined || pem(ca) || lists(ca, pem), "tls.ca", "PEM text or bytes, or a list of them");
+  check(
+    (cert === undefined || pem(cert)) && (key === undefined || pem(key)),
+    "tls.cert and tls.key",
+    "PEM text or bytes",
+  );
+  check(servername === undefined || typeof servername === "string", "tls.servername", "a string");
+  check(alpn === undefined || lists(alpn, (name) => typeof name === "string"), "tls.alpn", "a list of strings");
+  check(untrusted === undefined || untrusted === "reject", "tls.untrusted", '"reject"');
+  return untrusted === "reject";
 }
 
 function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
   if (will === undefined) return undefined;
-  if (typeof will !== "object" || will === null || will.topic === undefined) {
-    throw new TypeError("Cannot use the will as it must have a topic");
-  }
+  check(typeof will === "object" && will?.topic !== undefined, "will", "an object with a topic");
   checkName(will.topic, "the will's topic");
   const message = typeof will.message === "string" ? utf8.encode(will.message) : will.message;
-  if (!(message instanceof Uint8Array)) {
-    throw new TypeError("Cannot use the will as its message must be a string or Uint8Array");
-  }
+  check(message instanceof Uint8Array, "the will's message", "a string or Uint8Array");
   if (message.length > 65_535) throw new RangeError("Cannot use the will as its message is over 65,535 bytes");
   checkQoS(will.qos, 2);
   return { topic: will.topic, message, qos: will.qos ?? 0, retain: will.retain ?? false };
@@ -132,12 +121,13 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
 
 function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["reconnect"] {
   if (reconnect === undefined || reconnect === false) return undefined;
-  const {
-    minDelay = 1000,
-    maxDelay = 30_000,
-    stableAfter = 30_000,
-    attempts = Infinity,
-  } = reconnect === true ? {} : reconnect;
+  check(
+    reconnect === true || typeof reconnect === "object" && reconnect !== null,
+    "reconnect",
+    "true, false or an object",
+  );
+  const given = reconnect === true ? {} : reconnect;
+  const { minDelay = 1000, maxDelay = 30_000, stableAfter = 30_000, attempts = Infinity } = given;
   checkRange("reconnect.minDelay", minDelay, 1, 2 ** 31 - 1);
   checkRange("reconnect.maxDelay", maxDelay, minDelay, 2 ** 31 - 1);
   checkRange("reconnect.stableAfter", stableAfter, 0, Number.MAX_SAFE_INTEGER);
@@ -163,18 +153,18 @@ export async function askCredential(credential: Credential | undefined, what: st
 
 function checkCredential(value: unknown, what: string, optional = true): void {
   if (optional && (value === undefined || typeof value === "function")) return;
-  if (value instanceof Uint8Array) {
-    if (value.length > 65_535) throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
-  } else {
-    checkString(value, what);
-  }
+  if (!(value instanceof Uint8Array)) checkString(value, what);
+  else if (value.length > 65_535) throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
 }
 
-/** @throws {RangeError} If a number option is no whole number within its range. */
+/** @throws {TypeError} If it is not `right`; the value itself is not told, as it may be a secret. */
+export function check(right: boolean, what: string, must: string): asserts right {
+  if (!right) throw new TypeError(`Cannot use ${what} as it must be ${must}`);
+}
+
+/** @throws {TypeError | RangeError} If a number option is no whole number within its range. */
 export function checkRange(what: string, value: unknown, min: number, max: number): void {
-  if (typeof value !== "number") {
-    throw new TypeError(`Cannot use ${what} as it must be a number: received ${typeof value}`);
-  }
+  check(typeof value === "number", what, "a number");
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`Cannot use ${what} as it must be a whole number of ${min} to ${max}: received ${value}`);
   }
@@ -182,30 +172,21 @@ export function checkRange(what: string, value: unknown, min: number, max: numbe
 
 /** @throws {TypeError} If it is given and no function. */
 export function checkFunction(value: unknown, what: string): void {
-  if (value !== undefined && typeof value !== "function") {
-    throw new TypeError(`Cannot use ${what} as it must be a function: received ${typeof value}`);
-  }
+  check(value === undefined || typeof value === "function", what, "a function");
 }
 
 /** @throws {RangeError} If it is no QoS, or one over `max`. */
 export function checkQoS(qos: unknown, max: QoS): void {
-  if (qos === undefined || (Number.isInteger(qos) && qos as number >= 0 && qos as number <= max)) return;
+  if (qos === undefined || qos === 0 || qos === 1 && max > 0 || qos === 2 && max > 1) return;
+  const known = qos === 1 || qos === 2;
   throw new RangeError(
-    qos === 1 || qos === 2
-      ? `Cannot use QoS ${qos} as only QoS 0 is supported yet`
-      : `Cannot use the QoS as it must be 0, 1 or 2: received ${qos}`,
+    `Cannot use the QoS ${known ? "as only QoS 0 is supported yet" : "as it must be 0, 1 or 2"}: received ${qos}`,
   );
 }
 
-/** 23 characters that every broker accepts [MQTT-3.1.3-5]. */
+const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/** 23 characters that every broker accepts [MQTT-3.1.3-5]: 32 bits choose among 62 with a bias of 10^-8. */
 function randomId(): string {
-  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  // 62 * 4 = 248: the bytes above would make some characters likelier than others.
-  let id = "";
-  while (id.length < 23) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(32))) {
-      if (byte < 248 && id.length < 23) id += alphabet[byte % 62];
-    }
-  }
-  return id;
+  return Array.from(crypto.getRandomValues(new Uint32Array(23)), (word) => ALPHABET[word % 62]).join("");
 }

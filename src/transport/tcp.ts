@@ -69,31 +69,29 @@ function open(host: string, port: number, direct: DirectRead | undefined, signal
   });
 }
 
-function secureSocket(socket: Socket, host: string, tls: TlsOptions, signal: AbortSignal): Promise<TLSSocket> {
+async function secureSocket(socket: Socket, host: string, tls: TlsOptions, signal: AbortSignal): Promise<TLSSocket> {
   const name = tls.servername ?? host;
-  const secure = connectTls({
-    socket,
-    host: name,
-    ...(isIP(name) === 0 && { servername: name }), // an address is no server name (RFC 6066, section 3)
-    ...(tls.ca !== undefined && { ca: tls.ca as Buffer[] }),
-    ...(tls.cert !== undefined && { cert: tls.cert as Buffer }),
-    ...(tls.key !== undefined && { key: tls.key as Buffer }),
-    ...(tls.alpn && { ALPNProtocols: [...tls.alpn] }),
-    // The chain and the name are looked at in trust(), before anything is sent.
-    rejectUnauthorized: false,
-    checkServerIdentity: () => undefined,
-  });
-  return ready(
-    secure,
-    "secureConnect",
-    signal,
-    (cause) =>
-      new MqttError(
-        "tls",
-        `The TLS handshake with ${host} failed: ${cause?.message ?? "the server closed"}`,
-        cause,
-      ),
-  );
+  const failure = (cause: Error | undefined) =>
+    new MqttError("tls", `The TLS handshake with ${host} failed: ${cause?.message ?? "the server closed"}`, cause);
+  try {
+    const secure = connectTls({
+      socket,
+      host: name,
+      ...(isIP(name) === 0 && { servername: name }), // an address is no server name (RFC 6066, section 3)
+      ...(tls.ca !== undefined && { ca: tls.ca as Buffer[] }),
+      ...(tls.cert !== undefined && { cert: tls.cert as Buffer }),
+      ...(tls.key !== undefined && { key: tls.key as Buffer }),
+      ...(tls.alpn && { ALPNProtocols: [...tls.alpn] }),
+      // The chain and the name are looked at in trust(), before anything is sent.
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+    });
+    return await ready(secure, "secureConnect", signal, failure);
+  } catch (error) {
+    socket.destroy();
+    // A certificate or key that is none: Node and Bun throw at once, Deno in the handshake.
+    throw error instanceof MqttError || signal.aborted ? error : failure(error as Error);
+  }
 }
 
 /** Waits for the event; an error, the end of the socket or the signal ends the wait and the socket. */
