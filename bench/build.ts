@@ -107,7 +107,7 @@ export async function bundles(): Promise<Bundle[]> {
   const found: Bundle[] = [];
   for (const { client, title, about } of clientFiles()) {
     if (!about.bundle) continue;
-    const entry = join(work, `bundle_${client}.ts`);
+    const entry = join(work, `bundle_${client}.mjs`);
     writeFileSync(entry, about.bundle);
     const flags = ["--bundle", "--minify", "--format=esm", "--platform=node", "--target=es2022"];
     const { stdout } = await mustRun([...esbuild, entry, ...flags]);

@@ -1,8 +1,8 @@
 /**
  * Measures this client beside its peers and the raw socket: `deno task bench`, `deno task bench --quick`.
  * All runs of a scenario are interleaved, one after another round by round, so that whatever else the
- * machine does hurts everyone alike. A full run leaves results.json and chart.svg; any other leaves
- * them in .build/.
+ * machine does hurts everyone alike. A run of everything, about an hour, leaves results.json and
+ * chart.svg; any other leaves them in .build/.
  */
 // deno-lint-ignore-file no-console
 import { readFileSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { digits, markdown, type Results, runtimeNames, summarize } from "./repor
 import { type Scenario, scenarios } from "./scenarios.ts";
 import { type Participant, type Setup, setup } from "./setup.ts";
 
-const help = `deno task bench [options]
+const help = `deno task bench [options]: everything takes about an hour
 
   --quick             the main figures, three short rounds
   --only a,b          scenarios, by the first words of their names (${
@@ -117,7 +117,8 @@ if (given.help) {
   console.log(help);
   Deno.exit(0);
 }
-const isFull = Deno.args.length === 0 || given.render;
+const { quick, only: some, clients, runtimes, sizes, topics } = given;
+const isFull = !(quick || some || clients || runtimes || sizes || topics);
 const folder = isFull ? bench : work;
 const results = given.render
   ? JSON.parse(readFileSync(join(bench, "results.json"), "utf8")) as Results
