@@ -69,8 +69,8 @@ function adopt(connection: Connection, op: ConnectOptions): Dial {
 async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSignal): Promise<SocketTransport> {
   if (!(socket instanceof TLSSocket)) return new SocketTransport(socket, false);
   const name = typeof op.tls === "object" ? op.tls.servername : undefined;
-  // Only a finished handshake has a protocol version.
-  if (socket.getProtocol() === null && !socket.destroyed) {
+  // Not in the types of Node: true until 'secureConnect', on all three runtimes.
+  if ((socket as TLSSocket & { secureConnecting: boolean }).secureConnecting && !socket.destroyed) {
     await ready(
       socket,
       "secureConnect",
