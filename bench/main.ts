@@ -106,7 +106,7 @@ async function runAll(): Promise<Results> {
     bundles: isWanted("bundle") ? await bundles() : [],
   };
   for (const scenario of scenarios(numbers(given.sizes), numbers(given.topics))) {
-    if (!isWanted(scenario.id, scenario.quick) || missing(scenario, ready)) continue;
+    if (!isWanted(scenario.id, scenario.quick === true) || missing(scenario, ready)) continue;
     const taking = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
     if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));
   }

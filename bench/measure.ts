@@ -131,7 +131,7 @@ export async function measure(
     const args = Object.entries(params).map(([name, value]) => `${name}=${value}`);
     const started = performance.now();
     const driver = start([...pin, ...participant.command, ...args, ...secure]);
-    const figures = await next<DriverFigures>(driver, 120_000);
+    const figures = await next<DriverFigures>(driver, 300_000);
     const elapsed = performance.now() - started;
     await driver.stop(!figures);
     if (!figures) return { failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}` };
