@@ -1,7 +1,14 @@
 /**
  * The numbered statements of MQTT 3.1.1 (Appendix B), each in a few words, with whose it is. Those
- * of the client must be named by a test; `statements_test.ts` holds that.
+ * of the client must be named by a test; `statements_test.ts` holds that. Run, it lists them all
+ * with their tests:
+ *
+ *     deno run -R tests/statements.ts
  */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 
 /** `client`: ours to keep, or to refuse when the broker breaks it. `server`: the broker's alone. `none`: nobody's here. */
 export type Whose = "client" | "server" | "none";
@@ -206,7 +213,34 @@ export const STATEMENTS: readonly Statement[] = list.map(([id, whose, says, why]
   ...(why !== undefined && { why }),
 }));
 
+/** The repository: Node runs the tests from a copy within it. */
+export const root: string = findRoot(dirname(fileURLToPath(import.meta.url)));
+
+function findRoot(folder: string): string {
+  return existsSync(join(folder, "deno.json")) ? folder : findRoot(dirname(folder));
+}
+
+/** The texts of the TypeScript files below a folder of the repository. */
+export function read(folder: string): { path: string; text: string }[] {
+  return readdirSync(join(root, folder), { encoding: "utf8", recursive: true }).filter((path) => path.endsWith(".ts"))
+    .map((path) => ({ path: join(folder, path), text: readFileSync(join(root, folder, path), "utf8") }));
+}
+
 /** The statements named in a text, each once. */
 export function named(text: string): string[] {
   return [...new Set(text.match(/\[MQTT-\d+\.\d+\.\d+-\d+\]/g))];
+}
+
+/** The test files, and the table of packets. */
+export function readTests(): { path: string; text: string }[] {
+  return read("tests").filter(({ path }) => /_test\.ts$|vectors\.ts$/.test(path) && !/statements/.test(path));
+}
+
+if (import.meta.main) {
+  const tests = readTests();
+  for (const { id, whose, says, why } of STATEMENTS) {
+    const where = tests.filter(({ text }) => text.includes(id)).map(({ path }) => path).join(" ");
+    const note = whose === "client" ? where || "NO TEST" : `${whose}: ${why}`;
+    process.stdout.write(`${id} ${says}\n    ${note}\n`);
+  }
 }

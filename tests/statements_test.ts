@@ -1,27 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { dirname, join } from "node:path";
-import { named, STATEMENTS } from "./statements.ts";
+import { named, read, readTests, root, STATEMENTS } from "./statements.ts";
 
-/** The repository: Node runs these tests from a copy within it. */
-function findRoot(folder: string): string {
-  return existsSync(join(folder, "deno.json")) ? folder : findRoot(dirname(folder));
-}
-
-const root = findRoot(dirname(fileURLToPath(import.meta.url)));
-
-/** The texts of the files below a folder, by path. */
-function read(folder: string, ends: (path: string) => boolean): [path: string, text: string][] {
-  return readdirSync(join(root, folder), { encoding: "utf8", recursive: true }).filter(ends)
-    .map((path) => [path, readFileSync(join(root, folder, path), "utf8")]);
-}
-
-const tests = read("tests", (path) => /_test\.ts$|(^|[\\/])vectors\.ts$/.test(path) && !/^statements/.test(path));
+const tests = readTests();
 
 test("every statement of the specification that is the client's is named by a test", () => {
-  const found = new Set(tests.flatMap(([, text]) => named(text)));
+  const found = new Set(tests.flatMap(({ text }) => named(text)));
   const missing = STATEMENTS.filter(({ id, whose }) => whose === "client" && !found.has(id));
   assertEquals(missing.map(({ id, says }) => `${id} ${says}`), []);
 });
@@ -82,13 +68,11 @@ test("the list is whole: each section's statements, numbered from 1", () => {
 
 test("no statement is named that does not exist, in the tests, the sources and the documents", () => {
   const known = new Set(STATEMENTS.map(({ id }) => id));
-  const files = [
-    ...tests,
-    ...read("src", (path) => path.endsWith(".ts")),
-    ...["mod.ts", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"].filter((path) => existsSync(join(root, path)))
-      .map((path): [string, string] => [path, readFileSync(join(root, path), "utf8")]),
-  ];
-  for (const [path, text] of files) {
+  const documents = ["mod.ts", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"].filter((path) =>
+    existsSync(join(root, path))
+  )
+    .map((path) => ({ path, text: readFileSync(join(root, path), "utf8") }));
+  for (const { path, text } of [...tests, ...read("src"), ...documents]) {
     // The sources give some without the brackets, which `violation` adds.
     const bare = Array.from(text.matchAll(/"(\d\.\d+\.\d+-\d+)"/g), ([, id]) => `[MQTT-${id}]`);
     for (const id of [...named(text), ...bare]) assert(known.has(id), `${path}: ${id}`);

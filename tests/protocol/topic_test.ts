@@ -382,12 +382,18 @@ describe("TopicCache", () => {
     }
   });
 
-  test("200,000 names: right, and nothing grows for ever", () => {
-    const { cache, counter } = counted();
+  test("200,000 names: right, and nothing grows for ever; an empty one is none at any time", () => {
+    const counter = { decoded: 0 };
+    const cache = new TopicCache((bytes) => {
+      if (bytes.length === 0) throw new TypeError("empty");
+      counter.decoded++;
+      return decoder.decode(bytes);
+    });
     for (let round = 0; round < 2; round++) {
       for (let i = 0; i < 100_000; i++) {
         const name = `device/${round}/${i.toString(36)}`;
         assertEquals(get(cache, utf8.encode(name), i % 5).name, name);
+        if (i % 64 < 2) assertThrows(() => get(cache, new Uint8Array(0)), TypeError, "empty");
       }
     }
     const before = counter.decoded;
