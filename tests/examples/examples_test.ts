@@ -1,0 +1,99 @@
+/** Every example runs against a real broker and prints what it says. */
+import { test } from "node:test";
+import { assertEquals, assertMatch } from "@std/assert";
+import { certificates } from "../support/certificates.ts";
+import { needs } from "../support/process.ts";
+import {
+  credentials,
+  mosquittoPub,
+  mosquittoSub,
+  type ServerProcess,
+  startMicrosocks,
+  startMosquitto,
+} from "../support/servers.ts";
+import { runScript, startScript } from "../support/spawn.ts";
+
+const tools = needs("mosquitto", "mosquitto_pub", "mosquitto_sub", "microsocks", "openssl");
+
+async function withMosquitto(
+  options: Parameters<typeof startMosquitto>[0],
+  act: (broker: ServerProcess) => Promise<unknown>,
+): Promise<void> {
+  const broker = await startMosquitto(options);
+  try {
+    await act(broker);
+  } finally {
+    await broker.stop();
+  }
+}
+
+/** Its output, complete. */
+async function output(name: string, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await runScript(`examples/${name}.ts`, args);
+  assertEquals([code, stderr], [0, ""], stdout);
+  return stdout;
+}
+
+test("examples/connect_and_run.ts", tools, () =>
+  withMosquitto({}, async ({ port }) => {
+    const example = await startScript("examples/connect_and_run.ts", [`mqtt://127.0.0.1:${port}`]);
+    await example.output(/subscribed/);
+    await mosquittoPub({ port, topic: "demo/größe", message: "hello, 世界" });
+    await mosquittoPub({ port, topic: "demo/stop", message: "enough" });
+    assertEquals(await example.exited, 0, example.stderr());
+    assertEquals(
+      example.stdout(),
+      "subscribed with QoS 0\ndemo/größe: hello, 世界\ndemo/stop: enough\nthe connection has ended: disconnect\n",
+    );
+    await example.stop();
+  }));
+
+test("examples/beside_other_work.ts", tools, () =>
+  withMosquitto({}, async ({ port }) => {
+    const lines = (await output("beside_other_work", `mqtt://127.0.0.1:${port}`)).split("\n");
+    const starting = (text: string) => lines.filter((line) => line.startsWith(text));
+    assertEquals(starting("working"), ["working on 1", "working on 2", "working on 3"]);
+    assertEquals(starting("heard"), ["heard 1", "heard 2", "heard 3"]);
+    assertEquals(lines.slice(6), ["the connection has ended: disconnect", "and the work goes on", ""]);
+  }));
+
+test("examples/tls_credentials_will.ts", tools, () =>
+  withMosquitto({ tls: true, password: true }, async ({ port }) => {
+    const { caFile } = certificates();
+    const url = `mqtts://localhost:${port}`;
+    const env = { MQTT_PASSWORD: credentials.passwd };
+    const example = await startScript("examples/tls_credentials_will.ts", [url, caFile], { env });
+    await example.output(/connected/);
+    assertEquals(example.stdout(), "connected, trusted: true\n");
+    const login = ["-u", credentials.uname, "-P", credentials.passwd, "--cafile", caFile];
+    const subscriber = await mosquittoSub({ port, topic: "demo/state", args: login });
+    const states = [await subscriber.next()];
+    example.kill("SIGKILL");
+    states.push(await subscriber.next());
+    await subscriber.stop();
+    await example.stop();
+    const texts = states.map(({ payload }) => new TextDecoder().decode(payload));
+    assertEquals(texts, ["here", "gone without a goodbye"]);
+    // Without the authority's certificate the broker is not trusted, and not told the password.
+    assertMatch(await output("tls_credentials_will", url), /^untrusted: .*nothing was sent to it\n$/);
+  }));
+
+test("examples/socks_tls.ts", tools, () =>
+  withMosquitto({ tls: true }, async ({ port }) => {
+    const proxy = await startMicrosocks();
+    try {
+      assertEquals(
+        await output("socks_tls", `127.0.0.1:${proxy.port}`, `localhost:${port}`, certificates().caFile),
+        "trusted: true, by the socket that was handed in\ndemo/proxied: there and back\n" +
+          "the connection has ended: disconnect\n",
+      );
+    } finally {
+      await proxy.stop();
+    }
+  }));
+
+test("examples/iterator.ts", tools, () =>
+  withMosquitto({}, async ({ port }) => {
+    const lines = ["1: tea", "2: milk", "3: sugar", "4: nothing more"].map((text) => `demo/orders/${text}\n`);
+    assertEquals(await output("iterator", `mqtt://127.0.0.1:${port}`), `${lines.join("")}done\n`);
+  }));

@@ -1,0 +1,17 @@
+/** The examples are short, and say what they show. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { assert, assertGreater, assertLess } from "@std/assert";
+
+const folder = join(import.meta.dirname!, "..", "..", "examples");
+
+test("each example has fewer than 40 lines, and says at the top what it shows", () => {
+  const files = readdirSync(folder).filter((file) => file.endsWith(".ts") && file !== "demo.ts");
+  assertGreater(files.length, 4);
+  for (const file of files) {
+    const source = readFileSync(join(folder, file), "utf8");
+    assertLess(source.trimEnd().split("\n").length, 40, file);
+    assert(source.startsWith("// "), file);
+  }
+});
