@@ -14,6 +14,9 @@ const BLOCK = 65_536;
 /** Where encodeInto is faster than a loop over the characters. */
 const LONG = 48;
 
+/** A broker that keeps to the protocol waits for 65,535 acknowledgements at most, of 4 bytes [MQTT-2.3.1-2]. */
+const ACKNOWLEDGEMENTS = 4 * 65_535;
+
 /** Names are kept encoded, as words of four bytes: 45 ns against 140 for checking and writing 26 letters. */
 const MAX_NAMES = 1 << 14;
 const MAX_NAME_LENGTH = 256;
@@ -43,7 +46,7 @@ export class Output {
   /** A block to be filled again. */
   #spare: Uint8Array<ArrayBuffer> | undefined;
 
-  /** More than `max` bytes are never kept. */
+  /** More than `max` bytes, and the acknowledgements of one session, are never kept. */
   constructor(max: number) {
     this.#max = max;
   }
@@ -59,7 +62,16 @@ export class Output {
    * @throws {MqttError} `"overflow"` when it has no place; nothing is added then.
    */
   add(packet: Uint8Array): void {
-    const at = this.#room(packet.length);
+    this.#add(packet, this.#max);
+  }
+
+  /** Adds an acknowledgement, which has a place although the application has filled the rest. */
+  acknowledge(packet: Uint8Array): void {
+    this.#add(packet, this.#max + ACKNOWLEDGEMENTS);
+  }
+
+  #add(packet: Uint8Array, max: number): void {
+    const at = this.#room(packet.length, max);
     this.#block.set(packet, at);
     this.#at = at + packet.length;
   }
@@ -147,8 +159,8 @@ export class Output {
   }
 
   /** Where `size` bytes may be written in #block, and 3 more, as names are written in words. */
-  #room(size: number): number {
-    if (this.buffered + size > this.#max) {
+  #room(size: number, max = this.#max): number {
+    if (this.buffered + size > max) {
       throw new MqttError(
         "overflow",
         `${this.buffered} bytes wait to be sent and ${size} more would exceed maxBuffered, ${this.#max}: await publish(), or raise it`,

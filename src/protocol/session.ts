@@ -184,12 +184,12 @@ export class Session {
     if (qos === 0) return message;
     const packetId = this.#decoder.packetId;
     if (qos === 1) {
-      this.output.add(encode({ type: PUBACK, packetId })); // [MQTT-4.3.2-2]
+      this.output.acknowledge(encode({ type: PUBACK, packetId })); // [MQTT-4.3.2-2]
       return message;
     }
     const known = this.#unreleased.has(packetId);
     this.#unreleased.add(packetId);
-    this.output.add(encode({ type: PUBREC, packetId })); // [MQTT-4.3.3-2]
+    this.output.acknowledge(encode({ type: PUBREC, packetId })); // [MQTT-4.3.3-2]
     return known ? undefined : message;
   }
 
@@ -203,7 +203,7 @@ export class Session {
         return undefined;
       case PUBREL:
         this.#unreleased.delete(packet.packetId);
-        this.output.add(encode({ type: PUBCOMP, packetId: packet.packetId }));
+        this.output.acknowledge(encode({ type: PUBCOMP, packetId: packet.packetId }));
         return undefined;
       case CONNACK:
         throw violation("a second CONNACK", "3.2.0-1");

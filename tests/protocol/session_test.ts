@@ -282,10 +282,19 @@ describe("session: packets that brokers do not send", () => {
     const talk = Talk.open({ maxBuffered: 1000 });
     const one = bytes('32 05 0001 "a" 0001');
     const error = assertThrows(() => {
-      for (let i = 0; i < 10_000; i++) talk.hears(one);
+      for (let i = 0; i < 100_000; i++) talk.hears(one);
     }, MqttError);
     assertEquals(error.code, "overflow");
-    assertLessOrEqual(talk.session.output.buffered, 1000);
+    assertLessOrEqual(talk.session.output.buffered, 1000 + 4 * 65_535);
+  });
+
+  test("[MQTT-2.3.1-2] what a broker may wait for is answered although maxBuffered is used up", () => {
+    const talk = Talk.open({ maxBuffered: 30 });
+    talk.session.output.publish("a", "x".repeat(25), 0);
+    assertThrows(() => talk.session.output.publish("a", "x", 0), MqttError);
+    talk.hears('32 05 0001 "a" 0001');
+    talk.hears('34 05 0001 "a" 0002');
+    assertEquals(talk.session.output.buffered, 30 + 8);
   });
 });
 
