@@ -38,68 +38,43 @@ export interface WillFields {
   retain: boolean;
 }
 
-export interface ConnectPacket {
-  type: typeof CONNECT;
-  id: string;
-  /** Seconds; 0 = off. */
-  keepalive: number;
-  cleanSession: boolean;
-  will?: WillFields | undefined;
-  uname?: Uint8Array | undefined;
-  passwd?: Uint8Array | undefined;
-}
+/** CONNECT (section 3.1). `keepalive` in seconds; 0 = off. */
+export type ConnectPacket =
+  & { type: typeof CONNECT; id: string; keepalive: number; cleanSession: boolean }
+  & { will?: WillFields | undefined; uname?: Uint8Array | undefined; passwd?: Uint8Array | undefined };
 
-export interface ConnackPacket {
-  type: typeof CONNACK;
-  sessionPresent: boolean;
-  code: number;
-}
+/** CONNACK (section 3.2). */
+export type ConnackPacket = { type: typeof CONNACK; sessionPresent: boolean; code: number };
 
-/** The packets of a QoS 1 or 2 delivery: a packet identifier and nothing else. */
-export interface AckPacket {
+/** The packets of a QoS 1 or 2 delivery (sections 3.4 to 3.7): a packet identifier and nothing else. */
+export type AckPacket = {
   type: typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP;
   packetId: number;
-}
+};
 
-export interface UnsubackPacket {
-  type: typeof UNSUBACK;
-  packetId: number;
-}
+/** A topic filter and the QoS that is wanted for it. */
+export type FilterRequest = { topic: string; qos: QoS };
 
-export interface SubscribePacket {
-  type: typeof SUBSCRIBE;
-  packetId: number;
-  filters: readonly { topic: string; qos: QoS }[];
-}
+/** SUBSCRIBE (section 3.8). */
+export type SubscribePacket = { type: typeof SUBSCRIBE; packetId: number; filters: readonly FilterRequest[] };
 
-export interface SubackPacket {
-  type: typeof SUBACK;
-  packetId: number;
-  /** One return code for each filter, in order [MQTT-3.9.3-1]. */
-  codes: readonly number[];
-}
+/** SUBACK (section 3.9): one return code for each filter, in order [MQTT-3.9.3-1]. */
+export type SubackPacket = { type: typeof SUBACK; packetId: number; codes: readonly number[] };
 
-export interface UnsubscribePacket {
-  type: typeof UNSUBSCRIBE;
-  packetId: number;
-  filters: readonly string[];
-}
+/** UNSUBSCRIBE (section 3.10). */
+export type UnsubscribePacket = { type: typeof UNSUBSCRIBE; packetId: number; filters: readonly string[] };
 
-/** The packets of two bytes. */
-export interface EmptyPacket {
-  type: typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT;
-}
+/** UNSUBACK (section 3.11). */
+export type UnsubackPacket = { type: typeof UNSUBACK; packetId: number };
+
+/** The packets of two bytes (sections 3.12 to 3.14). */
+export type EmptyPacket = { type: typeof PINGREQ | typeof PINGRESP | typeof DISCONNECT };
+
+/** The packets of a subscription. */
+type FilterPacket = SubscribePacket | SubackPacket | UnsubscribePacket | UnsubackPacket;
 
 /** Every packet but PUBLISH. */
-export type ControlPacket =
-  | ConnectPacket
-  | ConnackPacket
-  | AckPacket
-  | SubscribePacket
-  | SubackPacket
-  | UnsubscribePacket
-  | UnsubackPacket
-  | EmptyPacket;
+export type ControlPacket = ConnectPacket | ConnackPacket | AckPacket | FilterPacket | EmptyPacket;
 
 /** A packet as the decoder gives it: a PUBLISH is a {@linkcode Message}. */
 export type Packet = ControlPacket | Message;

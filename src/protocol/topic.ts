@@ -12,14 +12,16 @@ const MAX_STRING = 65_535;
  * @throws {TypeError | RangeError} If it is not.
  */
 export function checkString(value: unknown, what: string): asserts value is string {
-  if (typeof value !== "string") {
-    throw new TypeError(`Cannot use ${what} as it must be a string: received ${typeof value}`);
-  }
-  if (value.includes("\0")) throw new TypeError(`Cannot use ${what} as it holds U+0000 [MQTT-1.5.3-2]`);
-  if (!value.isWellFormed()) throw new TypeError(`Cannot use ${what} as it holds a lone surrogate [MQTT-1.5.3-1]`);
+  if (typeof value !== "string") throw refused(what, `must be a string: received ${typeof value}`);
+  if (value.includes("\0")) throw refused(what, "holds U+0000 [MQTT-1.5.3-2]");
+  if (!value.isWellFormed()) throw refused(what, "holds a lone surrogate [MQTT-1.5.3-1]");
   if (value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING) {
     throw new RangeError(`Cannot use ${what} as it is over ${MAX_STRING} bytes`);
   }
+}
+
+function refused(what: string, why: string): TypeError {
+  return new TypeError(`Cannot use ${what} as it ${why}`);
 }
 
 /**
@@ -29,10 +31,8 @@ export function checkString(value: unknown, what: string): asserts value is stri
  */
 export function checkName(name: unknown, what = "the topic name"): asserts name is string {
   checkString(name, what);
-  if (name === "") throw new TypeError(`Cannot use ${what} as it is empty [MQTT-4.7.3-1]`);
-  if (/[+#]/.test(name)) {
-    throw new TypeError(`Cannot use ${what} as it holds a wildcard [MQTT-3.3.2-2]: received "${name}"`);
-  }
+  if (name === "") throw refused(what, "is empty [MQTT-4.7.3-1]");
+  if (/[+#]/.test(name)) throw refused(what, `holds a wildcard [MQTT-3.3.2-2]: received "${name}"`);
 }
 
 /**
@@ -41,13 +41,14 @@ export function checkName(name: unknown, what = "the topic name"): asserts name 
  * @throws {TypeError | RangeError} If it is none.
  */
 export function checkFilter(filter: unknown): asserts filter is string {
-  checkString(filter, "the topic filter");
-  if (filter === "") throw new TypeError("Cannot use the topic filter as it is empty [MQTT-4.7.3-1]");
+  const what = "the topic filter";
+  checkString(filter, what);
+  if (filter === "") throw refused(what, "is empty [MQTT-4.7.3-1]");
   if (/#./s.test(filter) || /[^/]#/.test(filter)) {
-    throw new TypeError(`Cannot use the topic filter as # must be its last level [MQTT-4.7.1-2]: received "${filter}"`);
+    throw refused(what, `has a # that is not its last level [MQTT-4.7.1-2]: received "${filter}"`);
   }
   if (/[^/]\+|\+[^/]/.test(filter)) {
-    throw new TypeError(`Cannot use the topic filter as + must fill a level [MQTT-4.7.1-3]: received "${filter}"`);
+    throw refused(what, `has a + that does not fill a level [MQTT-4.7.1-3]: received "${filter}"`);
   }
 }
 
