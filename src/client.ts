@@ -10,6 +10,7 @@ import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
 import { Session, type SessionEvent } from "./protocol/session.ts";
 import { checkFilter } from "./protocol/topic.ts";
 import { MessageQueue } from "./queue.ts";
+import { Retry } from "./retry.ts";
 import { askCredential, check, checkFunction, checkQoS, checkRange, type Settings } from "./settings.ts";
 import { call, type Subscription, Subscriptions } from "./subscriptions.ts";
 import type { Transport, Trust } from "./transport/transport.ts";
@@ -299,19 +300,15 @@ export class LoopClient implements Client {
 
   /** The loop: one connection after the other, and the one exit. */
   async #live(): Promise<void> {
-    const policy = this.#settings.reconnect;
-    let established = false, failures = 0;
+    const retry = new Retry(this.#settings.reconnect);
     for (;;) {
       const started = this.#clock.now();
       const error = await this.#connection();
-      const wasOpen = this.#state === "open";
-      established ||= wasOpen;
-      if (policy === undefined || this.#left !== undefined || !established) return this.#finish(error);
-      failures = wasOpen && this.#clock.now() - started >= policy.stableAfter ? 1 : failures + 1;
-      if (isFinal(error) || failures > policy.attempts) return this.#finish(error);
+      const lasted = this.#clock.now() - started;
+      const delay = retry.after(error, this.#state === "open", lasted, this.#clock.random());
+      if (delay === undefined || this.#left !== undefined) return this.#finish(error);
       this.#state = "waiting";
-      const longest = Math.min(policy.maxDelay, policy.minDelay * 2 ** (failures - 1));
-      this.#link = this.#newLink(this.#clock.random() * longest);
+      this.#link = this.#newLink(delay);
       const stopped = await this.#link.over.promise;
       if (stopped !== undefined) return this.#finish(stopped);
       this.#state = "connecting";
@@ -585,8 +582,3 @@ const DISTRUST = {
   wrongname: "is valid for another name: connect to that, or give it as tls.servername",
   expired: "has expired, or is not valid yet",
 };
-
-/** What another attempt cannot mend. */
-function isFinal({ code }: MqttError): boolean {
-  return typeof code === "number" ? code !== 3 : code in DISTRUST;
-}
