@@ -199,15 +199,12 @@ export class LoopClient implements Client {
   /** The answer to a SUBSCRIBE: what is refused goes, and its iterators end. */
   #granted(id: number, entered: readonly Subscription[], callback?: SubscribeCallback): Promise<number> {
     return this.#request<number>(id, (codes, done) => {
-      const refused = entered.filter((_, i) => codes[i] === 128);
-      const names = refused.map(({ topic }) => `"${topic}"`).join(", ");
-      const error = new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
-      for (const subscription of refused) this.#subscriptions.remove(subscription, error);
+      const error = this.#subscriptions.refuse(entered, codes);
       // The callback hears of a refusal: then nobody has to await the promise.
       if (callback !== undefined) handled(done.promise);
-      if (refused.length > 0) done.reject(error);
+      if (error !== undefined) done.reject(error);
       else done.resolve(Math.min(...codes));
-      call(callback, refused.length > 0 ? 128 : Math.min(...codes));
+      call(callback, error?.code as 128 ?? Math.min(...codes));
     });
   }
 
@@ -326,17 +323,14 @@ export class LoopClient implements Client {
   }
 
   async #attempt(link: Link): Promise<void> {
-    const { uname, passwd, rejectUntrusted, id, will } = this.#settings;
+    const { uname, passwd, id, will } = this.#settings;
     const { signal } = link.abort;
     const session = this.#session;
     signal.throwIfAborted();
     const transport = await this.#dial(signal);
     link.transport = transport;
     if (signal.aborted) return transport.close();
-    const { trusted } = transport;
-    if (typeof trusted === "string" && (uname !== undefined || rejectUntrusted)) {
-      throw new MqttError(trusted, `The server's certificate ${DISTRUST[trusted]}; nothing was sent to it`);
-    }
+    checkTrust(transport.trusted, this.#settings);
     const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
     if (signal.aborted) return;
     transport.start({
@@ -408,11 +402,7 @@ export class LoopClient implements Client {
       this.#requests.delete(event.packetId);
       request?.answer(event.type === SUBACK ? event.codes : []);
     } else if (event.code !== 0) {
-      const code = event.code as keyof typeof REFUSALS;
-      this.#fail(
-        this.#link,
-        new MqttError(code, `The broker refused the connection: ${REFUSALS[code]} [MQTT-3.2.2-4]`),
-      );
+      this.#fail(this.#link, refusal(event.code));
     } else {
       this.#state = "open";
       this.#link.deadline = Infinity;
@@ -553,12 +543,14 @@ export class LoopClient implements Client {
   }
 }
 
-function publishFlags(options: PublishOptions): number {
+/** Byte 1 of a PUBLISH, without its type. */
+export function publishFlags(options: PublishOptions): number {
   checkQoS(options.qos, 0);
   return options.retain ? 1 : 0;
 }
 
-function listFilters(topic: string | readonly string[]): readonly string[] {
+/** The topic filters, checked. */
+export function listFilters(topic: string | readonly string[]): readonly string[] {
   const filters = typeof topic === "string" ? [topic] : topic;
   if (!Array.isArray(filters)) {
     throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
@@ -577,8 +569,20 @@ const REFUSALS = {
   5: "the client is not authorized",
 };
 
+/** The broker's refusal of the connection, from its return code. */
+export function refusal(code: number): MqttError {
+  const known = code as keyof typeof REFUSALS;
+  return new MqttError(known, `The broker refused the connection: ${REFUSALS[known]} [MQTT-3.2.2-4]`);
+}
+
 const DISTRUST = {
   untrusted: "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
   wrongname: "is valid for another name: connect to that, or give it as tls.servername",
   expired: "has expired, or is not valid yet",
 };
+
+/** Refuses a server that is not trusted, where it would get credentials or must be trusted anyway. */
+export function checkTrust(trusted: Trust, { uname, rejectUntrusted }: Settings): void {
+  if (typeof trusted !== "string" || uname === undefined && !rejectUntrusted) return;
+  throw new MqttError(trusted, `The server's certificate ${DISTRUST[trusted]}; nothing was sent to it`);
+}

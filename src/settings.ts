@@ -141,14 +141,35 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["recon
  * @throws {MqttError} `"cannotconnect"` if the function fails.
  */
 export async function askCredential(credential: Credential | undefined, what: string): Promise<Uint8Array | undefined> {
-  if (typeof credential !== "function") return typeof credential === "string" ? utf8.encode(credential) : credential;
+  if (typeof credential !== "function") return toBytes(credential);
   try {
-    const value = await credential();
-    checkCredential(value, `what ${what}() returned`, false);
-    return typeof value === "string" ? utf8.encode(value) : value as Uint8Array;
+    return answered(await credential(), what);
   } catch (cause) {
-    throw new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
+    throw unanswered(what, cause);
   }
+}
+
+/** The same where nothing can be awaited. */
+export function askCredentialNow(credential: Credential | undefined, what: string): Uint8Array | undefined {
+  if (typeof credential !== "function") return toBytes(credential);
+  try {
+    return answered(credential(), what);
+  } catch (cause) {
+    throw unanswered(what, cause);
+  }
+}
+
+function answered(value: unknown, what: string): Uint8Array | undefined {
+  checkCredential(value, `what ${what}() returned`, false);
+  return toBytes(value as string | Uint8Array);
+}
+
+function unanswered(what: string, cause: unknown): MqttError {
+  return new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
+}
+
+function toBytes(value: string | Uint8Array | undefined): Uint8Array | undefined {
+  return typeof value === "string" ? utf8.encode(value) : value;
 }
 
 function checkCredential(value: unknown, what: string, optional = true): void {

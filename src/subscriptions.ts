@@ -2,7 +2,7 @@
  * @module */
 
 import type { OnPublish } from "./api.ts";
-import type { MqttError } from "./errors.ts";
+import { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
 import { TopicFilters, type TopicName } from "./protocol/topic.ts";
@@ -18,6 +18,7 @@ export interface Subscription {
   readonly asked: boolean;
 }
 
+const NONE: readonly Subscription[] = [];
 const NO_QUEUES: ReadonlySet<MessageQueue> = new Set();
 
 /** All subscriptions by filter, and the way of a message to those that want it themselves. */
@@ -72,6 +73,16 @@ export class Subscriptions {
     for (const queue of subscription.queues) queue.end(error);
   }
 
+  /** Takes out what the broker refused, and says so; undefined when it refused none. */
+  refuse(entered: readonly Subscription[], codes: readonly number[]): MqttError | undefined {
+    const refused = entered.filter((_, i) => codes[i] === 128);
+    if (refused.length === 0) return undefined;
+    const names = refused.map(({ topic }) => `"${topic}"`).join(", ");
+    const error = new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
+    for (const subscription of refused) this.remove(subscription, error);
+    return error;
+  }
+
   #enter(subscription: Subscription): Subscription {
     this.#all.set(subscription.topic, subscription);
     const own = subscription.onpub !== undefined || subscription.queues.size > 0;
@@ -81,9 +92,14 @@ export class Subscriptions {
     return subscription;
   }
 
+  /** Those that want the messages of a topic themselves. */
+  match(topic: TopicName): readonly Subscription[] {
+    return this.#routes.size === 0 ? NONE : this.#routes.match(topic);
+  }
+
   /** Gives the message to those that want it themselves, and otherwise to `onpub`. */
   deliver(message: Message, topic: TopicName, onpub: OnPublish | undefined): void {
-    const found = this.#routes.size === 0 ? [] : this.#routes.match(topic);
+    const found = this.match(topic);
     if (found.length === 0) return call(onpub, message.topic, message);
     for (const subscription of found) {
       call(subscription.onpub, message.topic, message);
