@@ -124,6 +124,7 @@ const tools: [string, string, string][] = [
   ["mosquitto", "mosquitto", "mosquitto"],
   ["mosquitto_sub", "mosquitto-clients", "mosquitto"],
   ["microsocks", "microsocks", "microsocks"],
+  ["chromium", "chromium", "chromium"],
   ["openssl", "openssl", "openssl"],
   ["stdbuf", "coreutils", "coreutils"],
 ];

@@ -7,7 +7,7 @@ const STEP = 250;
 /** Starts it; what is returned ends it. Publish `on` or `off` to `greenhouse/heater/set`. */
 export async function startGreenhouse(broker: string, op: ConnectOptions = {}): Promise<() => Promise<void>> {
   const mqtt = await connect(broker, undefined, { ...op, reconnect: { maxDelay: 2000 } });
-  let heater = false, temperature = 18, light = 0;
+  let heater = false, temperature = 18, light = 0, co2 = 420;
   const publishHeater = () => mqtt.publish("greenhouse/heater", heater ? "on" : "off", { retain: true });
   await mqtt.subscribe("greenhouse/heater/set", {
     onpub(_, message) {
@@ -22,10 +22,13 @@ export async function startGreenhouse(broker: string, op: ConnectOptions = {}): 
     light = 0.5 + 0.45 * Math.sin(time / 14);
     temperature += ((heater ? 31 : 17) + 5 * light - temperature) * 0.012 + noise(0.12);
     const humidity = 92 - temperature * 1.1 + noise(1.2);
+    co2 += (760 - 620 * light - co2) * 0.02 + noise(4);
     const readings = {
       temperature: temperature.toFixed(2),
       humidity: humidity.toFixed(1),
       light: (light * 42_000 + noise(900)).toFixed(0),
+      co2: co2.toFixed(0),
+      power: ((heater ? 1400 : 40) + noise(20)).toFixed(0),
       soil: JSON.stringify({
         bed1: round(41 + 6 * Math.sin(time / 31)),
         bed2: round(47 + 5 * Math.sin(time / 23 + 2)),

@@ -1,8 +1,9 @@
 /** The page of the WebSocket bridge: draws numbers, lists topics, publishes, and always says how the connection is. */
 import uPlot from "./uplot.js";
 
-/** Seconds a chart shows, and the least between two of its points. */
+/** Seconds a chart shows at most and, while there is less, at least; and the least between two of its points. */
 const SPAN = 120;
+const MIN_SPAN = 15;
 const STEP = 0.1;
 const MAX_CHARTS = 6;
 const MAX_LINES = 4;
@@ -27,12 +28,22 @@ let lastId = 0;
 let received = 0;
 let skipped = 0;
 let beyond = 0;
+let since = now();
+
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const topic = topics.get(target.cells[0].textContent);
+    if (topic !== undefined) topic.isSeen = isIntersecting;
+  }
+});
 
 /** A topic: its row in the table and, while it is charted, its chart. */
 class Topic {
   count = 0;
   text = "";
   changed = true;
+  /** Whether the row can be seen: writing to 500 rows that cannot costs more than all messages. */
+  isSeen = false;
   /** @type {string[]} */
   lines = [];
   /** @type {(number | null)[][]} Times, then the values of each line. */
@@ -52,11 +63,13 @@ class Topic {
     this.counted = count;
     this.toggle = button("Chart", `Chart of ${name}`, () => this.chart ? this.hide() : this.show());
     this.toggle.hidden = true;
-    const use = button("Use", `Publish to ${name}`, () => {
+    const edit = button("Edit", `Edit ${name} in the form`, () => {
       $("topic").value = name;
+      $("message").value = this.text;
       $("message").focus();
     });
-    actions.append(this.toggle, use);
+    actions.append(this.toggle, edit);
+    seen.observe(this.row);
   }
 
   take(/** @type {{ payload?: string, base64?: string, retain?: boolean }} */ message) {
@@ -81,13 +94,13 @@ class Topic {
 
   /** Adds a point; what comes faster than can be seen replaces the one before. */
   point(/** @type {(number | null)[]} */ values) {
-    const now = Date.now() / 1000;
+    const time = now();
     const [times, ...lines] = this.data;
-    const replaces = times.length > 0 && now - times.at(-1) < STEP;
-    if (!replaces) times.push(now);
+    const replaces = times.length > 0 && time - times.at(-1) < STEP;
+    if (!replaces) times.push(time);
     lines.forEach((line, i) => replaces ? line[line.length - 1] = values[i] : line.push(values[i]));
-    if (times[0] > now - 2 * SPAN) return;
-    const keep = times.findIndex((time) => time > now - SPAN);
+    if (times[0] > time - 2 * SPAN) return;
+    const keep = times.findIndex((at) => at > time - SPAN);
     this.data = this.data.map((column) => column.slice(Math.max(keep - 1, 0)));
   }
 
@@ -104,7 +117,7 @@ class Topic {
 
   draw() {
     this.chart?.draw();
-    if (!this.changed) return;
+    if (!this.changed || !this.isSeen) return;
     this.changed = false;
     this.value.textContent = this.text.slice(0, 200);
     this.value.title = this.text.slice(0, 2000);
@@ -159,16 +172,17 @@ class Chart {
         legend: { show: false },
         cursor: { y: false, points: { size: 7 } },
         scales: {
-          x: { range: () => [Date.now() / 1000 - SPAN, Date.now() / 1000] },
+          x: { range: () => [Math.max(now() - SPAN, Math.min(since, now() - MIN_SPAN)), now()] },
           y: { range: (_, low, high) => rangeOf(low, high) },
         },
         axes: [
           {
             ...axis,
-            space: 90,
+            size: 28,
+            space: 80,
             values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], clock)),
           },
-          { ...axis, size: 54, space: 36 },
+          { ...axis, size: 52, space: 30 },
         ],
         series: [
           {},
@@ -193,10 +207,10 @@ class Chart {
   }
 
   draw() {
-    const { data, lines, name } = this.topic;
+    const { data, lines, name, text } = this.topic;
     this.uplot.setData(data);
     const last = data.slice(1).map((line) => line.findLast((value) => value !== null));
-    this.latest.textContent = last.map((value) => value?.toLocaleString()).join(" · ");
+    this.latest.textContent = lines[0] === "value" ? text.slice(0, 20) : last.join(" · ");
     const told = lines.map((line, i) => `${line} ${last[i]}`).join(", ");
     this.plot.setAttribute("aria-label", `${name}, the last two minutes: ${told}`);
   }
@@ -206,6 +220,11 @@ class Chart {
     this.uplot.destroy();
     this.card.remove();
   }
+}
+
+/** Seconds, as charts want them. */
+function now() {
+  return Date.now() / 1000;
 }
 
 function rangeOf(/** @type {number | null} */ low, /** @type {number | null} */ high) {
@@ -241,7 +260,7 @@ function button(/** @type {string} */ text, /** @type {string} */ label, /** @ty
 
 /** Shows the state of the connection: `connecting`, `connected`, `away` (the broker) or `offline` (the bridge). */
 function showState(/** @type {string} */ state, /** @type {string} */ name, detail = "") {
-  $("state").dataset.state = state;
+  document.body.dataset.state = state;
   // Told once to those who hear the page, not with each attempt.
   if ($("state-name").textContent !== name) $("state-name").textContent = name;
   if ($("state-detail").textContent !== detail) $("state-detail").textContent = detail;
@@ -344,7 +363,9 @@ $("subscribe").addEventListener("submit", (event) => {
   void ask({ type: "unsubscribe", filter });
   filter = wanted;
   for (const topic of topics.values()) topic.hide();
+  seen.disconnect();
   topics.clear();
+  since = now();
   $("topics").replaceChildren();
   beyond = 0;
   void subscribe();
@@ -377,9 +398,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 let drawn = 0, drawnReceived = 0;
 function draw() {
   requestAnimationFrame(draw);
-  const now = performance.now();
-  if (now - drawn < FRAME) return;
-  drawn = now;
+  const time = performance.now();
+  if (time - drawn < FRAME) return;
+  drawn = time;
   for (const topic of topics.values()) topic.draw();
   $("empty").hidden = charted() > 0;
   $("more").textContent = beyond === 0 ? "" : `${beyond.toLocaleString()} messages of further topics are not listed`;
