@@ -71,19 +71,19 @@ export class Broker {
       if (fault === "fin") wire.brokerEnds();
       else if (fault === "reset") wire.reset();
       else if (fault === "half-open") wire.kill();
-      else if (fault === "stall") wire.stall(random.int(1, 40_000));
-      else if (fault === "deaf") wire.deafen(random.int(1, 40_000));
+      else if (fault === "stall") wire.stall(random.int(1, 20_000));
+      else if (fault === "deaf") wire.deafen(random.int(1, 20_000));
       else if (fault === "garbage") wire.send(Uint8Array.from(random.pick(GARBAGE)), true);
     };
     if (fault === "refusal" || random.chance(0.1)) act();
-    else this.#world.after(random.size(40_000) + 1, act);
+    else this.#world.after(random.size(20_000) + 1, act);
   }
 
   hear(wire: Wire, packet: NaivePacket): void {
     if (packet.type === "CONNECT") return this.#connected(wire, packet.cleanSession);
     if (wire.fault === "silent") return;
-    const answer = (reply: NaivePacket, slow = 0.1) => {
-      if (this.#random.chance(slow)) this.#world.after(this.#random.int(1, 2000), () => this.#say(wire, reply));
+    const answer = (reply: NaivePacket, longest = 2000) => {
+      if (this.#random.chance(0.1)) this.#world.after(this.#random.int(1, longest), () => this.#say(wire, reply));
       else this.#say(wire, reply);
     };
     switch (packet.type) {
@@ -99,7 +99,7 @@ export class Broker {
         for (const filter of packet.filters) this.filters.delete(filter);
         return answer({ type: "UNSUBACK", packetId: packet.packetId });
       case "PINGREQ":
-        return answer({ type: "PINGRESP" });
+        return answer({ type: "PINGRESP" }, 200); // within the shortest keep alive
       case "PUBREC":
         this.#unacknowledged.delete(packet.packetId);
         return answer({ type: "PUBREL", packetId: packet.packetId });

@@ -27,7 +27,9 @@ export async function simulate(
       const again = await play(seed, using, (line) => lines.push(line)).then(() => "nothing", (error) => error.message);
       const message = (error as Error).message;
       throw new Error(
-        `Seed ${seed}: ${message}${again === message ? "" : `, and then ${again}`}\n${lines.slice(-400).join("\n")}\n` +
+        `Seed ${seed}: ${message}${again === message ? "" : `, and then ${again}`}\n${
+          lines.slice(-3000).join("\n")
+        }\n` +
           `Again: deno run -A tests/simulation/main.ts --from ${seed} --seeds 1\n${(error as Error).stack}`,
       );
     }

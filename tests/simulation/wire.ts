@@ -11,6 +11,8 @@ export type Fault = "none" | "fin" | "reset" | "half-open" | "stall" | "silent" 
 
 /** Who hears what passes on a connection. */
 export interface Observer {
+  /** The client listens to a connection. */
+  started(wire: Wire): void;
   /** The client gave packets to `write`. */
   wrote(wire: Wire, packets: NaivePacket[]): void;
   /** The client has been given these packets. */
@@ -40,6 +42,7 @@ export class Wire implements Transport {
   ended = false;
   closed = false;
   lastWrite = 0;
+  resumedAt = 0;
   /** Whether nothing passes any more, and nobody is told; whether nothing passes for a while. */
   #dead = false;
   #stalled = false;
@@ -72,7 +75,7 @@ export class Wire implements Transport {
     this.#random = random;
     this.#observer = observer;
     this.#latency = random.pick([0, 1, 1, 5, 40, 300]);
-    this.#longestRead = random.pick([1, 3, 20, 65_536, 65_536]);
+    this.#longestRead = random.pick([1, 5, 65_536, 65_536]);
     this.#window = random.pick([2000, 60_000, 300_000]);
     this.#inPlace = random.pick([0, 0.5, 1]);
   }
@@ -88,6 +91,7 @@ export class Wire implements Transport {
   start(sink: Sink): void {
     if (this.#sink !== undefined) this.#observer.fail("a transport is started twice");
     this.#sink = sink;
+    this.#observer.started(this);
     this.#readSoon();
   }
 
@@ -107,6 +111,7 @@ export class Wire implements Transport {
   resume(): void {
     if (this.closed) return;
     this.paused = false;
+    this.resumedAt = this.#world.now;
     this.#readSoon();
   }
 
@@ -201,7 +206,9 @@ export class Wire implements Transport {
       if (this.#fin) this.#tellClosed("end");
       return;
     }
-    const longest = this.#random.int(1, this.#longestRead);
+    // What is long comes in some dozens of reads at most.
+    const waiting = this.#inbox.reduce((sum, part) => sum + part.length, 0);
+    const longest = this.#random.int(1, Math.max(this.#longestRead, waiting >> 4));
     let chunk: Uint8Array = take(this.#inbox, longest);
     let length = chunk.length;
     if (this.#random.chance(this.#inPlace)) {

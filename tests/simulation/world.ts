@@ -70,8 +70,9 @@ export class World {
 
   /** Nothing runs on the client's thread for so long. */
   block(milliseconds: number): void {
-    this.#blockedUntil = this.now + milliseconds;
-    this.blocked += milliseconds;
+    const until = Math.max(this.now + milliseconds, this.#blockedUntil);
+    this.blocked += until - Math.max(this.now, this.#blockedUntil);
+    this.#blockedUntil = until;
   }
 
   /** Runs until nothing is left to happen; `check` is called after each step. */
