@@ -133,7 +133,8 @@ export class Broker {
       const qos = this.manners.qos && this.#random.chance(0.4) ? this.#random.int(1, 2) : 0;
       const packetId = qos === 0 ? 0 : this.#packetId = this.#packetId % 65_535 + 1;
       const seq = this.sent.length;
-      const payload = numbered(seq, 4 + this.#random.size(longest));
+      // One over maxPacketSize would come again, and end each connection.
+      const payload = numbered(seq, 4 + this.#random.size(qos === 2 ? Math.min(longest, 4000) : longest));
       const sent = { seq, topic, payload, qos, retain: this.#random.chance(0.2), packetId, received: false };
       this.sent.push(sent);
       if (qos === 2) this.#unacknowledged.set(packetId, sent);

@@ -1,0 +1,108 @@
+/** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+export interface Mutant {
+  /** What is wrong then. */
+  readonly mistake: string;
+  readonly file: string;
+  /** A piece of the source, which must be there, and what takes its place. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    mistake: "a request is not rejected at the end: its promise never settles",
+    file: "src/client.ts",
+    find: "for (const request of this.#requests.values()) request.reject(reason, true);",
+    replace: "",
+  },
+  {
+    mistake: "a publish() that waits for room never goes on",
+    file: "src/client.ts",
+    find: "    this.#flush();\n    this.#makeRoom();",
+    replace: "    this.#flush();",
+  },
+  {
+    mistake: "a second write while one is in flight",
+    file: "src/client.ts",
+    find: "if (writing || transport === undefined",
+    replace: "if (transport === undefined",
+  },
+  {
+    mistake: "the events of an old connection touch the next one",
+    file: "src/client.ts",
+    find: "if (link !== this.#link) return;\n    link.deadline",
+    replace: "link.deadline",
+  },
+  {
+    mistake: "an attempt that was given up leaves its connection open",
+    file: "src/client.ts",
+    find: "if (signal.aborted) return transport.close();",
+    replace: "if (signal.aborted) return;",
+  },
+  {
+    mistake: "disconnect() does not wait for what was accepted",
+    file: "src/client.ts",
+    find: "let bytes = this.#session.output.take();",
+    replace: 'let bytes = this.#state === "closing" ? undefined : this.#session.output.take();',
+  },
+  {
+    mistake: "a full iterator does not stop the reading",
+    file: "src/client.ts",
+    find: "return this.#fullQueues === 0 ||",
+    replace: "return true ||",
+  },
+  {
+    mistake: "reading does not go on when an iterator has room again",
+    file: "src/client.ts",
+    find: "link.transport?.resume();",
+    replace: "",
+  },
+  {
+    mistake: "a timer that rings late gives its verdict at once",
+    file: "src/protocol/keepalive.ts",
+    find: "if (this.#receivedFirst === -1) {",
+    replace: "if (this.#receivedFirst === -2) {",
+  },
+  {
+    mistake: "PINGREQ is never sent",
+    file: "src/protocol/keepalive.ts",
+    find: "if (now < this.#lastSent + this.#after) return false;",
+    replace: "if (now > 0) return false;",
+  },
+  {
+    mistake: "subscriptions are not made again after the connection was lost",
+    file: "src/protocol/session.ts",
+    find: "if (forgotten.length === 0) return undefined;",
+    replace: "if (forgotten.length >= 0) return undefined;",
+  },
+  {
+    mistake: "what was handed to the old connection is sent again",
+    file: "src/protocol/output.ts",
+    find: "const blocks = [...this.#full,",
+    replace: "const blocks = [...(this.#taken ? [this.#taken] : []), ...this.#full,",
+  },
+  {
+    mistake: "a QoS 2 message is delivered again when it is sent again",
+    file: "src/protocol/session.ts",
+    find: "return known ? undefined : message;",
+    replace: "return known ? message : message;",
+  },
+  {
+    mistake: "a block is filled again while a part of it waits",
+    file: "src/protocol/output.ts",
+    find: "&& !this.#full.some((waiting) => waiting.buffer === buffer)",
+    replace: "",
+  },
+  {
+    mistake: "the signal keeps its listener after the end",
+    file: "src/client.ts",
+    find: 'this.#settings.signal?.removeEventListener("abort", this.#aborted);',
+    replace: "",
+  },
+  {
+    mistake: "a lost message is nobody's to know after disconnect()",
+    file: "src/client.ts",
+    find: "if (buffered === 0) this.#left?.resolve();",
+    replace: "if (buffered >= 0) this.#left?.resolve();",
+  },
+];

@@ -1,0 +1,28 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { assert, assertRejects } from "@std/assert";
+import type { Library } from "../simulation/history.ts";
+import { simulate } from "../simulation/main.ts";
+import { mutants } from "../simulation/mutants.ts";
+
+const root = join(import.meta.dirname!, "..", "..");
+
+for (const { mistake, file, find, replace } of mutants) {
+  test(`simulation: found: ${mistake}`, async () => {
+    const copy = mkdtempSync(join(tmpdir(), "mqtt3c-mutant-"));
+    try {
+      cpSync(join(root, "src"), join(copy, "src"), { recursive: true });
+      const source = readFileSync(join(root, file), "utf8");
+      assert(source.split(find).length === 2, `${file} must have this once: ${find}`);
+      writeFileSync(join(copy, file), source.replace(find, () => replace));
+      const load = (path: string) => import(pathToFileURL(join(copy, "src", path)).href);
+      const library: Library = { ...await load("client.ts"), ...await load("settings.ts"), ...await load("errors.ts") };
+      await assertRejects(() => simulate(1, 2000, library), Error, "Seed");
+    } finally {
+      rmSync(copy, { recursive: true });
+    }
+  });
+}
