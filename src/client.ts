@@ -30,6 +30,8 @@ const ACCEPTED = Promise.resolve();
 interface Request {
   /** When it has failed; milliseconds. */
   readonly due: number;
+  /** Whether nobody awaits it: the SUBSCRIBE of an iterator. */
+  readonly patient: boolean;
   answer(codes: readonly number[]): void;
   /** `told`: run() tells it too, so that nobody has to await the promise. */
   reject(error: MqttError, told: boolean): void;
@@ -205,7 +207,7 @@ export class LoopClient implements Client {
       if (error !== undefined) done.reject(error);
       else done.resolve(Math.min(...codes));
       call(callback, error?.code as 128 ?? Math.min(...codes));
-    });
+    }, entered.every(({ asked }) => !asked));
   }
 
   unsubscribe(topic: string | readonly string[], callback?: () => void): Promise<void> {
@@ -255,10 +257,15 @@ export class LoopClient implements Client {
   }
 
   /** The promise of a request whose answer, or failure in time, is awaited. */
-  #request<T>(id: number, answer: (codes: readonly number[], done: Deferred<T>) => void): Promise<T> {
+  #request<T>(
+    id: number,
+    answer: (codes: readonly number[], done: Deferred<T>) => void,
+    patient = false,
+  ): Promise<T> {
     const done = deferred<T>();
     this.#requests.set(id, {
       due: this.#clock.now() + this.#settings.timeout,
+      patient,
       answer: (codes) => answer(codes, done),
       reject: (error, told) => {
         if (told) handled(done.promise);
@@ -497,7 +504,10 @@ export class LoopClient implements Client {
     for (const [id, request] of this.#requests) {
       if (request.due > now) break;
       this.#requests.delete(id);
-      request.reject(new MqttError("timeout", `The broker did not answer within ${this.#settings.timeout} ms`), false);
+      const { timeout } = this.#settings;
+      // The answer may be behind messages that a full iterator has no room for.
+      if (request.patient && this.#fullQueues > 0) this.#requests.set(id, { ...request, due: now + timeout });
+      else request.reject(new MqttError("timeout", `The broker did not answer within ${timeout} ms`), false);
     }
     try {
       this.#session.tick(now, this.#fullQueues === 0);
