@@ -13,6 +13,8 @@
  */
 
 export { connect, type Connection } from "./src/connect.ts";
+export { connectSync, type SyncClient } from "./src/worker/connect_sync.ts";
+export { connectWorker } from "./src/worker/connect_worker.ts";
 export type {
   Client,
   ConnectOptions,

@@ -1,0 +1,71 @@
+/** The client whose connection lives in a thread of its own.
+ * @module */
+
+import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import { LoopClient } from "../client.ts";
+import { checkFunction, parseSettings, parseTarget, type Settings } from "../settings.ts";
+import { Subscriptions } from "../subscriptions.ts";
+import type { Target } from "../transport/tcp.ts";
+import { Thread } from "./thread.ts";
+
+/**
+ * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on
+ * what the calling thread does, which may sleep or compute for as long as it likes. What comes
+ * meanwhile waits, 1 MiB of it in memory and the rest at the broker.
+ *
+ * `onpub` is called on the calling thread when it is a function. When it is the URL of a module,
+ * its default export is called with each message in the connection's thread: messages then do not
+ * touch the calling thread, except those that a subscription's own `onpub` or an iterator takes.
+ *
+ * `addr` is a name, an address or a URL: a connection cannot cross to a thread. The client's `sock` is undefined.
+ *
+ * @example Print what a broker publishes
+ * ```ts no-run
+ * import { connectWorker } from "./mod.ts";
+ *
+ * const mqtt = await connectWorker("localhost", (topic, message) => console.log(topic, message.text()));
+ * await mqtt.subscribe("#");
+ * const end = await mqtt.run();
+ * console.log(end.code);
+ * ```
+ *
+ * @throws {TypeError | RangeError} If an argument is wrong, before any I/O; or if the module has no such function.
+ * @throws {MqttError} If there is no connection; see its `code`.
+ */
+export async function connectWorker(
+  addr: string,
+  onpub?: OnPublish | URL,
+  op: ConnectOptions = {},
+): Promise<Client> {
+  const module = onpub instanceof URL ? onpub : undefined;
+  if (!(onpub instanceof URL)) checkFunction(onpub, "onpub");
+  const { target, settings } = parseRemote(addr, op);
+  const thread = new Thread({ module });
+  const client = new LoopClient(
+    settings,
+    (signal) => thread.dial(target, settings, signal),
+    onpub instanceof URL ? thread.deliver : onpub,
+    undefined,
+    new Subscriptions(thread.route),
+  );
+  void client.run().then(() => thread.end());
+  await client.open();
+  return client;
+}
+
+/** What a client and its thread work with; the thread sends the pings. */
+export function parseRemote(addr: string, op: ConnectOptions): { target: Target; settings: Settings } {
+  if (typeof addr !== "string") {
+    throw new TypeError(
+      "Cannot connect as addr must be a name, an address or a URL: a connection stays in its thread",
+    );
+  }
+  const { target, ...fromUrl } = parseTarget(addr, op);
+  const settings = parseSettings(op, fromUrl);
+  try {
+    structuredClone(target);
+  } catch (cause) {
+    throw new TypeError("Cannot use the tls options as they must be data: a function stays in its thread", { cause });
+  }
+  return { target, settings: { ...settings, pingAfter: 0 } };
+}

@@ -1,0 +1,72 @@
+/** What a client and its thread say to each other, apart from the bytes in their rings.
+ * @module */
+
+import type { MessagePort } from "node:worker_threads";
+import { type ErrorCode, MqttError } from "../errors.ts";
+import type { Target } from "../transport/tcp.ts";
+import type { Trust } from "../transport/transport.ts";
+
+/** What a thread is made with. */
+export interface ThreadData {
+  /** Counts what the thread has said, and whether it is over, for who waits with `Atomics.wait`; undefined for others. */
+  said: Int32Array | undefined;
+  /** The module whose default export gets the messages. */
+  module: string | undefined;
+  /** The filters whose messages the client wants nevertheless. */
+  routes: string[];
+}
+
+/** How a connection is opened, and the memory and the port it has with the client. */
+export interface Dialling {
+  target: Target;
+  keepalive: number;
+  maxPacketSize: number;
+  input: SharedArrayBuffer;
+  output: SharedArrayBuffer;
+  port: MessagePort;
+}
+
+/** To the thread itself: open a connection; route a filter; a message for the module; show that you live; end. */
+export type ToThread =
+  | Dialling
+  | { route: string; own: boolean }
+  | { first: number; topic: string; payload: Uint8Array }
+  | "knock"
+  | "exit";
+
+/** From the thread itself: what the module threw. */
+export interface FromThread {
+  thrown: CarriedError;
+}
+
+/** To a connection in the thread: look at the rings; a block too large for them; the end. */
+export type ToRelay = "look" | ArrayBuffer | "end" | "close";
+
+/** From there: look at the rings; the large block is sent; it is open; it is over. */
+export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError };
+
+/** An error as it crosses: structured clone keeps no code, and no cause everywhere. */
+export interface CarriedError {
+  name: string;
+  message: string;
+  code: unknown;
+  stack: string | undefined;
+  cause: CarriedError | undefined;
+}
+
+/** Packs an error, or whatever was thrown. */
+export function carry(error: unknown): CarriedError {
+  if (!(error instanceof Error)) return carry(new Error(String(error)));
+  const { name, message, stack, cause } = error;
+  const { code } = error as NodeJS.ErrnoException;
+  return { name, message, code, stack, cause: cause === undefined ? undefined : carry(cause) };
+}
+
+/** Unpacks it: an {@linkcode MqttError} and a TypeError are that again. */
+export function restore({ name, message, code, stack, cause }: CarriedError): Error {
+  const reason = cause && restore(cause);
+  if (name === "MqttError") return new MqttError(code as ErrorCode, message, reason);
+  const options = reason && { cause: reason };
+  const error = name === "TypeError" ? new TypeError(message, options) : new Error(message, options);
+  return Object.assign(error, { name, stack }, code !== undefined && { code });
+}

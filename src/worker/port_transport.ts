@@ -1,0 +1,148 @@
+/** The client's end of a connection that lives in a thread.
+ * @module */
+
+import type { MessagePort } from "node:worker_threads";
+import { type Deferred, deferred, handled } from "../deferred.ts";
+import type { MqttError } from "../errors.ts";
+import { DISCONNECT } from "../protocol/packet.ts";
+import type { Sink, Transport, Trust } from "../transport/transport.ts";
+import { type FromRelay, restore, type ToRelay } from "./messages.ts";
+import { Ring } from "./ring.ts";
+
+/** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
+const SIZE = 262_144;
+/** The next block may come while no more than this waits; after DISCONNECT, nothing may. */
+const AHEAD = SIZE >> 1;
+
+/** A transport whose bytes cross to a thread and back, as they are. Its owner lets it hear what the port says. */
+export class PortTransport implements Transport {
+  readonly sock = undefined;
+  readonly port: MessagePort;
+  readonly input: Ring;
+  readonly output: Ring;
+  readonly #later: (look: () => void) => void;
+  /** Settled when the connection is open, or could not be opened. */
+  readonly opened: Deferred<void> = deferred();
+  isOpen = false;
+  trusted: Trust = false;
+  /** Why it is over, which the sink hears after all that came before. */
+  over: Error | undefined;
+  #sink: Sink | undefined;
+  #reading = false;
+  /** The bytes of a block on its way outside the ring. */
+  #large = 0;
+  /** The sink hears that a block is written when no more than this is unsent; -1 when it has heard. */
+  #limit = -1;
+  #closed = false;
+
+  /** `later` calls back when others had their turn. */
+  constructor(port: MessagePort, later: (look: () => void) => void) {
+    const wake = () => this.#tell("look");
+    this.port = port;
+    this.#later = later;
+    this.input = new Ring(Ring.allocate(SIZE), wake);
+    this.output = new Ring(Ring.allocate(SIZE), wake);
+    handled(this.opened.promise);
+  }
+
+  /** Takes what the thread says. */
+  hear(message: FromRelay): void {
+    if (message === "look") {
+      this.look();
+    } else if (message === "sent") {
+      this.#large = 0;
+      this.look();
+    } else if ("trusted" in message) {
+      this.trusted = message.trusted;
+      this.isOpen = true;
+      this.opened.resolve();
+    } else {
+      this.fail(restore(message.over));
+    }
+  }
+
+  /** The connection is over. */
+  fail(error: Error): void {
+    this.over ??= error;
+    this.opened.reject(error);
+    this.look();
+  }
+
+  /** Bytes given to it that have not been sent. */
+  get unsent(): number {
+    return this.output.waiting + this.#large;
+  }
+
+  /** Tells the sink what there is, as much as one ring holds; the rest after others had their turn. */
+  readonly look = (): void => {
+    this.#confirm();
+    for (let taken = 0; this.#reading && taken < SIZE && this.input.waiting > 0;) {
+      const space = this.#sink!.space();
+      const count = this.input.copy(space);
+      this.input.free(count);
+      taken += count;
+      const more = this.#sink!.received(space, count);
+      this.#reading &&= more;
+    }
+    if (!this.sleep()) this.#later(this.look);
+    else if (this.#reading && this.over !== undefined) {
+      const sink = this.#sink;
+      this.close();
+      sink?.closed(this.over as MqttError);
+    }
+  };
+
+  #confirm(): void {
+    if (this.#limit === -1 || this.unsent > this.#limit) return;
+    this.#limit = -1;
+    this.#sink?.written();
+  }
+
+  /** Wants to be woken when there is something to look at; false if there is already. */
+  sleep(): boolean {
+    if (this.#reading) this.input.sleep("reader");
+    if (this.#limit !== -1) this.output.sleep("writer");
+    return !(this.#reading && this.input.waiting > 0) && !(this.#limit !== -1 && this.unsent <= this.#limit);
+  }
+
+  #tell(message: ToRelay): void {
+    this.port.postMessage(message, message instanceof ArrayBuffer ? [message] : []);
+  }
+
+  start(sink: Sink): void {
+    this.#sink = sink;
+    this.resume();
+  }
+
+  /** Whole blocks only, so that the thread can send PINGREQ between any two. */
+  write(bytes: Uint8Array): void {
+    this.#limit = bytes[0]! >> 4 === DISCONNECT ? 0 : AHEAD;
+    if (bytes.length <= AHEAD) {
+      this.output.put(bytes);
+    } else {
+      this.#large = bytes.length;
+      this.#tell(bytes.slice().buffer as ArrayBuffer);
+    }
+    if (!this.sleep()) this.#confirm();
+  }
+
+  resume(): void {
+    if (this.#sink === undefined || this.#reading) return;
+    this.#reading = true;
+    this.look();
+  }
+
+  end(): void {
+    this.#tell("end");
+  }
+
+  close(): void {
+    this.#sink = undefined;
+    this.#reading = false;
+    this.#limit = -1;
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#tell("close");
+    this.port.close();
+  }
+}

@@ -1,0 +1,246 @@
+/** The thread's side: it owns the sockets and the keep alive, and passes bytes on as they are.
+ * @module */
+
+import process from "node:process";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { OnPublish } from "../api.ts";
+import { makeBlock, Message } from "../message.ts";
+import { encode } from "../protocol/encoder.ts";
+import { KeepAlive } from "../protocol/keepalive.ts";
+import { CONNACK, DISCONNECT, PINGREQ, PINGRESP } from "../protocol/packet.ts";
+import { TopicFilters } from "../protocol/topic.ts";
+import { dial, type Target } from "../transport/tcp.ts";
+import type { Sink, Transport } from "../transport/transport.ts";
+import { Boundaries } from "./boundaries.ts";
+import { type CarriedError, carry, type Dialling, type FromRelay, type FromThread } from "./messages.ts";
+import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
+import { Ring } from "./ring.ts";
+import { Sieve } from "./sieve.ts";
+
+/** Where this module is, for the thread to import. */
+export const url: string = import.meta.url;
+
+/** Everything the thread does: its one line of code calls this. No bundle exports the name by chance. */
+export function mqtt3cRelay(): void {
+  const { said, module, routes } = workerData as ThreadData;
+  const filters = new TopicFilters<true>();
+  for (const filter of routes) filters.set(filter, true);
+  const onpub = module === undefined ? undefined : load(module);
+  onpub?.catch(() => undefined); // each connection tells it
+  const say = said && (() => {
+    Atomics.add(said, 0, 1);
+    Atomics.notify(said, 0);
+  });
+  process.on("exit", () => {
+    if (said === undefined) return;
+    Atomics.store(said, 1, 1);
+    say!();
+  });
+  parentPort!.on("message", (message: ToThread) => {
+    if (message === "knock") say?.();
+    else if (message === "exit") process.exit();
+    else if ("target" in message) {
+      const sieve = onpub?.then((onpub) => new Sieve(onpub, filters, message.maxPacketSize));
+      void new Relay(message, say).open(message.target, sieve);
+    } else if ("route" in message) {
+      if (message.own) filters.set(message.route, true);
+      else filters.delete(message.route);
+    } else {
+      const { topic, first, payload } = message;
+      void onpub?.then((onpub) => onpub(topic, new Message(topic, first, makeBlock(payload), 0, payload.length)));
+    }
+  });
+}
+
+/** The module's function; what it throws is the client's to surface, and stops nothing here. */
+async function load(module: string): Promise<OnPublish> {
+  const { default: onpub } = await import(module);
+  if (typeof onpub !== "function") {
+    throw new TypeError(`Cannot use onpub as the default export of ${module} must be a function`);
+  }
+  return (topic, message) => {
+    try {
+      onpub(topic, message);
+    } catch (error) {
+      parentPort!.postMessage({ thrown: carry(error) } satisfies FromThread);
+    }
+  };
+}
+
+/** One connection. */
+class Relay implements Sink {
+  readonly #port: MessagePort;
+  readonly #say: (() => void) | undefined;
+  readonly #input: Ring;
+  readonly #output: Ring;
+  readonly #keepalive: number;
+  readonly #abort = new AbortController();
+  readonly #boundaries = new Boundaries();
+  readonly #space = new Uint8Array(65_536);
+  /** What is being written: a socket may not take shared memory. */
+  readonly #block: Uint8Array;
+  #sieve: Sieve | undefined;
+  #transport: Transport | undefined;
+  /** What has not found room for the client yet; then nothing is read. */
+  #parts: Uint8Array[] = [];
+  #over: CarriedError | undefined;
+  /** Runs from CONNACK to DISCONNECT. */
+  #keepAlive = new KeepAlive(0, 0);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #pinging = false;
+  /** A block too large for the ring. */
+  #large: Uint8Array | undefined;
+  /** What to do when the write in flight is done; undefined when there is none. */
+  #done: (() => void) | undefined;
+
+  constructor({ port, keepalive, input, output }: Dialling, say: (() => void) | undefined) {
+    const wake = say ?? (() => this.#tell("look"));
+    this.#port = port;
+    this.#say = say;
+    this.#keepalive = keepalive;
+    this.#input = new Ring(input, wake);
+    this.#output = new Ring(output, wake);
+    this.#block = new Uint8Array(this.#output.size);
+    port.on("message", (message: ToRelay) => this.#hear(message));
+  }
+
+  async open(target: Target, sieve: Promise<Sieve> | undefined): Promise<void> {
+    try {
+      this.#sieve = await sieve;
+      const transport = await dial(target, this.#abort.signal);
+      if (this.#abort.signal.aborted) return transport.close();
+      this.#transport = transport;
+      this.#tell({ trusted: transport.trusted });
+      transport.start(this);
+      this.#write();
+    } catch (error) {
+      this.closed(error);
+    }
+  }
+
+  #hear(message: ToRelay): void {
+    if (message === "look") {
+      this.#give();
+      this.#write();
+    } else if (message === "end") {
+      this.#transport?.end();
+    } else if (message === "close") {
+      this.#close();
+    } else {
+      this.#large = new Uint8Array(message);
+      this.#write();
+    }
+  }
+
+  #tell(message: FromRelay): void {
+    this.#port.postMessage(message);
+    this.#say?.();
+  }
+
+  /** Writes what there is, unless a write is in flight: PINGREQ, all that is in the ring, or the large block. */
+  #write(): void {
+    if (this.#done !== undefined || this.#transport === undefined) return;
+    if (this.#pinging) {
+      this.#pinging = false;
+      return this.#send(encode({ type: PINGREQ }), () => {});
+    }
+    let count = this.#output.copy(this.#block);
+    if (count === 0) {
+      this.#output.sleep("reader");
+      count = this.#output.copy(this.#block);
+    }
+    if (count > 0) {
+      this.#send(this.#block.subarray(0, count), () => this.#output.free(count));
+    } else if (this.#large !== undefined) {
+      this.#send(this.#large, () => this.#tell("sent"));
+      this.#large = undefined;
+    }
+  }
+
+  #send(bytes: Uint8Array, done: () => void): void {
+    if (bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
+    this.#done = done;
+    this.#transport!.write(bytes);
+  }
+
+  written(): void {
+    const done = this.#done;
+    this.#done = undefined;
+    this.#keepAlive.sent(performance.now());
+    done?.();
+    this.#write();
+  }
+
+  space(): Uint8Array {
+    return this.#sieve?.space() ?? this.#space;
+  }
+
+  received(chunk: Uint8Array, length: number): boolean {
+    const types = this.#boundaries.walk(chunk, length);
+    if (types & 1 << CONNACK) {
+      this.#keepAlive = new KeepAlive(this.#keepalive, performance.now());
+      this.#arm();
+    }
+    if (types & 1 << PINGRESP) this.#keepAlive.answered();
+    this.#keepAlive.received(length);
+    const bytes = chunk.subarray(0, length);
+    this.#parts = this.#sieve?.pass(bytes) ?? [bytes];
+    return this.#fill();
+  }
+
+  /** Puts the parts into the ring; whether all had room. */
+  #fill(): boolean {
+    for (let asked = false; this.#parts.length > 0;) {
+      const part = this.#parts[0]!;
+      const count = this.#input.put(part);
+      if (count === part.length) this.#parts.shift();
+      else if (count > 0) this.#parts[0] = part.subarray(count);
+      else if (asked) return false;
+      else {
+        this.#input.sleep("writer");
+        asked = true;
+      }
+    }
+    return true;
+  }
+
+  /** Goes on where the ring had no room. */
+  #give(): void {
+    if (this.#parts.length === 0 || !this.#fill()) return;
+    if (this.#over !== undefined) this.#tell({ over: this.#over });
+    else this.#transport?.resume();
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const { due } = this.#keepAlive;
+    if (due < Infinity) this.#timer = setTimeout(this.#ring, Math.max(due - performance.now(), 0));
+  }
+
+  /** A timer that is not set again for each write: when it rings early, it is then. */
+  readonly #ring = () => {
+    try {
+      if (this.#keepAlive.tick(performance.now(), this.#parts.length === 0)) {
+        this.#pinging = true;
+        this.#write();
+      }
+      this.#arm();
+    } catch (error) {
+      this.closed(error);
+    }
+  };
+
+  closed(error: unknown): void {
+    this.#over = carry(error);
+    if (this.#parts.length === 0) this.#tell({ over: this.#over });
+    clearTimeout(this.#timer);
+    this.#transport?.close();
+  }
+
+  #close(): void {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    this.#transport?.close();
+    this.#port.close();
+  }
+}
