@@ -1,4 +1,12 @@
-import { assert, assertEquals, assertGreater, assertInstanceOf, assertLess, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertInstanceOf,
+  assertLess,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { describe, test } from "node:test";
 import type { Client } from "../../src/api.ts";
 import { MqttError } from "../../src/errors.ts";
@@ -873,6 +881,10 @@ describe("loop: messages", () => {
       }
       assert(error instanceof RangeError || error instanceof TypeError, `limit ${limit}: ${error}`);
     }
+    for (const qos of [1, 2, 3 as 2] as const) assertThrows(() => world.client.messages("a", { qos }), RangeError);
+    for (const topic of ["", "a#", 5 as unknown as string]) {
+      assertThrows(() => world.client.messages(topic), TypeError);
+    }
     assertEquals(world.broker.packets(), []);
   });
 });
@@ -1586,6 +1598,36 @@ describe("loop: reconnect", () => {
     assertEquals(world.broker.said(), ["CONNECT", "SUBSCRIBE 2 a"]);
     world.broker.send(suback(2, 128));
     assertEquals(await world.fate(waiting), "error 128");
+    assertEquals(await world.fate(world.client.run()), "pending", "nobody else has to hear of it");
+    await lose(world, 100);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT"], "and it is not asked for again");
+  });
+
+  test("[MQTT-3.9.3-2] what subscribe() asked for is refused when it is made again: run() tells", async () => {
+    const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
+    world.client.subscribe("a");
+    await world.clock.settle();
+    world.broker.send(suback(1, 0));
+    await lose(world, 10);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    world.broker.send(suback(2, 128));
+    await world.clock.advance(1000);
+    await world.over(128);
+    assertEquals(world.transports.length, 2, "another attempt would not mend it");
+  });
+
+  test("subscriptions that are made again and not answered: another connection", async () => {
+    const world = await World.open({ timeout: 1000, keepalive: 0, reconnect: { minDelay: 10, maxDelay: 10 } });
+    world.client.subscribe("a");
+    await world.clock.settle();
+    world.broker.send(suback(1, 0));
+    await lose(world, 10);
+    world.broker.send(CONNACK);
+    await world.clock.advance(1500);
+    assertEquals([world.transports.length, world.broker.said()], [3, ["CONNECT"]]);
   });
 
   test("a publish that waits for room settles with the next connection", async () => {
