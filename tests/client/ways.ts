@@ -7,7 +7,15 @@ import { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { getAvailablePort } from "@std/net";
 import { SocksClient } from "socks";
-import { type Client, connect, type Connection, type ConnectOptions, type OnPublish, type Streams } from "../../mod.ts";
+import {
+  type Client,
+  connect,
+  type Connection,
+  type ConnectOptions,
+  connectWorker,
+  type OnPublish,
+  type Streams,
+} from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
@@ -20,6 +28,8 @@ export interface Way {
   /** Where it speaks plain TCP, for `mosquitto_pub` and `mosquitto_sub`. */
   port: number;
   connect: Open;
+  /** Whether the connection is in another thread: the client does not have it. */
+  inThread?: boolean;
   stop(): Promise<void>;
 }
 
@@ -93,6 +103,21 @@ async function startThrough<S extends Server>(
     },
   };
 }
+
+/** The ways of `connectWorker`. */
+export const overThread = async (): Promise<Way> => ({
+  ...await startBroker(({ port }) => (onpub, op) => connectWorker(host, onpub, { port, ...op })),
+  inThread: true,
+});
+
+export const overThreadSocksAndTls = async (): Promise<Way> => ({
+  ...await startThrough(
+    startMicrosocks,
+    ({ secure: port }, { port: proxy }) => (onpub, op) =>
+      connectWorker(host, onpub, { port, tls: { ca: certificates().ca }, proxy: `socks5://127.0.0.1:${proxy}`, ...op }),
+  ),
+  inThread: true,
+});
 
 /** A way over connections that the test opens and hands in. */
 function handIn(open: (broker: Broker) => Promise<Connection>): () => Promise<Way> {
