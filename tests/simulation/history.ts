@@ -625,11 +625,18 @@ class History implements Observer {
       if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
     });
     this.#follow("subscribe", promise, this.#settings.timeout);
+    this.#asking.push(...filters);
+    const answered = () => {
+      for (const filter of filters) this.#asking.splice(this.#asking.indexOf(filter), 1);
+    };
+    promise.then(answered, answered);
     promise.then(() => {
       for (const filter of filters) if (this.#asked.get(filter) === token) this.#granted.add(filter);
     }, () => {});
   }
 
+  /** Filters of subscribe() calls that have not settled. */
+  readonly #asking: string[] = [];
   readonly #asked = new Map<string, object>();
   #subscribed = 0;
 
@@ -660,7 +667,7 @@ class History implements Observer {
     const left = this.#left || this.#end !== undefined;
     const others = this.#iterations.filter((other) => other.filter === filter);
     for (const other of others) other.vague = true;
-    const vague = left || others.length > 0;
+    const vague = left || others.length > 0 || this.#asking.includes(filter);
     // What has been read and not delivered yet is the iterator's from now on.
     const owed = this.#owed.filter(({ seq }) => !filterMatches(filter, this.#broker.sent[seq]!.topic));
     this.#owed.splice(0, Infinity, ...owed);
@@ -857,7 +864,7 @@ class History implements Observer {
     const fault = last?.fault ?? "none";
     const reasons: Record<string, readonly string[]> = {
       socketclosed: ["fin", "reset", "refusal", "deaf", "stall"],
-      pingresp: ["half-open", "stall", "silent", "deaf"],
+      pingresp: ["half-open", "stall", "silent", "deaf", "garbage"],
       protocol: ["garbage"],
       unknowncp: ["garbage"],
       invalidresp: ["garbage"],
