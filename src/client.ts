@@ -257,11 +257,7 @@ export class LoopClient implements Client {
   }
 
   /** The promise of a request whose answer, or failure in time, is awaited. */
-  #request<T>(
-    id: number,
-    answer: (codes: readonly number[], done: Deferred<T>) => void,
-    patient = false,
-  ): Promise<T> {
+  #request<T>(id: number, answer: (codes: readonly number[], done: Deferred<T>) => void, patient = false): Promise<T> {
     const done = deferred<T>();
     this.#requests.set(id, {
       due: this.#clock.now() + this.#settings.timeout,

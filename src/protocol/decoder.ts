@@ -331,12 +331,7 @@ function decodeConnect(fields: Fields): packet.ConnectPacket {
   const id = decodeString(fields.binary());
   must(id !== "" || has(0x02), "an empty client identifier without clean session", "3.1.3-7");
   const will = has(0x04)
-    ? {
-      topic: decodeName(fields.binary()),
-      message: fields.binary(),
-      qos: qos as packet.QoS,
-      retain: has(0x20),
-    }
+    ? { topic: decodeName(fields.binary()), message: fields.binary(), qos: qos as packet.QoS, retain: has(0x20) }
     : undefined;
   const uname = has(0x80) ? fields.binary() : undefined;
   const passwd = has(0x40) ? fields.binary() : undefined;

@@ -103,8 +103,7 @@ async function httpConnect(socket: Socket, input: Input, proxy: Proxy, host: str
   const credentials = btoa(String.fromCharCode(...utf8.encode(`${proxy.uname}:${proxy.passwd}`)));
   socket.write(
     `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n` +
-      (proxy.uname === "" ? "" : `Proxy-Authorization: Basic ${credentials}\r\n`) +
-      "\r\n",
+      (proxy.uname === "" ? "" : `Proxy-Authorization: Basic ${credentials}\r\n`) + "\r\n",
   );
   let header = "";
   while (!header.endsWith("\r\n\r\n")) {
