@@ -1,7 +1,6 @@
 /** `mosquitto_sub` for many messages, or large ones: what it received, as a digest. */
 import { createHash } from "node:crypto";
 import { startProcess } from "../support/process.ts";
-import { mosquittoPub } from "../support/servers.ts";
 import { within } from "./support.ts";
 
 export interface Digest {
@@ -9,10 +8,13 @@ export interface Digest {
   received(): Promise<string>;
 }
 
-/** A retained message says that it has subscribed; then come those that count. */
-export async function digest({ port, topic, count }: { port: number; topic: string; count: number }): Promise<Digest> {
-  await mosquittoPub({ port, topic, message: "ready", retain: true });
-  const script = `mosquitto_sub -h 127.0.0.1 -p ${port} -t "$0" -C ${count + 1} -N | { head -c 5; openssl sha256; }`;
+/** What is retained under `topic` tells that the filters before it are subscribed to. */
+export const ready = { topic: "mqtt3c/ready", message: "ready" };
+
+/** Starts to receive `count` messages; the broker must have `ready`. */
+export async function digest(port: number, topic: string, count: number): Promise<Digest> {
+  const options = `-h 127.0.0.1 -p ${port} -t "$0" -t ${ready.topic} -C ${count + 1} -W 20 -N`;
+  const script = `mosquitto_sub ${options} | { head -c ${ready.message.length}; openssl sha256; }`;
   const subscriber = await startProcess("sh", ["-c", script, topic]);
   await subscriber.output(/^ready/);
   return {
@@ -22,7 +24,6 @@ export async function digest({ port, topic, count }: { port: number; topic: stri
         return subscriber.stdout().trimEnd().slice(-64);
       } finally {
         await subscriber.stop();
-        await mosquittoPub({ port, topic, message: "", retain: true });
       }
     },
   };

@@ -2,8 +2,8 @@
 import { idleSuite, suite } from "./suite.ts";
 import { overAedes, overHttpConnect, overSocksAndTls, overTcp, overTls } from "./ways.ts";
 
-suite("TCP", overTcp);
-suite("TLS", overTls);
+suite("TCP", overTcp, 50_000);
+suite("TLS", overTls, 50_000);
 suite("SOCKS5 and TLS", overSocksAndTls);
 suite("HTTP CONNECT", overHttpConnect);
 suite("TCP to aedes", overAedes);
