@@ -1,0 +1,2 @@
+/** No `onpub` module: it has no function to export. */
+export default "nothing";
