@@ -28,8 +28,10 @@ export type {
   Will,
 } from "./src/api.ts";
 export { type ErrorCode, MqttError } from "./src/errors.ts";
+export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tcp.ts";
+export type { Trace, TraceRecord } from "./src/trace.ts";
 export type { Trust } from "./src/transport/transport.ts";

@@ -4,6 +4,7 @@
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
+import type { Trace } from "./trace.ts";
 import type { TlsOptions } from "./transport/tcp.ts";
 import type { Trust } from "./transport/transport.ts";
 
@@ -76,6 +77,11 @@ export interface ConnectOptions {
   reconnect?: boolean | ReconnectOptions;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
   signal?: AbortSignal;
+  /**
+   * Gets each packet sent and received, without credentials and payloads; see {@linkcode flightRecorder}.
+   * Not of `connectSync`; of `connectWorker` without the pings, which are its thread's.
+   */
+  trace?: Trace;
 }
 
 /** How a message is published. */

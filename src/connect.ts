@@ -6,6 +6,7 @@ import { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "./api.ts";
 import { type Dial, LoopClient } from "./client.ts";
 import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
+import { traceDial } from "./trace.ts";
 import { SocketTransport } from "./transport/socket.ts";
 import { type Streams, StreamTransport } from "./transport/streams.ts";
 import { dial, ready, secured } from "./transport/tcp.ts";
@@ -42,7 +43,7 @@ export async function connect(addr: string | Connection, onpub?: OnPublish, op: 
   const { target, ...fromUrl } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
   const settings = parseSettings(op, fromUrl);
   const open: Dial = target ? (signal) => dial(target, signal) : adopt(addr as Connection, op);
-  const client = new LoopClient(settings, open, onpub);
+  const client = new LoopClient(settings, traceDial(open, op.trace), onpub);
   await client.open();
   return client;
 }

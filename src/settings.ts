@@ -78,6 +78,7 @@ export function parseSettings(op: ConnectOptions, fromUrl: { uname?: string; pas
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
   check(typeof cleanSession === "boolean", "cleanSession", "true or false");
   check(signal === undefined || signal instanceof AbortSignal, "signal", "an AbortSignal");
+  checkFunction(op.trace, "trace");
   checkString(id, "the client identifier");
   check(id !== "" || cleanSession, "an empty client identifier", "with cleanSession [MQTT-3.1.3-7]");
   checkCredential(uname, "uname");

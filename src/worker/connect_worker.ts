@@ -5,6 +5,7 @@ import type { Client, ConnectOptions, OnPublish } from "../api.ts";
 import { LoopClient } from "../client.ts";
 import { checkFunction, parseSettings, parseTarget, type Settings } from "../settings.ts";
 import { Subscriptions } from "../subscriptions.ts";
+import { traceDial } from "../trace.ts";
 import type { Target } from "../transport/tcp.ts";
 import { Thread } from "./thread.ts";
 
@@ -43,7 +44,7 @@ export async function connectWorker(
   const thread = new Thread({ module });
   const client = new LoopClient(
     settings,
-    (signal) => thread.dial(target, settings, signal),
+    traceDial((signal) => thread.dial(target, settings, signal), op.trace),
     onpub instanceof URL ? thread.deliver : onpub,
     undefined,
     new Subscriptions(thread.route),

@@ -48,6 +48,7 @@ export class Broker {
   readonly filters: Set<string> = new Set();
   readonly #unacknowledged = new Map<number, Sent>();
   #packetId = 0;
+  #answered = 0;
   #present = false;
   /** Every message, by its number. */
   readonly sent: Sent[] = [];
@@ -82,9 +83,12 @@ export class Broker {
   hear(wire: Wire, packet: NaivePacket): void {
     if (packet.type === "CONNECT") return this.#connected(wire, packet.cleanSession);
     if (wire.fault === "silent") return;
-    const answer = (reply: NaivePacket, longest = 2000) => {
-      if (this.#random.chance(0.1)) this.#world.after(this.#random.int(1, longest), () => this.#say(wire, reply));
-      else this.#say(wire, reply);
+    const answer = (reply: NaivePacket, longest = 800) => {
+      // Slow at times, and always in order.
+      const delay = this.#random.chance(0.1) ? this.#random.int(1, longest) : 0;
+      this.#answered = Math.max(this.#answered, this.#world.now + delay);
+      if (this.#answered === this.#world.now) this.#say(wire, reply);
+      else this.#world.after(this.#answered - this.#world.now, () => this.#say(wire, reply));
     };
     switch (packet.type) {
       case "SUBSCRIBE": {
