@@ -146,13 +146,32 @@ describe("loop: connecting", () => {
     await world.over("timeout");
   });
 
+  test("CONNACK before CONNECT is known to be written: nothing else is written yet", async () => {
+    const world = new World();
+    world.dial = () => {
+      const transport = world.add(new FakeTransport());
+      transport.flows = false;
+      return Promise.resolve(transport);
+    };
+    await world.start();
+    world.broker.send(CONNACK);
+    assertEquals(await world.fate(world.opened!), undefined);
+    world.client.publish("t", "x");
+    await world.clock.settle();
+    assertEquals(world.broker.writes.length, 0);
+    world.broker.flush();
+    world.broker.flush();
+    await world.clock.settle();
+    assertEquals([world.broker.said(), world.broker.mistakes], [["CONNECT", "PUBLISH t"], []]);
+  });
+
   test("half a CONNACK is none", async () => {
     const world = new World({ timeout: 3000 });
     await world.start();
     world.broker.send("20 02 00");
     await world.clock.advance(3000);
     assertEquals(await world.fate(world.opened!), "error timeout");
-    await world.over("timeout");
+    assert(/CONNECT.* 3000 ms/.test((await world.over("timeout")).message));
   });
 
   test("a connection that comes after the deadline is closed, and nothing is sent on it", async () => {
@@ -785,6 +804,38 @@ describe("loop: messages", () => {
     assertEquals(await world.fate(gone), { done: true, value: undefined });
   });
 
+  test("leaving while the connection ends is leaving", async () => {
+    const [world, messages] = await iterate();
+    const gone = messages.return!();
+    await world.clock.settle();
+    assertEquals(await world.fate(gone), "pending");
+    world.broker.break();
+    assertEquals(await world.fate(gone), { done: true, value: undefined });
+    assertEquals(await next(world, messages), "done");
+    await world.over("socketclosed");
+  });
+
+  test("leaving, when the broker does not answer: timeout", async () => {
+    const [world, messages] = await iterate(undefined, { timeout: 1000, keepalive: 0 });
+    const gone = messages.return!();
+    await world.clock.advance(999);
+    assertEquals(await world.fate(gone), "pending");
+    await world.clock.advance(1);
+    assertEquals(await world.fate(gone), "error timeout");
+    assertEquals(await world.fate(world.client.run()), "pending");
+  });
+
+  test("a subscription that is not answered in time: the iterator throws, and gives up the filter", async () => {
+    const world = await World.open({ timeout: 1000, keepalive: 0 });
+    const messages = world.client.messages("a");
+    await world.clock.advance(1000);
+    assertEquals([await next(world, messages), await next(world, messages)], ["error timeout", "done"]);
+    assertEquals(world.broker.said(), ["SUBSCRIBE 1 a", "UNSUBSCRIBE 2 a"]);
+    world.broker.send(suback(1, 0), publish("a", "late"), unsuback(2));
+    assertEquals(world.heard, ["a: late"]);
+    assertEquals(await world.fate(world.client.run()), "pending");
+  });
+
   test("disconnect with a full iterator: it ends, with what it had", async () => {
     const [world, messages] = await iterate(2);
     world.broker.send(publish("a", "1"), publish("a", "2"), publish("a", "3"));
@@ -1182,6 +1233,27 @@ describe("loop: the signal", () => {
     await world.clock.advance(500);
     controller.abort(reason);
     await aborted(world, 1);
+  });
+
+  test("after the end, the signal knows nothing of the client any more", async () => {
+    const { signal } = new AbortController();
+    const listeners = new Set<unknown>();
+    const { addEventListener, removeEventListener } = signal;
+    Object.assign(signal, {
+      addEventListener(type: string, listener: () => void) {
+        listeners.add(listener);
+        addEventListener.call(signal, type, listener);
+      },
+      removeEventListener(type: string, listener: () => void) {
+        listeners.delete(listener);
+        removeEventListener.call(signal, type, listener);
+      },
+    });
+    const world = await World.open({ signal });
+    assertEquals(listeners.size, 1);
+    world.broker.break();
+    await world.over("socketclosed");
+    assertEquals(listeners.size, 0);
   });
 
   test("aborted twice, or after the end, is nothing", async () => {
