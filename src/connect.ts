@@ -27,7 +27,7 @@ export type Connection = Duplex | Streams;
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connect } from "./mod.ts";
+ * import { connect } from "@mqtt3c/client";
  *
  * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");

@@ -34,7 +34,7 @@ const MESSAGE = 128;
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connectSync } from "./mod.ts";
+ * import { connectSync } from "@mqtt3c/client";
  *
  * const mqtt = connectSync("localhost", (topic, message) => console.log(topic, message.text()));
  * mqtt.subscribe("#");

@@ -22,7 +22,7 @@ import { Thread } from "./thread.ts";
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connectWorker } from "./mod.ts";
+ * import { connectWorker } from "@mqtt3c/client";
  *
  * const mqtt = await connectWorker("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");
