@@ -16,6 +16,9 @@ export class KeepAlive {
   readonly #after: number;
   readonly #wait: number;
   #lastSent: number;
+  /** When it was last looked whether anything comes, and the bytes received by then. */
+  #lastLook: number;
+  #receivedThen = 0;
   /** When the verdict on a PINGREQ is due; Infinity when none is unanswered. */
   #verdict = Infinity;
   /** Bytes received in all, at the verdict's first ring, and at its last one. */
@@ -27,7 +30,7 @@ export class KeepAlive {
   constructor(keepalive: number, now: number) {
     this.#after = keepalive === 0 ? Infinity : keepalive * 950;
     this.#wait = Math.min(keepalive * 1000, PING_WAIT);
-    this.#lastSent = now;
+    this.#lastSent = this.#lastLook = now;
   }
 
   /** Bytes have gone out: it starts anew. */
@@ -47,11 +50,12 @@ export class KeepAlive {
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    return Math.min(this.#lastSent + this.#after, this.#verdict);
+    return Math.min(this.#lastSent + this.#after, this.#lastLook + this.#after, this.#verdict);
   }
 
   /**
-   * Whether PINGREQ is to be sent now, as nothing was for the keep alive. `reading` is false while
+   * Whether PINGREQ is to be sent now, as nothing was for the keep alive; or as nothing came: who
+   * only publishes would not notice for a quarter of an hour that the connection is dead. `reading` is false while
    * the application does not let us read: the answer may be there.
    *
    * The verdict's first ring only looks: a timer that rings late (a suspended machine, a blocked
@@ -61,13 +65,22 @@ export class KeepAlive {
    */
   tick(now: number, reading: boolean): boolean {
     if (now >= this.#verdict) this.#judge(now, reading);
-    if (now < this.#lastSent + this.#after) return false;
+    const silent = now >= this.#lastLook + this.#after && this.#look(now);
+    if (now < this.#lastSent + this.#after && !silent) return false;
     this.#lastSent = now;
     if (this.#verdict === Infinity) {
       this.#verdict = now + this.#wait;
       this.#receivedFirst = -1;
     }
     return true;
+  }
+
+  /** Whether nothing has come since the last look. */
+  #look(now: number): boolean {
+    const silent = this.#received === this.#receivedThen;
+    this.#lastLook = now;
+    this.#receivedThen = this.#received;
+    return silent;
   }
 
   #judge(now: number, reading: boolean): void {

@@ -435,9 +435,23 @@ describe("session: keep alive", () => {
       assertEquals(talk.pass(9000), []);
       talk.session.output.publish("t", "x", 0);
       talk.sends();
+      talk.hears('30 03 0001 "a"');
     }
     assertEquals(talk.pass(9499), []);
     assertEquals(talk.pass(1).length, 1);
+  });
+
+  test("whoever only publishes sends PINGREQ, too, when nothing comes: the connection may be dead", () => {
+    const talk = Talk.open({ keepalive: 10 });
+    let pings = 0;
+    const end = assertThrows(() => {
+      for (let i = 0; i < 100; i++) {
+        pings += talk.pass(500).length;
+        talk.session.output.publish("t", "x", 0);
+        talk.sends();
+      }
+    }, MqttError);
+    assertEquals([end.code, pings], ["pingresp", 2]);
   });
 
   test("what is received does not", () => {

@@ -292,11 +292,7 @@ class History implements Observer {
     return this.#states.get(wire) ?? "new";
   }
 
-  /** When the client sent something that is no PINGREQ. */
-  #lastSaid = 0;
-
   #send(wire: Wire, packet: NaivePacket): void {
-    if (packet.type !== "PINGREQ") this.#lastSaid = this.#world.now;
     switch (packet.type) {
       case "CONNECT":
         if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
@@ -500,7 +496,7 @@ class History implements Observer {
       this.#note(() => "the faults end");
       Object.assign(this.#broker.manners, { faults: 0, refusals: 0 });
     });
-    this.#world.onThread(this.#horizon + 45_000, () => {
+    this.#world.onThread(this.#horizon + 65_000, () => {
       this.#checkQuiet();
       this.#disconnect();
     });
@@ -823,9 +819,8 @@ class History implements Observer {
     const silent = this.#world.now - wire.lastWrite - this.#world.blocked;
     if (keepalive > 0 && !wire.writing && silent > keepalive * 1000 + 300) this.fail(`${silent} ms of silence`);
     if (keepalive > 0 && wire.fault === "half-open" && !wire.paused) {
-      // Whoever keeps publishing sends no PINGREQ.
-      const since = Math.max(wire.faultAt, wire.resumedAt, this.#lastSaid);
-      const bound = 2 * keepalive * 1000 + 12_000 + this.#world.blocked;
+      const since = Math.max(wire.faultAt, wire.resumedAt);
+      const bound = 3 * keepalive * 1000 + 12_000 + this.#world.blocked;
       if (this.#world.now - since > bound) this.fail("a half-open connection is not noticed");
     }
   }

@@ -2,7 +2,7 @@
 import { MqttError } from "../../src/errors.ts";
 import type { Sink, Transport, Trust } from "../../src/transport/transport.ts";
 import { assertBytes } from "../support/bytes.ts";
-import { type NaivePacket, NaiveReader } from "../support/naive.ts";
+import { Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
 import type { Random } from "../support/random.ts";
 import type { World } from "./world.ts";
 
@@ -67,6 +67,7 @@ export class Wire implements Transport {
   readonly #read = new NaiveReader();
   readonly #heard = new NaiveReader();
   #garbage = false;
+  #heardGarbage = false;
 
   constructor(index: number, trusted: Trust, world: World, random: Random, observer: Observer) {
     this.index = index;
@@ -224,12 +225,16 @@ export class Wire implements Transport {
     this.#readSoon();
   }
 
-  /** What the broker should not have sent, the tests' own codec need not understand. */
+  /** What the broker should not have sent, the tests' own codec need not understand; what comes before, it does. */
   #hear(bytes: Uint8Array): void {
+    if (!this.#garbage) return this.#observer.read(this, this.#read.push(bytes));
     try {
-      this.#observer.read(this, this.#read.push(bytes));
+      for (const byte of bytes) {
+        if (!this.#heardGarbage) this.#observer.read(this, this.#read.push(Uint8Array.of(byte)));
+      }
     } catch (error) {
-      if (!this.#garbage) throw error;
+      if (!(error instanceof Malformed)) throw error;
+      this.#heardGarbage = true;
     }
   }
 
