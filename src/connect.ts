@@ -59,11 +59,15 @@ function adopt(connection: Connection, op: ConnectOptions): Dial {
     "tls with a connection handed in",
     "left out: upgrade it with tls.connect({ socket }) first",
   );
-  if (connection instanceof Duplex) return (signal) => adoptSocket(connection, op, signal);
+  if (connection instanceof Duplex) {
+    if (op.signal?.aborted) connection.destroy(); // whoever gives it away need not close it
+    return (signal) => adoptSocket(connection, op, signal);
+  }
   const { readable, writable } = (connection ?? {}) as Partial<Streams>;
   const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
   check(streams, "addr", "a host name, an address, a URL or a connection");
   check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
+  if (op.signal?.aborted) new StreamTransport(connection, false).close();
   return (signal) => adoptStreams(connection, signal);
 }
 
