@@ -888,6 +888,15 @@ describe("loop: messages", () => {
     ]);
   });
 
+  test("who has left hears of no end", async () => {
+    const [world, messages] = await iterate();
+    world.broker.send(publish("a", "1"));
+    world.broker.break();
+    await world.over("socketclosed");
+    assertEquals(await world.fate(messages.return!()), { done: true, value: undefined });
+    assertEquals(await next(world, messages), "done");
+  });
+
   test("after disconnect it is done, and after another end it throws that", async () => {
     const world = await World.open();
     const left = world.client.disconnect();
