@@ -2,11 +2,11 @@
 import { test } from "node:test";
 import { PassThrough } from "node:stream";
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { type Client, connect } from "../../mod.ts";
+import { type Client, connect, type ConnectOptions } from "../../mod.ts";
 import { type Certificate, certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
-import { failure, gone, within } from "./support.ts";
+import { endsToo, failure, gone, within } from "./support.ts";
 
 const accept = [wait(14), send(Uint8Array.of(0x20, 2, 0, 0))];
 const long = "x".repeat(65_536);
@@ -104,6 +104,29 @@ test("connect refuses wrong arguments before any I/O", async () => {
     await client.disconnect();
     assertEquals(refusals.missing, []);
     assertEquals(server.peers.length, 1, "only the last, good one has connected");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("what the URL says, and what the options say instead", async () => {
+  const server = await startScripted([...accept, endsToo]);
+  const host = `127.0.0.1:${server.port}`;
+  const rows: [string, ConnectOptions, string][] = [
+    [`mqtt://us%40er:p%3Aw%C3%BC@${host}`, {}, "\0\x05us@er\0\x05p:w\xc3\xbc"],
+    [`mqtt://user@${host}/`, {}, "\0\x04user"],
+    [`MQTT://url:url@${host}`, { uname: "u", passwd: "" }, "\0\x01u\0\0"],
+    [`mqtt://url:p@${host}`, { uname: () => Promise.resolve("") }, "\0\0\0\x01p"],
+    ["mqtt://url:url@127.0.0.1:1", { port: server.port, uname: "u", passwd: "p" }, "\0\x01u\0\x01p"],
+    [`mqtts://${host}`, { tls: false, uname: "plain" }, "\0\x05plain"],
+  ];
+  try {
+    for (const [i, [url, op, expected]] of rows.entries()) {
+      const client = await connect(url, undefined, { ...op, id: "ID", timeout: 3000 });
+      await client.disconnect();
+      const sent = String.fromCharCode(...server.peers[i]!.received().slice(16, -2));
+      assertEquals(sent, expected, url);
+    }
   } finally {
     await server.stop();
   }

@@ -1,8 +1,10 @@
-/** What only a process of its own can show; run by process_test.ts: `child.ts <scenario> <port> [<pid>]`. */
+/** What only a process of its own can show; run by process_test.ts: `child.ts <scenario> <port> [<pid> or <file>]`. */
+import { readFileSync } from "node:fs";
 import process from "node:process";
+import { connect as connectTls } from "node:tls";
 import { connect, type MqttError } from "../../mod.ts";
 
-const [scenario = "", portText, pidText] = process.argv.slice(2);
+const [scenario = "", portText, extra = ""] = process.argv.slice(2);
 const port = Number(portText);
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 const codes = async (promises: Promise<unknown>[]) =>
@@ -85,7 +87,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   /** The broker is stopped, and the process ends by itself when all is told. */
   async stalled() {
     const mqtt = await connect("127.0.0.1", undefined, { port, keepalive: 1, timeout: 60_000 });
-    process.kill(Number(pidText), "SIGSTOP");
+    process.kill(Number(extra), "SIGSTOP");
     const start = performance.now();
     const pending = [
       mqtt.subscribe("a"),
@@ -116,6 +118,28 @@ const scenarios: Record<string, () => Promise<void>> = {
     await messages.return?.();
     await iterating[Symbol.asyncDispose]();
     say("done");
+  },
+
+  /** The same over TLS: a good end, no trust, no CONNACK, no handshake. */
+  async secureEnds() {
+    const ca = readFileSync(extra);
+    const op = { port, timeout: 500 };
+    const good = await connect("localhost", undefined, { ...op, tls: { ca } });
+    await good.subscribe("t");
+    await good.disconnect();
+    const socket = connectTls({ host: "localhost", port, ca });
+    const handedIn = await connect(socket);
+    await handedIn.disconnect();
+    say(
+      await codes([
+        connect("localhost", undefined, { ...op, uname: "u", tls: true }),
+        connect("localhost", undefined, { ...op, tls: { ca }, signal: AbortSignal.timeout(1) }),
+        connect("localhost", undefined, { ...op, tls: { ca }, uname: () => new Promise(() => {}) }),
+        connect(connectTls({ host: "localhost", port, ca, rejectUnauthorized: false, servername: "x" }), undefined, {
+          uname: "u",
+        }),
+      ]),
+    );
   },
 };
 

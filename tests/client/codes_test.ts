@@ -8,13 +8,27 @@ import { needs } from "../support/process.ts";
 import { type Action, close, end, reset, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
 import { credentials, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
-import { codeOf, failure, gone, Inbox, within } from "./support.ts";
+import { failure, gone, Inbox, within } from "./support.ts";
 
 /** Bytes as they are read: "20 02 00 00". */
 const hex = (text: string) => Uint8Array.from(text.split(" ").filter(Boolean), (byte) => parseInt(byte, 16));
 const answer = (text: string): Action[] => [wait(14), send(hex(text))];
 const connack = "20 02 00 00";
 const html = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<h1>Bad Request</h1>";
+
+/** Every code there is; the last test wants all of them seen. */
+const codes: ErrorCode[] = [
+  ...[1, 2, 3, 4, 5, 128, "invalidresp", "cannotresolve", "cannotconnect", "timeout", "proxy", "untrusted"] as const,
+  ...["wrongname", "expired", "tls", "socketclosed", "pingresp", "unknowncp", "protocol", "overflow"] as const,
+  "disconnect",
+];
+const seen = new Set<ErrorCode>();
+
+async function codeOf(promise: Promise<unknown>, deadline?: number): Promise<ErrorCode> {
+  const { code } = await failure(promise, deadline);
+  seen.add(code);
+  return code;
+}
 
 type Row = readonly [what: string, code: ErrorCode, script: Action[], op?: ConnectOptions];
 
@@ -96,6 +110,7 @@ for (const [what, code, script, op] of answers) {
       const start = performance.now();
       const error = await failure(connect("127.0.0.1", undefined, { port, timeout: 3000, ...op }));
       assertEquals(error.code, code);
+      seen.add(code);
       assertLess(performance.now() - start, 2000, "known at once");
       if (code === "invalidresp") assertMatch(error.message, /\[MQTT-[\d.]+-\d+\]$/);
     }));
@@ -108,6 +123,7 @@ for (const [what, code, script, op] of mistakes) {
       const client = await connect("127.0.0.1", inbox.onpub, { port: server.port, id: "ID", ...op });
       const end = await within(client.run(), "run()");
       assertEquals(end.code, code);
+      seen.add(code);
       if (code === "protocol" || code === "unknowncp") assertMatch(end.message, /\[MQTT-[\d.]+-\d+\]$/);
       assertEquals(inbox.messages.map(({ topic }) => topic), ["a"], "what came before the mistake");
       assertEquals(await codeOf(client.publish("t", "")), code);
@@ -293,4 +309,25 @@ test("a client certificate that is missing or unknown: tls", needs("mosquitto", 
   } finally {
     await mosquitto.stop();
   }
+});
+
+test("the application's own: 128, overflow, timeout, disconnect", async () => {
+  const server = await startScripted([...answer(connack), wait(24), send(hex("90 03 00 01 80"))]);
+  try {
+    const op = { port: server.port, id: "ID", maxBuffered: 1000, timeout: 300 };
+    const client = await connect("127.0.0.1", undefined, op);
+    assertEquals(await codeOf(client.subscribe("t")), 128);
+    assertEquals(await codeOf(client.publish("t", new Uint8Array(1000))), "overflow");
+    assertEquals(await codeOf(client.unsubscribe("t")), "timeout");
+    const done = client.disconnect();
+    assertEquals(await codeOf(client.publish("t", "")), "disconnect");
+    await done;
+    assertEquals((await client.run()).code, "disconnect");
+  } finally {
+    await server.stop();
+  }
+});
+
+test("every code was seen", needs("mosquitto", "openssl"), () => {
+  assertEquals([...seen].map(String).sort(), codes.map(String).sort());
 });

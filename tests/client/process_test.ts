@@ -1,6 +1,7 @@
 /** Whole processes: killed, crashed, left alone by their broker. */
 import { test } from "node:test";
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { close, send, startScripted, wait } from "../support/scripted.ts";
 import { mosquittoSub, startMosquitto } from "../support/servers.ts";
@@ -83,6 +84,16 @@ test("after the end nothing keeps the process alive", tools, async () => {
     const { stdout, stderr, code } = await runScript(child, ["ends", `${mosquitto.port}`]);
     assertEquals([stdout, stderr, code], ["cannotconnect\ndone\n", "", 0]);
     assert(performance.now() - start < 9000, "before any deadline of 10 s");
+  } finally {
+    await mosquitto.stop();
+  }
+});
+
+test("after the end of TLS nothing keeps the process alive", needs("mosquitto", "openssl"), async () => {
+  const mosquitto = await startMosquitto({ tls: true });
+  try {
+    const { stdout, stderr, code } = await runScript(child, ["secureEnds", `${mosquitto.port}`, certificates().caFile]);
+    assertEquals([stdout, stderr, code], ["untrusted disconnect timeout wrongname\n", "", 0]);
   } finally {
     await mosquitto.stop();
   }
