@@ -12,7 +12,7 @@ import { Ring } from "./ring.ts";
 /** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
 const SIZE = 262_144;
 /** The next block may come while no more than this waits; after DISCONNECT, nothing may. */
-const AHEAD = SIZE >> 1;
+const AHEAD = 131_072;
 
 /** A transport whose bytes cross to a thread and back, as they are. Its owner lets it hear what the port says. */
 export class PortTransport implements Transport {

@@ -17,8 +17,10 @@ import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
 import { Ring } from "./ring.ts";
 import { Sieve } from "./sieve.ts";
 
-/** Where this module is, for the thread to import. */
-export const url: string = import.meta.url;
+/** Where this module is, for the thread to import; nothing here runs when it is imported. */
+export function locate(): string {
+  return import.meta.url;
+}
 
 /** Everything the thread does: its one line of code calls this. No bundle exports the name by chance. */
 export function mqtt3cRelay(): void {

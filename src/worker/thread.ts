@@ -10,7 +10,7 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { Target } from "../transport/tcp.ts";
 import { type FromRelay, type FromThread, restore, type ThreadData, type ToThread } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
-import { url } from "./relay.ts";
+import { locate } from "./relay.ts";
 
 /** After so many milliseconds of silence a thread is asked whether it lives, and after so many, it does not. */
 const SILENCE = 1000;
@@ -22,7 +22,10 @@ const LINGER = 1000;
  * The thread's code. It imports a module that this one has imported: Deno can load nothing new
  * while this thread sleeps. Bundled, there is no such export, and nothing of the bundle runs.
  */
-const CODE = `import { mqtt3cRelay } from ${JSON.stringify(url)}; mqtt3cRelay();`;
+function makeCode(): URL {
+  const code = `import { mqtt3cRelay } from ${JSON.stringify(locate())}; mqtt3cRelay();`;
+  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+}
 
 /** How connections are opened. */
 export interface DialSettings {
@@ -132,7 +135,7 @@ export class Thread {
       module: this.#module,
       routes: [...this.#routes],
     };
-    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(CODE)}`), { workerData });
+    const worker = new Worker(makeCode(), { workerData });
     const ended = deferred<void>();
     this.#ended = ended.promise;
     let cause: unknown;
