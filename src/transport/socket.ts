@@ -3,6 +3,7 @@
 
 import { type OnReadOpts, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate } from "node:timers";
 import { MqttError } from "../errors.ts";
 import type { Sink, Transport, Trust } from "./transport.ts";
 
@@ -29,6 +30,28 @@ export class DirectRead {
     this.#sink = sink;
     return this.#early === undefined || sink.received(this.#early, this.#early.length);
   }
+}
+
+/**
+ * Deno reads again and again while there is something, and no timer rings meanwhile: 35 s were seen,
+ * with a slow callback. After so many milliseconds of it the others have their turn.
+ */
+const LONGEST_TURN = 20;
+
+/** A sink whose reads leave turns to others: where they would not, it says no and later calls `resume`. */
+function fair(sink: Sink, resume: () => void): Sink {
+  let began = 0;
+  const received = (chunk: Uint8Array, length: number) => {
+    if (began === 0) {
+      began = performance.now();
+      setImmediate(() => began = 0);
+    }
+    const more = sink.received(chunk, length);
+    if (!more || performance.now() - began < LONGEST_TURN) return more;
+    setImmediate(resume);
+    return false;
+  };
+  return { space: () => sink.space(), received, written: () => sink.written(), closed: (error) => sink.closed(error) };
 }
 
 const failures = new WeakMap<Duplex, Error>();
@@ -62,7 +85,8 @@ export class SocketTransport implements Transport {
     sock.on("end", () => this.#closed());
   }
 
-  start(sink: Sink): void {
+  start(to: Sink): void {
+    const sink = "Deno" in globalThis ? fair(to, () => this.#sink && this.resume()) : to;
     this.#sink = sink;
     if (this.sock.destroyed || this.sock.readableEnded) return this.#closed();
     if (this.#direct === undefined) {
