@@ -63,7 +63,7 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
   writeFileSync(file, JSON.stringify(denial));
   const secure = getAvailablePort();
   const { caFile, server: { certFile, keyFile } } = certificates();
-  const { port, stop } = await startMosquitto({
+  const starting = startMosquitto({
     config: [
       "log_type none", // it would write a line for each of a hundred thousand messages
       "max_queued_messages 0", // it would drop those over 1,000 that wait
@@ -75,15 +75,8 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
       `keyfile ${keyFile}`,
     ].join("\n"),
   });
-  const broker: Broker = {
-    port,
-    secure,
-    connect: () => Promise.reject(new Error("not yet")),
-    async stop() {
-      await stop();
-      rmSync(dir, { recursive: true, force: true });
-    },
-  };
+  const { port, stop } = await starting.finally(() => rmSync(dir, { recursive: true, force: true })); // it is read
+  const broker: Broker = { port, secure, connect: () => Promise.reject(new Error("not yet")), stop };
   broker.connect = open(broker);
   return broker;
 }
