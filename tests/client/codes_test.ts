@@ -8,7 +8,7 @@ import { needs } from "../support/process.ts";
 import { type Action, close, end, reset, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
 import { credentials, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
-import { failure, gone, Inbox, within } from "./support.ts";
+import { endsToo, failure, gone, Inbox, within } from "./support.ts";
 
 /** Bytes as they are read: "20 02 00 00". */
 const hex = (text: string) => Uint8Array.from(text.split(" ").filter(Boolean), (byte) => parseInt(byte, 16));
@@ -132,11 +132,7 @@ for (const [what, code, script, op] of mistakes) {
       await client.disconnect();
       assertEquals((await client.run()).code, code);
       const sent = server.received().slice(16);
-      assertEquals(
-        sent.join(),
-        code === "pingresp" ? "192,0,192,0".slice(0, sent.length * 6 - 1) : "",
-        "after CONNECT",
-      );
+      assertMatch(sent.join(), code === "pingresp" ? /^192,0(,192,0)*$/ : /^$/, "what was sent after CONNECT");
     }));
 }
 
@@ -312,7 +308,7 @@ test("a client certificate that is missing or unknown: tls", needs("mosquitto", 
 });
 
 test("the application's own: 128, overflow, timeout, disconnect", async () => {
-  const server = await startScripted([...answer(connack), wait(24), send(hex("90 03 00 01 80"))]);
+  const server = await startScripted([...answer(connack), endsToo, wait(24), send(hex("90 03 00 01 80"))]);
   try {
     const op = { port: server.port, id: "ID", maxBuffered: 1000, timeout: 300 };
     const client = await connect("127.0.0.1", undefined, op);
