@@ -120,8 +120,9 @@ class History implements Observer {
   /** What ends the client although no connection broke. */
   #dialFailed = false;
   #dialHung = false;
-  /** Whether the last connection ended in the middle of a write: PINGREQ waits behind it. */
-  #wroteAtEnd = false;
+  /** When PINGREQ was last written; whether it had to wait so long behind another write that its answer could not come. */
+  #lastPing = 0;
+  #pingWaited = false;
   readonly #published: Published[] = [];
   #lastHanded = -1;
   #lastArrived = -1;
@@ -293,6 +294,7 @@ class History implements Observer {
   }
 
   #send(wire: Wire, packet: NaivePacket): void {
+    if (packet.type === "PINGREQ") this.#lastPing = this.#world.now;
     switch (packet.type) {
       case "CONNECT":
         if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
@@ -406,7 +408,8 @@ class History implements Observer {
   gone(wire: Wire): void {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
-    this.#wroteAtEnd = wire.writing;
+    const wait = Math.min(this.#settings.keepalive, 10) * 1000;
+    this.#pingWaited = wire.writing || this.#world.now - this.#lastPing < wait;
   }
 
   /** What is behind a full iterator goes with its connection. */
@@ -871,7 +874,7 @@ class History implements Observer {
     if (code === "cannotconnect" && this.#dialFailed) return;
     // A subscription that was made again, and refused.
     if (code === 128 && this.#wires.length > 1) return;
-    if (code === "pingresp" && this.#wroteAtEnd) return;
+    if (code === "pingresp" && this.#pingWaited) return;
     if (code === "timeout" && (this.#dialHung || !last?.connacked)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);
   }

@@ -1,0 +1,27 @@
+/**
+ * The long form: `deno run -A tests/soak/main.ts [--minutes 2] [--mode connect] [--every 60]`: each mode for so long, a
+ * line for each interval of so many seconds; ends with 1 if memory or files have grown.
+ */
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { modes, type Moment, soak } from "./soak.ts";
+
+const { values } = parseArgs({
+  options: { minutes: { type: "string" }, mode: { type: "string" }, every: { type: "string" } },
+});
+const seconds = 60 * Number(values.minutes ?? 2);
+const every = Number(values.every ?? Math.min(60, seconds / 8));
+
+for (const mode of modes.filter((mode) => values.mode === undefined || mode === values.mode)) {
+  console.log(`${mode}\n   seconds  rss MiB  files  threads  messages  p50 ms  p99 ms`);
+  const moments = await soak(mode, seconds, every, (moment) => {
+    const { seconds, rss, files, threads, messages, p50, p99 } = moment;
+    const cells = [seconds, rss, files, threads, messages, p50.toFixed(2), p99.toFixed(2)];
+    console.log(cells.map((cell, i) => String(cell).padStart([10, 9, 7, 9, 10, 8, 8][i]!)).join(""));
+  });
+  const half = moments.slice(1, -1);
+  const middle = half[half.length >> 1] as Moment, last = half.at(-1) as Moment;
+  const flat = last.rss <= middle.rss * 1.1 + 10 && last.files <= middle.files + 12;
+  console.log(flat ? "flat\n" : "GROWN\n");
+  if (!flat) process.exitCode = 1;
+}

@@ -1,0 +1,19 @@
+import { test } from "node:test";
+import { assertGreater, assertLess, assertLessOrEqual } from "@std/assert";
+import { needs } from "../support/process.ts";
+import { modes, soak } from "./soak.ts";
+
+for (const mode of modes) {
+  test(`soak: ${mode} at a mixed load: memory, files and threads stay as they are`, needs("mosquitto"), async () => {
+    const moments = await soak(mode, 4, 1);
+    const [first, ...later] = moments;
+    const last = later.at(-2)!, after = later.at(-1)!;
+    assertGreater(after.messages, 100);
+    // The first seconds compile and fill caches; what leaks grows on.
+    assertLess(last.rss, first!.rss + 80);
+    assertLessOrEqual(last.files, first!.files + 12); // the second client comes and goes
+    assertLessOrEqual(after.files, first!.files);
+    assertLessOrEqual(after.threads, first!.threads + 4);
+    assertLess(last.p50, 100);
+  });
+}
