@@ -10,6 +10,9 @@ const GRACE = 100;
 const STREAMING = 4096;
 const BEHIND = 16_777_216;
 
+/** Who only publishes need not ping, but a dead connection looks the same to it: after so many keep alives without a byte it asks. */
+const SILENCE = 2;
+
 /** The keep alive of one connection; who sends for it tells what happens. Times are in milliseconds. */
 export class KeepAlive {
   /** PINGREQ goes out a little before the keep alive is over, so that it is never exceeded [MQTT-3.1.2-23]. */
@@ -19,6 +22,8 @@ export class KeepAlive {
   /** When it was last looked whether anything comes, and the bytes received by then. */
   #lastLook: number;
   #receivedThen = 0;
+  /** Writes until an unanswered PINGREQ has gone out: one that was in flight, and its own. */
+  #behind = 0;
   /** When the verdict on a PINGREQ is due; Infinity when none is unanswered. */
   #verdict = Infinity;
   /** Bytes received in all, at the verdict's first ring, and at its last one. */
@@ -36,6 +41,9 @@ export class KeepAlive {
   /** Bytes have gone out: it starts anew. */
   sent(now: number): void {
     this.#lastSent = now;
+    if (this.#verdict === Infinity || this.#behind === 0) return;
+    this.#behind--;
+    this.#verdict = now + this.#wait;
   }
 
   /** So many bytes have come. */
@@ -50,26 +58,26 @@ export class KeepAlive {
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    return Math.min(this.#lastSent + this.#after, this.#lastLook + this.#after, this.#verdict);
+    return Math.min(this.#lastSent + this.#after, this.#lastLook + SILENCE * this.#after, this.#verdict);
   }
 
   /**
-   * Whether PINGREQ is to be sent now, as nothing was for the keep alive; or as nothing came: who
-   * only publishes would not notice for a quarter of an hour that the connection is dead. `reading` is false while
-   * the application does not let us read: the answer may be there.
+   * Whether PINGREQ is to be sent now: nothing was sent for the keep alive, or nothing came for two.
+   * `writing`: a write is in flight, so PINGREQ is in the next one. `reading` is false while the application does not let us read: the answer may be there.
    *
    * The verdict's first ring only looks: a timer that rings late (a suspended machine, a blocked
    * thread) finds the answer unread in the socket, perhaps behind much else.
    *
    * @throws {MqttError} `"pingresp"`.
    */
-  tick(now: number, reading: boolean): boolean {
+  tick(now: number, reading: boolean, writing = false): boolean {
     if (now >= this.#verdict) this.#judge(now, reading);
-    const silent = now >= this.#lastLook + this.#after && this.#look(now);
+    const silent = now >= this.#lastLook + SILENCE * this.#after && this.#look(now);
     if (now < this.#lastSent + this.#after && !silent) return false;
     this.#lastSent = now;
     if (this.#verdict === Infinity) {
       this.#verdict = now + this.#wait;
+      this.#behind = writing ? 2 : 1;
       this.#receivedFirst = -1;
     }
     return true;

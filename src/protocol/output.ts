@@ -56,6 +56,11 @@ export class Output {
     return this.#elsewhere + this.#at - this.#from;
   }
 
+  /** Whether bytes were handed out that are not yet written. */
+  get writing(): boolean {
+    return this.#taken !== undefined;
+  }
+
   /**
    * Adds an encoded packet.
    *

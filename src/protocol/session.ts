@@ -287,7 +287,7 @@ export class Session {
   tick(now: number, reading: boolean): void {
     if (this.#state !== "open") return;
     try {
-      if (this.#keepAlive.tick(now, reading)) this.output.addFirst(encode({ type: PINGREQ }));
+      if (this.#keepAlive.tick(now, reading, this.output.writing)) this.output.addFirst(encode({ type: PINGREQ }));
     } catch (error) {
       this.#state = "closed";
       throw error;

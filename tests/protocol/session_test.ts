@@ -441,17 +441,17 @@ describe("session: keep alive", () => {
     assertEquals(talk.pass(1).length, 1);
   });
 
-  test("whoever only publishes sends PINGREQ, too, when nothing comes: the connection may be dead", () => {
+  test("whoever only publishes sends PINGREQ when nothing comes for long: the connection may be dead", () => {
     const talk = Talk.open({ keepalive: 10 });
     let pings = 0;
     const end = assertThrows(() => {
-      for (let i = 0; i < 100; i++) {
+      for (let i = 0; i < 200; i++) {
         pings += talk.pass(500).length;
         talk.session.output.publish("t", "x", 0);
         talk.sends();
       }
     }, MqttError);
-    assertEquals([end.code, pings], ["pingresp", 2]);
+    assertEquals([end.code, pings], ["pingresp", 1]);
   });
 
   test("what is received does not", () => {
