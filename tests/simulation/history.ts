@@ -872,10 +872,10 @@ class History implements Observer {
     };
     if (typeof code === "number" ? fault === "refusal" : reasons[code]?.includes(fault)) return;
     if (code === "cannotconnect" && this.#dialFailed) return;
-    // A subscription that was made again, and refused.
+    // A subscription that was made again, and refused; or not answered, below.
     if (code === 128 && this.#wires.length > 1) return;
     if (code === "pingresp" && this.#pingWaited) return;
-    if (code === "timeout" && (this.#dialHung || !last?.connacked)) return;
+    if (code === "timeout" && (this.#dialHung || !last?.connacked || this.#wires.length > 1)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);
   }
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { assert, assertRejects } from "@std/assert";
 import type { Library } from "../simulation/history.ts";
-import { simulate } from "../simulation/main.ts";
+import { simulate } from "../simulation/simulate.ts";
 import { mutants } from "../simulation/mutants.ts";
 
 const root = join(import.meta.dirname!, "..", "..");

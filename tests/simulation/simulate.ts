@@ -1,0 +1,32 @@
+/** Plays histories; the first that breaks an invariant is played again and printed. */
+import { LoopClient } from "../../src/client.ts";
+import { MqttError } from "../../src/errors.ts";
+import { parseSettings } from "../../src/settings.ts";
+import { type Library, type Outcome, play } from "./history.ts";
+
+/** The sources. */
+export const library = { LoopClient, parseSettings, MqttError } as unknown as Library;
+
+/** Plays `count` histories from a seed on; throws with the history of the first that fails. */
+export async function simulate(
+  from: number,
+  count: number,
+  using: Library = library,
+  each: (outcome: Outcome) => void = () => {},
+): Promise<void> {
+  for (let seed = from; seed < from + count; seed++) {
+    try {
+      each(await play(seed, using));
+    } catch (error) {
+      const lines: string[] = [];
+      const again = await play(seed, using, (line) => lines.push(line)).then(() => "nothing", (error) => error.message);
+      const message = (error as Error).message;
+      throw new Error(
+        `Seed ${seed}: ${message}${again === message ? "" : `, and then ${again}`}\n${
+          lines.slice(-3000).join("\n")
+        }\n` +
+          `Again: deno run -A tests/simulation/main.ts --from ${seed} --seeds 1\n${(error as Error).stack}`,
+      );
+    }
+  }
+}
