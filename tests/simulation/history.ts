@@ -151,7 +151,7 @@ class History implements Observer {
     this.#countListeners(signal);
     const op: ConnectOptions = {
       id: "simulated",
-      keepalive: random.pick([0, 1, 5, 5, 20, 20]),
+      keepalive: random.pick([0, 2, 5, 20, 20, 20]),
       cleanSession: random.chance(0.7),
       timeout: random.pick([2000, 10_000]),
       maxPacketSize: random.pick([5000, 16 << 20]),
@@ -526,9 +526,9 @@ class History implements Observer {
         return iteration && this.#leave(iteration);
       }
       case 7:
-        return void this.#publishEach(random.int(1, 20), 30_000);
+        return void this.#publishEach(random.int(1, 20), 20_000);
       case 8:
-        for (let i = random.int(1, 20); i > 0; i--) this.#publish(30_000);
+        for (let i = random.int(1, 20); i > 0; i--) this.#publish(20_000);
         return;
       case 9:
         return this.#wrong();

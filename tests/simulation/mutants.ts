@@ -66,7 +66,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "PINGREQ is never sent",
     file: "src/protocol/keepalive.ts",
-    find: "if (now < this.#lastSent + this.#after) return false;",
+    find: "if (now < this.#lastSent + this.#after && !silent) return false;",
     replace: "if (now > 0) return false;",
   },
   {

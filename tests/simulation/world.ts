@@ -14,7 +14,7 @@ interface Event {
 }
 
 /** More than the longest chain of promises in the client; each await is one turn of the microtasks. */
-const TURNS = 24;
+const TURNS = 16;
 
 /** The time, the events to come, and whether the client's thread is blocked. */
 export class World {
