@@ -242,3 +242,14 @@ export const overDenoConn: (() => Promise<Way>) | undefined = deno &&
 
 export const overDenoTlsConn: (() => Promise<Way>) | undefined = deno &&
   handIn(({ secure: port }) => deno.connectTls({ hostname: host, port, caCerts: [certificates().ca] }));
+
+/** All ways over connections that somebody else opened. */
+export const handedIn: Record<string, () => Promise<Way>> = {
+  "a net.Socket": overSocket,
+  "a tls.TLSSocket": overTlsSocket,
+  "a Duplex": overDuplex,
+  "web streams": overWebStreams,
+  "a socket of the package socks, upgraded to TLS": overSocksPackage,
+  ...overDenoConn && { "a Deno.Conn": overDenoConn },
+  ...overDenoTlsConn && { "a Deno.TlsConn": overDenoTlsConn },
+};
