@@ -115,8 +115,10 @@ export class Broker {
     return new AwayError(this.#counts.reason, Math.max(1, Math.ceil((this.#retryAt - performance.now()) / 1000)));
   }
 
-  /** Sends what was accepted, and disconnects. */
+  /** Sends what was accepted, waits until it is confirmed, and disconnects. */
   async close(): Promise<void> {
+    while (this.#next !== undefined) await Promise.allSettled([this.#next]);
+    await Promise.allSettled([this.#current]);
     this.#stop.abort();
     await this.#live;
   }

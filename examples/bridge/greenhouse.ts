@@ -1,12 +1,12 @@
 /** A simulated greenhouse, so that there is something to see: it publishes what it measures, and its heater obeys. */
-import { connect, type ConnectOptions } from "../../mod.ts";
+import { connect } from "../../mod.ts";
 
 /** Milliseconds between two measurements. */
 const STEP = 250;
 
 /** Starts it; what is returned ends it. Publish `on` or `off` to `greenhouse/heater/set`. */
-export async function startGreenhouse(broker: string, op: ConnectOptions = {}): Promise<() => Promise<void>> {
-  const mqtt = await connect(broker, undefined, { ...op, reconnect: { maxDelay: 2000 } });
+export async function startGreenhouse(broker: string): Promise<() => Promise<void>> {
+  const mqtt = await connect(broker, undefined, { reconnect: { maxDelay: 2000 } });
   let heater = false, temperature = 18, light = 0, co2 = 420;
   const publishHeater = () => mqtt.publish("greenhouse/heater", heater ? "on" : "off", { retain: true });
   await mqtt.subscribe("greenhouse/heater/set", {

@@ -130,6 +130,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms`);
     const bytes = Buffer.from(value.payload);
     response.writeHead(200, {
+      "content-length": bytes.length,
       "content-type": isUtf8(bytes) ? "text/plain; charset=utf-8" : "application/octet-stream",
       "mqtt-retain": `${value.retain}`,
       "x-content-type-options": "nosniff",
@@ -283,7 +284,12 @@ function fail(response: ServerResponse, error: Error): void {
     ? [400, {}]
     : [500, {}];
   if (status === 500) process.emitWarning(error);
-  response.writeHead(status, { "content-type": "text/plain; charset=utf-8", ...headers }).end(`${error.message}\n`);
+  const text = `${error.message}\n`;
+  response.writeHead(status, {
+    "content-type": "text/plain; charset=utf-8",
+    "content-length": Buffer.byteLength(text),
+    ...headers,
+  }).end(text);
 }
 
 if (program.isProgram(import.meta.url)) {
@@ -293,6 +299,6 @@ The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
     { ...program.brokerArgs, ...program.listenArgs },
   );
   const bridge = await startHttp({ ...program.brokerOptions(values), ...program.listenOptions(values) });
-  program.log(`HTTP on ${bridge.url} for ${values.broker}`);
   program.runUntilSignal(bridge);
+  program.log(`HTTP on ${bridge.url} for ${values.broker}`);
 }

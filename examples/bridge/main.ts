@@ -9,7 +9,7 @@ import { startWebSocket } from "./websocket.ts";
 
 const usage =
   `main.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
-Without --broker it has its own. The HTTP bridge takes the port after that of the page.`;
+Without --broker it has its own, and a greenhouse that publishes. The HTTP bridge takes the port after that of the page.`;
 
 /** A broker inside this process, on a free port of the loopback interface. */
 async function startBroker(): Promise<{ url: string; stop(): void }> {
@@ -34,14 +34,22 @@ const values = program.parse(usage, { ...program.listenArgs, broker: { type: "st
 const embedded = values.broker === undefined ? await startBroker() : undefined;
 const broker = program.brokerOptions({ broker: values.broker ?? embedded!.url });
 const to = program.listenOptions(values);
-const stopGreenhouse = await startGreenhouse(broker.broker, broker.op);
+const stopGreenhouse = embedded && await startGreenhouse(embedded.url);
 const web = await start((port) => startWebSocket({ ...broker, ...to, port }), to.port!);
-const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! + 1);
+const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! && to.port! + 1);
+
+program.runUntilSignal({
+  url: web.url,
+  status: () => ({ websocket: web.status(), http: http.status() }),
+  async close() {
+    await stopGreenhouse?.();
+    await Promise.all([web.close(), http.close()]);
+    embedded?.stop();
+  },
+});
 
 const hash = new URLSearchParams({
-  filter: "greenhouse/#",
-  topic: "greenhouse/heater/set",
-  message: "on",
+  ...embedded ? { filter: "greenhouse/#", topic: "greenhouse/heater/set", message: "on" } : { filter: "#" },
   ...to.token ? { token: to.token } : {},
 });
 console.log(`The page, with the WebSocket bridge behind it:
@@ -51,13 +59,3 @@ The HTTP bridge:
     curl -d on ${http.url}/greenhouse/heater/set
 The broker${embedded ? ", embedded" : ""}: ${broker.broker}
 Ctrl+C ends it all.`);
-
-program.runUntilSignal({
-  url: web.url,
-  status: () => ({ websocket: web.status(), http: http.status() }),
-  async close() {
-    await stopGreenhouse();
-    await Promise.all([web.close(), http.close()]);
-    embedded?.stop();
-  },
-});

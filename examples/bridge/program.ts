@@ -101,8 +101,10 @@ export function log(line: string): void {
 export function runUntilSignal(bridge: Bridge): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
-      log(`ends: ${JSON.stringify(bridge.status())}`);
-      void bridge.close().then(() => process.exit(0));
+      void bridge.close().then(() => {
+        log(`ends: ${JSON.stringify(bridge.status())}`);
+        process.exit(0);
+      });
     });
   }
 }

@@ -73,6 +73,8 @@ export function startSmq(options: SmqOptions): program.Bridge {
   /** Messages since the last PING, and before it; and when the hub must have answered, and when it last spoke. */
   let sent = 0, pinged = 0;
   let due = Infinity, heard = 0;
+  /** Why this connection ends, if that is known. */
+  let reason = "";
 
   // MQTT to SMQ.
 
@@ -192,6 +194,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
         up.published += pinged;
         pinged = 0;
         due = Infinity;
+        if (stop.signal.aborted) end();
         return;
       case PING:
         return send(PONG);
@@ -202,7 +205,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
 
   function enter(): void {
     counts.hub = "connected";
-    counts.connections++;
+    if (counts.connections++ === 0) counts.reason = "";
     due = Infinity;
     for (const topic of toMqtt) send(SUBSCRIBE, topic);
     for (const topic of topics.values()) send(CREATE, smqPrefix + topic.name);
@@ -212,37 +215,40 @@ export function startSmq(options: SmqOptions): program.Bridge {
   /** Asks whether all has arrived; a hub that does not answer has gone. */
   function confirm(): void {
     const now = performance.now();
-    if (socket!.isPaused) due = now + timeout; // the answer may be there
+    if (due < Infinity && socket!.isPaused) due = now + timeout; // the answer may be there
     if (now > due) return leave(`the hub did not answer within ${timeout} ms`);
     if (due < Infinity || sent === 0 && now - heard < timeout) return;
+    ping();
+  }
+
+  function ping(): void {
     pinged = sent;
     sent = 0;
-    due = now + timeout;
+    due = performance.now() + timeout;
     send(PING);
   }
 
-  function leave(reason: string): void {
-    counts.reason = reason;
+  function leave(why: string): void {
+    reason = why;
     socket?.terminate();
   }
 
-  /** Says goodbye after what was sent, and waits for the hub a moment. */
+  /** Says goodbye when all that was sent is confirmed. */
   function end(): void {
     if (counts.hub !== "connected") return leave("the bridge has ended");
-    counts.reason = "the bridge has ended";
+    if (sent > 0 && due === Infinity) return ping();
+    if (due < Infinity) return;
+    reason = "the bridge has ended";
     send(DISCONNECT);
     socket!.close();
-    const timer = setTimeout(() => socket?.terminate(), 1000);
-    socket!.once("close", () => clearTimeout(timer));
   }
 
   /** One connection to the hub, to its end. */
   async function attend(): Promise<void> {
     const made = socket = new WebSocket(options.hub, { handshakeTimeout: timeout, maxPayload: 1_048_576 });
     const timer = setInterval(confirm, CONFIRM);
-    const closed = "the hub closed the connection";
     due = performance.now() + timeout;
-    counts.reason = closed;
+    reason = "";
     stop.signal.addEventListener("abort", end);
     made.on("message", (data, isBinary) => {
       try {
@@ -253,8 +259,9 @@ export function startSmq(options: SmqOptions): program.Bridge {
       }
     });
     await new Promise((resolve) => {
-      made.on("error", (error) => counts.reason === closed && (counts.reason = error.message)).on("close", resolve);
+      made.on("error", (error) => reason ||= error.message).on("close", resolve);
     });
+    counts.reason = reason || "the hub closed the connection";
     clearInterval(timer);
     stop.signal.removeEventListener("abort", end);
     up.unconfirmed += sent + pinged;
@@ -297,8 +304,11 @@ export function startSmq(options: SmqOptions): program.Bridge {
     url: options.hub,
     status,
     async close() {
+      await broker.close();
       stop.abort();
-      await Promise.all([ended, broker.close()]);
+      const timer = setTimeout(() => leave("the bridge has ended"), 1000);
+      await ended;
+      clearTimeout(timer);
     },
   };
 }
@@ -334,6 +344,6 @@ The environment may have MQTT_USER, MQTT_PASSWORD and SMQ_CREDENTIALS.`,
     mqttPrefix: values["mqtt-prefix"],
     log: program.log,
   });
-  program.log(`SMQ at ${values.hub} for ${values.broker}`);
   program.runUntilSignal(bridge);
+  program.log(`SMQ at ${values.hub} for ${values.broker}`);
 }

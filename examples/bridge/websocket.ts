@@ -214,6 +214,6 @@ The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
     { ...program.brokerArgs, ...program.listenArgs },
   );
   const bridge = await startWebSocket({ ...program.brokerOptions(values), ...program.listenOptions(values) });
-  program.log(`WebSocket and page on ${bridge.url} for ${values.broker}`);
   program.runUntilSignal(bridge);
+  program.log(`WebSocket and page on ${bridge.url} for ${values.broker}`);
 }
