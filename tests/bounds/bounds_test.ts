@@ -5,9 +5,11 @@ import { measure } from "./bounds.ts";
 /** Mebibytes that a runtime takes for itself while it works: blocks not collected yet, compiled code. */
 const NOISE = 60;
 
-test("bounds: a flood and a slow callback: the broker waits, memory does not grow", async () => {
+test("bounds: a flood and a slow callback: the broker waits, memory does not grow, timers ring", async () => {
   const { grown, result, sent } = await measure("callback");
-  assertGreater(result as number, 100);
+  const { received, longest } = result as { received: number; longest: number };
+  assertGreater(received, 100);
+  assertLess(longest, 5000, "other work has its turn");
   assertLess(sent, 100 << 20, "the flood is held back");
   assertLess(grown, NOISE);
 });
