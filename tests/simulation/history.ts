@@ -630,13 +630,14 @@ class History implements Observer {
     const answered = () => {
       for (const filter of filters) this.#asking.splice(this.#asking.indexOf(filter), 1);
     };
-    promise.then(answered, answered);
+    // An answer that is too late for the caller may still come.
+    promise.then(answered, ({ code }) => code !== "timeout" && answered());
     promise.then(() => {
       for (const filter of filters) if (this.#asked.get(filter) === token) this.#granted.add(filter);
     }, () => {});
   }
 
-  /** Filters of subscribe() calls that have not settled. */
+  /** Filters of subscribe() calls whose answer may still come. */
   readonly #asking: string[] = [];
   readonly #asked = new Map<string, object>();
   #subscribed = 0;
