@@ -11,9 +11,10 @@ import * as program from "./program.ts";
 
 /** The bounds are those of HTTP.md. */
 export interface HttpOptions extends program.BrokerOptions, program.ListenOptions {
-  /** Bytes of a body; 1 MiB by default. */
+  /** Bytes of a body, and of all that are under way; 1 MiB and 64 MiB by default. */
   maxBody?: number;
-  /** Requests under way, and streams open; 1,024 and 256 by default. */
+  maxBodies?: number;
+  /** Requests under way, and streams open; 2,000 and 256 by default. */
   maxRequests?: number;
   maxStreams?: number;
   /** Messages, and characters, that may wait for a slow stream; 5,000 and 1 MiB by default. */
@@ -44,16 +45,28 @@ class Refused extends Error {
 
 /** Starts the bridge; it listens at once, whether the broker is there or not. */
 export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
-  const { maxBody = 1_048_576, maxRequests = 1024, maxStreams = 256, linger = 60_000, heartbeat = 15_000 } = options;
+  const { maxBody = 1_048_576, maxBodies = 67_108_864, maxRequests = 2000, maxStreams = 256 } = options;
+  const { linger = 60_000, heartbeat = 15_000 } = options;
   const broker = new Broker(options.broker, options.op);
   const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
-  let requests = 0, streams = 0, dropped = 0;
+  let requests = 0, bodies = 0, streams = 0, dropped = 0;
 
+  const tooLarge = () => new Refused(413, `The body is over ${maxBody} bytes`);
   const server = createServer(async (request, response) => {
+    let size = 0;
     requests++;
-    response.on("close", () => requests--);
+    response.on("close", () => {
+      requests--;
+      bodies -= size;
+    });
+    const hold = (bytes: number) => {
+      size += bytes;
+      bodies += bytes;
+      if (size > maxBody) throw tooLarge();
+      if (bodies > maxBodies) throw new Refused(503, "Too many bodies are under way", { "retry-after": "1" });
+    };
     try {
-      await handle(request, response);
+      await handle(request, response, hold);
     } catch (error) {
       fail(response, error as Error);
       // What still comes is read to its end, so that the answer is not lost, but not for long.
@@ -64,7 +77,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     }
   });
 
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async function handle(request: IncomingMessage, response: ServerResponse, hold: Hold): Promise<void> {
     const refusal = refuse(request, options);
     if (request.headers.origin !== undefined && refusal?.status !== 403) {
       response.setHeader("access-control-allow-origin", request.headers.origin);
@@ -77,7 +90,8 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     }
     const topic = topicOf(request);
     if (request.method === "POST") {
-      const body = await read(request, maxBody);
+      if (Number(request.headers["content-length"]) > maxBody) throw tooLarge();
+      const body = await read(request, hold);
       if (topic === "") return publishLines(body, response);
       await broker.publish(topic, body, { retain: queryOf(request).has("retain") });
       response.writeHead(204).end();
@@ -233,17 +247,21 @@ function topicOf(request: IncomingMessage): string {
   }
 }
 
-function read(request: IncomingMessage, limit: number): Promise<Buffer> {
+/** Told of bytes that come; throws when they are too many. */
+type Hold = (bytes: number) => void;
+
+function read(request: IncomingMessage, hold: Hold): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
-    let size = 0;
     const timer = setTimeout(() => settle(new Refused(408, "The body took too long")), BODY_TIME);
-    if (Number(request.headers["content-length"]) > limit) take({ length: limit + 1 });
-    else request.on("data", take).on("end", settle).on("error", settle).on("close", settle);
-    function take(chunk: Buffer | { length: number }): void {
-      size += chunk.length;
-      if (size > limit) settle(new Refused(413, `The body is over ${limit} bytes`));
-      else chunks.push(chunk as Buffer);
+    request.on("data", take).on("end", settle).on("error", settle).on("close", settle);
+    function take(chunk: Buffer): void {
+      chunks.push(chunk);
+      try {
+        hold(chunk.length);
+      } catch (error) {
+        settle(error as Error);
+      }
     }
     function settle(error?: Error): void {
       clearTimeout(timer);
