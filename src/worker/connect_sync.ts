@@ -239,15 +239,20 @@ export class SyncClient implements Disposable {
     this.#farewell = new MqttError("disconnect", "The client has disconnected", cause);
     const { timeout } = this.#settings;
     const due = performance.now() + timeout;
+    const connection = this.#connection;
     const open = this.#state === "open";
-    const sent = open && this.#drain(() => !this.#writing && this.#connection!.unsent === 0, due);
+    const written = () => !this.#writing && this.#session.output.buffered === 0;
+    let sent = open && this.#drain(written, due);
     if (sent) {
+      const bytes = this.#session.disconnect();
       this.#writing = true;
-      this.#connection!.write(this.#session.disconnect());
-      if (this.#drain(() => !this.#writing, due)) {
-        this.#connection!.end();
-        this.#drain(() => false, performance.now() + LINGER);
-      }
+      connection!.write(bytes);
+      // The broker may close before we hear that it has got that.
+      sent = this.#drain(written, due) || connection!.unsent <= bytes.length;
+    }
+    if (sent) {
+      this.#connection?.end();
+      this.#drain(() => false, performance.now() + LINGER);
     }
     this.#finish(this.#farewell);
     if (open && !sent) {
@@ -257,11 +262,11 @@ export class SyncClient implements Disposable {
 
   /** Lets time pass until it is so, and drops what comes; false when the connection ends before, or the time comes. */
   #drain(done: () => boolean, due: number): boolean {
-    while (this.#state === "open") {
-      if (done()) return true;
+    while (!done()) {
+      if (this.#state !== "open") return false;
       if (this.#next() === undefined && !done() && !this.#step(due)) return false;
     }
-    return false;
+    return true;
   }
 
   #check(): void {
@@ -337,6 +342,7 @@ export class SyncClient implements Disposable {
    * time has come, in milliseconds. `read`: everything that came before has been taken.
    */
   #step(due: number, read = true): boolean {
+    if (this.#state === "closed") return true;
     const connection = this.#connection;
     this.#flush();
     this.#told = false;

@@ -28,7 +28,7 @@ const local = "127.0.0.1";
 const connected = 16;
 const accept = [wait(connected), send(bytes("20 02 00 00")), endsToo];
 const append = new URL("./modules/append.ts", import.meta.url);
-const crash = new URL("./modules/crash.ts", import.meta.url);
+const dying = new URL("./modules/dying.ts", import.meta.url);
 const nothing = new URL("./modules/nothing.ts", import.meta.url);
 
 /** Sleeps without the event loop. */
@@ -307,14 +307,14 @@ test("a module that cannot be loaded, or has no function: connectWorker says so"
 
 for (
   const [topic, why] of [
-    ["crash/exit", "it exited with code 3"],
-    ["crash/throw", "thrown by the module"],
-    ["crash/reject", "rejected by the module"],
+    ["exit", "it exited with code 3"],
+    ["throw", "thrown by the module"],
+    ["reject", "rejected by the module"],
   ] as const
 ) {
   test(`${topic}: when the thread dies, everything is settled with why`, tools, () =>
     withBroker(async (port) => {
-      const client = await connectWorker(local, crash, { port });
+      const client = await connectWorker(local, dying, { port });
       await client.subscribe(topic);
       const pending = client.messages("never").next().catch((error: MqttError) => error.code);
       await client.publish(topic, "");
@@ -329,9 +329,9 @@ for (
 
 test("a module that spins cannot keep the client from leaving", tools, () =>
   withBroker(async (port) => {
-    const client = await connectWorker(local, crash, { port, timeout: 1000 });
-    await client.subscribe("crash/spin");
-    await client.publish("crash/spin", "");
+    const client = await connectWorker(local, dying, { port, timeout: 1000 });
+    await client.subscribe("spin");
+    await client.publish("spin", "");
     const start = performance.now();
     await client.disconnect().catch((error: MqttError) => assertEquals(error.code, "timeout"));
     assertLess(performance.now() - start, 5000);
