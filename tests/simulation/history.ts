@@ -120,8 +120,7 @@ class History implements Observer {
   /** What ends the client although no connection broke. */
   #dialFailed = false;
   #dialHung = false;
-  /** When PINGREQ was last written; whether it had to wait so long behind another write that its answer could not come. */
-  #lastPing = 0;
+  /** Whether the last connection ended in the middle of a write, behind which PINGREQ waited. */
   #pingWaited = false;
   readonly #published: Published[] = [];
   #lastHanded = -1;
@@ -294,7 +293,6 @@ class History implements Observer {
   }
 
   #send(wire: Wire, packet: NaivePacket): void {
-    if (packet.type === "PINGREQ") this.#lastPing = this.#world.now;
     switch (packet.type) {
       case "CONNECT":
         if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
@@ -408,8 +406,7 @@ class History implements Observer {
   gone(wire: Wire): void {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
-    const wait = Math.min(this.#settings.keepalive, 10) * 1000;
-    this.#pingWaited = wire.writing || this.#world.now - this.#lastPing < wait;
+    this.#pingWaited = wire.writing;
   }
 
   /** What is behind a full iterator goes with its connection. */
