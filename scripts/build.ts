@@ -27,7 +27,10 @@ export function build(out: string, withTests = false): void {
   rmSync(out, { recursive: true, force: true });
   for (const file of ["mod.ts", ...sources("src")]) {
     write(out, file, ".js", ts.transpileModule(...input(file, options)));
-    write(out, file, ".d.ts", ts.transpileDeclaration(...input(file, { ...options, declaration: true })));
+    const types = ts.transpileDeclaration(...input(file, { ...options, declaration: true }));
+    // A method named by a symbol is declared twice, first as a property.
+    types.outputText = types.outputText.replace(/^ +\[Symbol\.\w+\]: \(.*;\n/gm, "");
+    write(out, file, ".d.ts", types);
   }
   if (!withTests) return;
   for (const file of [...sources("tests"), ...sources("examples")]) {

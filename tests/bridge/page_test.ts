@@ -60,6 +60,8 @@ testPage(
       await page.until(`${row(`t/${hostile}`)} !== undefined && ${row("t/bytes")} !== undefined`);
       await page.until(`${card("t/number")}?.querySelector("output").textContent === "22"`);
       await page.until(`${card("t/object")}.querySelector("output").textContent === "20 · -20"`);
+      // The table is written once a frame, after the charts.
+      await page.until(`[...document.querySelectorAll("#topics tr")].every((row) => row.cells[1].textContent !== "")`);
       const values = await page.run(`[...document.querySelectorAll("#topics tr")].map((row) =>
       [...row.cells].slice(0, 3).map((cell) => cell.textContent))`);
       assertEquals(values, [
