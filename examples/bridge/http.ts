@@ -93,7 +93,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       if (Number(request.headers["content-length"]) > maxBody) throw tooLarge();
       const body = await read(request, hold);
       if (topic === "") return publishLines(body, response);
-      await broker.publish(topic, body, { retain: queryOf(request).has("retain") });
+      await broker.publish(topic, body, { retain: wantsRetain(request) });
       response.writeHead(204).end();
     } else if (request.method !== "GET") {
       throw new Refused(405, "Publish with POST, read with GET", { allow: "GET, POST, OPTIONS" });
@@ -141,6 +141,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
         resolve(result);
       }
     });
+    if (value === undefined && !broker.connected) throw broker.away();
     if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms`);
     const bytes = Buffer.from(value.payload);
     response.writeHead(200, {
@@ -245,6 +246,12 @@ function topicOf(request: IncomingMessage): string {
   } catch (cause) {
     throw new Refused(400, `The path is not percent-encoded UTF-8: ${(cause as Error).message}`);
   }
+}
+
+/** `?retain`, and not `?retain=false`. */
+function wantsRetain(request: IncomingMessage): boolean {
+  const retain = queryOf(request).get("retain");
+  return retain !== null && retain !== "0" && retain !== "false";
 }
 
 /** Told of bytes that come; throws when they are too many. */

@@ -10,7 +10,7 @@ const browser = await startBrowser();
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 try {
   const { page } = browser;
-  await page.resize(1280, 1000);
+  await page.resize(1280, 1020);
   await page.theme("light");
   await page.open(url);
   await pause(35_000);
