@@ -78,7 +78,7 @@ export const faults: Record<string, Fault> = {
       scene.broker.kill("SIGCONT");
     },
   },
-  "stopped for longer than the keep alive allows": {
+  "stopped for longer than the keep alive": {
     async act(scene) {
       scene.broker.kill("SIGSTOP");
       await sleep(3500);
