@@ -11,7 +11,8 @@ export const runtime: Runtime = "Deno" in globalThis ? "deno" : "Bun" in globalT
 /** The tree the test is in: the repository, on Node the built copy of it. */
 const tree = join(import.meta.dirname!, "..", "..");
 
-function command(script: string, args: string[]): [string, string[]] {
+/** The command that runs a script, and its arguments. */
+export function command(script: string, args: string[]): [string, string[]] {
   const file = join(tree, runtime === "node" ? script.replace(/\.ts$/, ".js") : script);
   return [process.execPath, [...runtime === "deno" ? ["run", "-q", "-A"] : [], file, ...args]];
 }
