@@ -47,9 +47,11 @@ export async function startFlood({ deaf = false }: { deaf?: boolean } = {}): Pro
         } else if (packet.type === "SUBSCRIBE") {
           const { packetId, filters } = packet;
           send({ type: "SUBACK", packetId, codes: filters.map(() => 0) });
-          topics.push(...filters.map(({ topic }) => topic));
-          if (topics.includes("flood")) socket.on("drain", pour), pour();
-          if (topics.includes("promise")) socket.write(PROMISE);
+          for (const { topic } of filters) {
+            topics.push(topic);
+            if (topic === "flood") socket.on("drain", pour), pour();
+            if (topic === "promise") socket.write(PROMISE);
+          }
         } else if (packet.type === "UNSUBSCRIBE") {
           send({ type: "UNSUBACK", packetId: packet.packetId });
         } else if (packet.type === "PINGREQ") {
