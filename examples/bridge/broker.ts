@@ -78,6 +78,7 @@ export interface BrokerStatus {
 export class Broker {
   readonly #addr: string;
   readonly #op: ConnectOptions;
+  readonly #log: (line: string) => void;
   readonly #stop = new AbortController();
   readonly #live: Promise<void>;
   readonly #filters = new Map<string, Shared>();
@@ -94,9 +95,10 @@ export class Broker {
   readonly changed: Set<() => void> = new Set();
 
   /** Starts connecting; `op` as for `connect()`. */
-  constructor(addr: string, op: ConnectOptions = {}) {
+  constructor(addr: string, op: ConnectOptions = {}, log: (line: string) => void = () => {}) {
     this.#addr = addr;
     this.#op = op;
+    this.#log = log;
     this.#live = this.#run();
   }
 
@@ -135,6 +137,7 @@ export class Broker {
         if (performance.now() - started > 1000) failures = 0;
       } catch (error) {
         if (!(error instanceof MqttError)) throw error; // a wrong argument
+        if (error.message !== this.#counts.reason) this.#log(`No broker: ${error.message}`);
         this.#counts.reason = error.message;
       }
       const delay = Math.random() * Math.min(MAX_DELAY, MIN_DELAY * 2 ** failures);
@@ -147,6 +150,9 @@ export class Broker {
     if (this.#counts.connections++ > 0) this.#counts.away += performance.now() - this.#leftAt;
     else this.#counts.reason = "";
     this.#client = client;
+    this.#log(
+      `The broker is here; away for ${this.status().away} ms so far, ${this.#counts.unconfirmed} messages perhaps lost`,
+    );
     for (const shared of this.#filters.values()) this.#ask(client, shared);
     for (const listener of this.changed) listener();
   }
@@ -155,6 +161,7 @@ export class Broker {
     this.#client = undefined;
     this.#leftAt = performance.now();
     this.#counts.reason = end.message;
+    if (!this.#stop.signal.aborted) this.#log(`The broker is away: ${end.message}`);
     for (const shared of this.#filters.values()) {
       shared.granted = false;
       this.#forget(shared);

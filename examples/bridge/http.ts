@@ -47,7 +47,7 @@ class Refused extends Error {
 export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const { maxBody = 1_048_576, maxBodies = 67_108_864, maxRequests = 2000, maxStreams = 256 } = options;
   const { linger = 60_000, heartbeat = 15_000 } = options;
-  const broker = new Broker(options.broker, options.op);
+  const broker = new Broker(options.broker, options.op, options.log);
   const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
   let requests = 0, bodies = 0, streams = 0, dropped = 0;
 
@@ -323,7 +323,8 @@ if (program.isProgram(import.meta.url)) {
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
     { ...program.brokerArgs, ...program.listenArgs },
   );
-  const bridge = await startHttp({ ...program.brokerOptions(values), ...program.listenOptions(values) });
+  const { log } = program;
+  const bridge = await startHttp({ ...program.brokerOptions(values), ...program.listenOptions(values), log });
   program.runUntilSignal(bridge);
-  program.log(`HTTP on ${bridge.url} for ${values.broker}`);
+  log(`HTTP on ${bridge.url} for ${values.broker}`);
 }

@@ -23,6 +23,8 @@ export interface BrokerOptions {
   broker: string;
   /** More options of `connect()`. */
   op?: ConnectOptions;
+  /** Told when the broker (or the hub) comes or goes, with what was lost. */
+  log?: (line: string) => void;
 }
 
 /** Where a bridge listens, and to whom. */

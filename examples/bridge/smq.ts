@@ -25,8 +25,6 @@ export interface SmqOptions extends program.BrokerOptions {
   maxTopics?: number;
   /** Milliseconds in which the hub must answer; 10,000 by default. */
   timeout?: number;
-  /** Told when the hub or the broker comes or goes, with what was lost. */
-  log?: (line: string) => void;
 }
 
 /** The types of the protocol's messages. */

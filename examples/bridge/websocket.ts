@@ -44,7 +44,7 @@ const PUBLISHING = 1000;
 /** Starts the bridge and the page; it listens at once, whether the broker is there or not. */
 export async function startWebSocket(options: WebSocketOptions): Promise<program.Bridge> {
   const { maxSockets = 256, maxFilters = 100, heartbeat = 15_000, maxMessage = 1_048_576 } = options;
-  const broker = new Broker(options.broker, options.op);
+  const broker = new Broker(options.broker, options.op, options.log);
   const sockets = new Set<WebSocket>();
   let dropped = 0, failure = "";
 
@@ -213,7 +213,8 @@ if (program.isProgram(import.meta.url)) {
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
     { ...program.brokerArgs, ...program.listenArgs },
   );
-  const bridge = await startWebSocket({ ...program.brokerOptions(values), ...program.listenOptions(values) });
+  const { log } = program;
+  const bridge = await startWebSocket({ ...program.brokerOptions(values), ...program.listenOptions(values), log });
   program.runUntilSignal(bridge);
-  program.log(`WebSocket and page on ${bridge.url} for ${values.broker}`);
+  log(`WebSocket and page on ${bridge.url} for ${values.broker}`);
 }
