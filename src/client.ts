@@ -519,16 +519,21 @@ export class LoopClient implements Client {
     const { timeout } = this.#settings;
     const failure = this.#state === "connecting"
       ? `No connection, or no answer to CONNECT, within ${timeout} ms`
-      : `${this.#session.output.buffered} bytes could not be sent within ${timeout} ms of disconnect()`;
+      : `${this.#unsent} bytes could not be sent within ${timeout} ms of disconnect()`;
     this.#fail(this.#link, this.#state === "waiting" ? undefined : new MqttError("timeout", failure));
+  }
+
+  /** Bytes that were accepted, and as far as we know not sent. */
+  get #unsent(): number {
+    return this.#session.output.buffered + (this.#link.transport?.unsent ?? 0);
   }
 
   /** The one exit: everything settles. */
   #finish(error: MqttError): void {
     // What disconnect() could not send any more is its caller's to know.
-    const output = this.#session.output, closing = this.#state === "closing";
-    if (this.#state === "connecting" || this.#state === "waiting") output.restart(); // to what no connection got
-    const { buffered } = output;
+    const disconnected = this.#state === "connecting" || this.#state === "waiting";
+    if (disconnected) this.#session.output.restart(); // to what no connection got
+    const unsent = this.#unsent;
     const reason = this.#farewell ?? error;
     this.#state = "closed";
     this.#disarm();
@@ -543,9 +548,9 @@ export class LoopClient implements Client {
     handled(this.#opened.promise);
     this.#opened.reject(reason);
     this.#ended.resolve(reason);
-    if (buffered === 0) this.#left?.resolve();
-    else if (closing) this.#left?.reject(error);
-    else this.#left?.reject(new MqttError("socketclosed", `${buffered} bytes were not sent: there was no connection`));
+    if (unsent === 0) this.#left?.resolve();
+    else if (!disconnected) this.#left?.reject(error);
+    else this.#left?.reject(new MqttError("socketclosed", `${unsent} bytes were not sent: there was no connection`));
   }
 }
 

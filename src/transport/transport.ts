@@ -26,6 +26,8 @@ export interface Transport {
   /** The connection under it, as the runtime made it or the caller handed it in. */
   readonly sock: unknown;
   readonly trusted: Trust;
+  /** Bytes that are on their way although they were `written`; none where it is not said. */
+  readonly unsent?: number;
   /** Starts to tell the sink what comes. */
   start(sink: Sink): void;
   /** Sends bytes, which must not change until the sink's `written`; the next write waits for it. */

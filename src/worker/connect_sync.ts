@@ -242,20 +242,16 @@ export class SyncClient implements Disposable {
     const connection = this.#connection;
     const open = this.#state === "open";
     const written = () => !this.#writing && this.#session.output.buffered === 0;
-    let sent = open && this.#drain(written, due);
-    if (sent) {
-      const bytes = this.#session.disconnect();
+    if (open && this.#drain(written, due)) {
       this.#writing = true;
-      connection!.write(bytes);
-      // The broker may close before we hear that it has got that.
-      sent = this.#drain(written, due) || connection!.unsent <= bytes.length;
-    }
-    if (sent) {
-      this.#connection?.end();
-      this.#drain(() => false, performance.now() + LINGER);
+      connection!.write(this.#session.disconnect());
+      if (this.#drain(written, due)) {
+        this.#connection?.end();
+        this.#drain(() => false, performance.now() + LINGER);
+      }
     }
     this.#finish(this.#farewell);
-    if (open && !sent) {
+    if (open && this.#session.output.buffered + connection!.unsent > 0) {
       throw this.#lost ?? new MqttError("timeout", `What was accepted could not be sent within ${timeout} ms`);
     }
   }

@@ -39,10 +39,10 @@ export interface FromThread {
   thrown: CarriedError;
 }
 
-/** To a connection in the thread: look at the rings; a block too large for them; the end. */
+/** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; the end. */
 export type ToRelay = "look" | ArrayBuffer | "end" | "close";
 
-/** From there: look at the rings; the large block is sent; it is open; it is over. */
+/** From there: look at the rings; the block outside them is sent; it is open; it is over. */
 export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError };
 
 /** An error as it crosses: structured clone keeps no code, and no cause everywhere. */

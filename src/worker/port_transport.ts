@@ -11,7 +11,7 @@ import { Ring } from "./ring.ts";
 
 /** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
 const SIZE = 262_144;
-/** The next block may come while no more than this waits; after DISCONNECT, nothing may. */
+/** The next block may come while no more than this is in the ring. */
 const AHEAD = 131_072;
 
 /** A transport whose bytes cross to a thread and back, as they are. Its owner lets it hear what the port says. */
@@ -29,10 +29,9 @@ export class PortTransport implements Transport {
   over: Error | undefined;
   #sink: Sink | undefined;
   #reading = false;
-  /** The bytes of a block on its way outside the ring. */
-  #large = 0;
-  /** The sink hears that a block is written when no more than this is unsent; -1 when it has heard. */
-  #limit = -1;
+  /** Whether the sink has to hear that its block is written; whether that is on its way outside the ring. */
+  #writing = false;
+  #outside = false;
   #closed = false;
 
   /** `later` calls back when others had their turn. */
@@ -50,7 +49,7 @@ export class PortTransport implements Transport {
     if (message === "look") {
       this.look();
     } else if (message === "sent") {
-      this.#large = 0;
+      this.#outside = false;
       this.look();
     } else if ("trusted" in message) {
       this.trusted = message.trusted;
@@ -68,9 +67,8 @@ export class PortTransport implements Transport {
     this.look();
   }
 
-  /** Bytes given to it that have not been sent. */
   get unsent(): number {
-    return this.output.waiting + this.#large;
+    return this.output.unfinished;
   }
 
   /** Tells the sink what there is, as much as one ring holds; the rest after others had their turn. */
@@ -78,8 +76,7 @@ export class PortTransport implements Transport {
     this.#confirm();
     for (let taken = 0; this.#reading && taken < SIZE && this.input.waiting > 0;) {
       const space = this.#sink!.space();
-      const count = this.input.copy(space);
-      this.input.free(count);
+      const count = this.input.take(space);
       taken += count;
       const more = this.#sink!.received(space, count);
       this.#reading &&= more;
@@ -93,16 +90,20 @@ export class PortTransport implements Transport {
   };
 
   #confirm(): void {
-    if (this.#limit === -1 || this.unsent > this.#limit) return;
-    this.#limit = -1;
+    if (!this.#writing || !this.#hasRoom) return;
+    this.#writing = false;
     this.#sink?.written();
+  }
+
+  get #hasRoom(): boolean {
+    return !this.#outside && this.output.waiting <= AHEAD;
   }
 
   /** Wants to be woken when there is something to look at; false if there is already. */
   sleep(): boolean {
-    if (this.#reading) this.input.sleep("reader");
-    if (this.#limit !== -1) this.output.sleep("writer");
-    return !(this.#reading && this.input.waiting > 0) && !(this.#limit !== -1 && this.unsent <= this.#limit);
+    if (this.#reading) this.input.awaitBytes();
+    if (this.#writing) this.output.awaitRoom(AHEAD);
+    return !(this.#reading && this.input.waiting > 0) && !(this.#writing && this.#hasRoom);
   }
 
   #tell(message: ToRelay): void {
@@ -114,16 +115,18 @@ export class PortTransport implements Transport {
     this.resume();
   }
 
-  /** Whole blocks only, so that the thread can send PINGREQ between any two. */
+  /**
+   * Whole blocks only, so that the thread can send PINGREQ between any two. A block is written when
+   * the next one has room: the thread and the socket are never idle. DISCONNECT, when all has gone out.
+   */
   write(bytes: Uint8Array): void {
-    this.#limit = bytes[0]! >> 4 === DISCONNECT ? 0 : AHEAD;
-    if (bytes.length <= AHEAD) {
-      this.output.put(bytes);
-    } else {
-      this.#large = bytes.length;
-      this.#tell(bytes.slice().buffer as ArrayBuffer);
-    }
-    if (!this.sleep()) this.#confirm();
+    this.#writing = true;
+    this.#outside = bytes.length > AHEAD || bytes[0]! >> 4 === DISCONNECT;
+    if (this.#outside) this.#tell(bytes.slice().buffer as ArrayBuffer);
+    else this.output.put(bytes);
+    this.#confirm();
+    // Not before: to be woken for nothing costs the thread 100 us.
+    if (this.#writing && !this.sleep()) this.#confirm();
   }
 
   resume(): void {
@@ -138,8 +141,7 @@ export class PortTransport implements Transport {
 
   close(): void {
     this.#sink = undefined;
-    this.#reading = false;
-    this.#limit = -1;
+    this.#reading = this.#writing = false;
     if (this.#closed) return;
     this.#closed = true;
     this.#tell("close");

@@ -90,7 +90,7 @@ class Relay implements Sink {
   #keepAlive = new KeepAlive(0, 0);
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pinging = false;
-  /** A block too large for the ring. */
+  /** A block that came outside the ring: a large one, or DISCONNECT. */
   #large: Uint8Array | undefined;
   /** What to do when the write in flight is done; undefined when there is none. */
   #done: (() => void) | undefined;
@@ -139,20 +139,20 @@ class Relay implements Sink {
     this.#say?.();
   }
 
-  /** Writes what there is, unless a write is in flight: PINGREQ, all that is in the ring, or the large block. */
+  /** Writes what there is, unless a write is in flight: PINGREQ, all that is in the ring, then the other block. */
   #write(): void {
     if (this.#done !== undefined || this.#transport === undefined) return;
     if (this.#pinging) {
       this.#pinging = false;
       return this.#send(encode({ type: PINGREQ }), () => {});
     }
-    let count = this.#output.copy(this.#block);
+    let count = this.#output.take(this.#block);
     if (count === 0) {
-      this.#output.sleep("reader");
-      count = this.#output.copy(this.#block);
+      this.#output.awaitBytes();
+      count = this.#output.take(this.#block);
     }
     if (count > 0) {
-      this.#send(this.#block.subarray(0, count), () => this.#output.free(count));
+      this.#send(this.#block.subarray(0, count), () => this.#output.finish(count));
     } else if (this.#large !== undefined) {
       this.#send(this.#large, () => this.#tell("sent"));
       this.#large = undefined;
@@ -199,7 +199,7 @@ class Relay implements Sink {
       else if (count > 0) this.#parts[0] = part.subarray(count);
       else if (asked) return false;
       else {
-        this.#input.sleep("writer");
+        this.#input.awaitRoom(this.#input.size >> 1);
         asked = true;
       }
     }
