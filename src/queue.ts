@@ -1,19 +1,11 @@
 /** Messages that wait for their iterator: as many as it wants, and no more.
  * @module */
 
-import { type Deferred, deferred } from "./deferred.ts";
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 
-/** What a queue tells its client. */
-export interface QueueOwner {
-  /** It holds as many as it may: no more, please. */
-  full(): void;
-  /** It has room again. */
-  drained(): void;
-  /** Nobody iterates any more. */
-  left(): Promise<void>;
-}
+/** What a queue tells its client: it is full; it has room again; nobody iterates any more. */
+export type QueueOwner = { full(): void; drained(): void; left(): Promise<void> };
 
 type Result = IteratorResult<Message, undefined>;
 
@@ -21,10 +13,11 @@ type Result = IteratorResult<Message, undefined>;
 export class MessageQueue implements AsyncIterableIterator<Message> {
   readonly #limit: number;
   readonly #owner: QueueOwner;
-  #messages: Message[] = [];
-  /** Where the next message is in #messages. */
-  #head = 0;
-  readonly #waiting: Deferred<Result>[] = [];
+  /** The last messages, in order, and those before them, the other way round: both are cheap at their ends. */
+  #last: Message[] = [];
+  #first: Message[] = [];
+  /** Those who called next() in vain. */
+  readonly #waiting: ((result: Result | Promise<Result>) => void)[] = [];
   #isFull = false;
   #ended = false;
   /** Thrown once, after the messages that came before it. */
@@ -35,16 +28,19 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
     this.#owner = owner;
   }
 
+  get #length(): number {
+    return this.#first.length + this.#last.length;
+  }
+
   /** Adds a message. */
   push(message: Message): void {
     if (this.#ended) return;
     const waiting = this.#waiting.shift();
-    if (waiting !== undefined) return waiting.resolve({ done: false, value: message });
-    this.#messages.push(message);
-    if (!this.#isFull && this.#messages.length - this.#head >= this.#limit) {
-      this.#isFull = true;
-      this.#owner.full();
-    }
+    if (waiting !== undefined) return waiting({ done: false, value: message });
+    this.#last.push(message);
+    if (this.#isFull || this.#length < this.#limit) return;
+    this.#isFull = true;
+    this.#owner.full();
   }
 
   /** No more messages come; `error` says why, if that is news to the iterator. */
@@ -53,38 +49,28 @@ export class MessageQueue implements AsyncIterableIterator<Message> {
     this.#ended = true;
     this.#error = error;
     this.#release();
-    for (const waiting of this.#waiting.splice(0)) this.next().then(waiting.resolve, waiting.reject);
+    for (const resolve of this.#waiting.splice(0)) resolve(this.next());
   }
 
   /** The next message, as soon as there is one. */
   next(): Promise<Result> {
-    if (this.#head < this.#messages.length) {
-      const value = this.#messages[this.#head]!;
-      this.#head++;
-      const left = this.#messages.length - this.#head;
+    if (this.#first.length === 0) [this.#first, this.#last] = [this.#last.reverse(), []];
+    const value = this.#first.pop();
+    if (value !== undefined) {
       // Half of it goes at once: reading on for each message would cost more than the message.
-      if (left <= this.#limit >> 1) {
-        this.#messages = this.#messages.slice(this.#head);
-        this.#head = 0;
-        this.#release();
-      }
+      if (this.#length <= this.#limit >> 1) this.#release();
       return Promise.resolve({ done: false, value });
     }
-    if (this.#error !== undefined) {
-      const error = this.#error;
-      this.#error = undefined;
-      return Promise.reject(error);
-    }
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) return Promise.reject(error);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    const waiting = deferred<Result>();
-    this.#waiting.push(waiting);
-    return waiting.promise;
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Leaves: what waits is dropped and the filter unsubscribed. */
   async return(): Promise<Result> {
-    this.#messages = [];
-    this.#head = 0;
+    this.#first.length = this.#last.length = 0;
     this.#error = undefined;
     if (!this.#ended) {
       this.end();
