@@ -82,7 +82,7 @@ async function suite(
   failures: (text: string) => string = String,
 ): Promise<Result> {
   const { code, stdout, stderr } = await run(command, args, { cwd: root, env: { NO_COLOR: "1" }, deadline: limit });
-  const text = `${stdout}${stderr}`;
+  const text = `${stderr}${stdout}`; // Bun tells on the one, Deno and Node on the other: what failed comes last
   const { passed, failed } = count(text);
   if (code === 0 && passed + failed === 0) return { passed, failed: 1, output: `No test was run.\n${text}` };
   return { passed, failed: code === 0 ? failed : Math.max(failed, 1), output: failures(text) };

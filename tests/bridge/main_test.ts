@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { getAvailablePort } from "@std/net";
 import { runScript, startScript } from "../support/spawn.ts";
-import { ask, dial, listen, post } from "./support.ts";
+import { ask, dial, listen, post, until } from "./support.ts";
 
 test("main: one command opens broker, greenhouse, bridges and page, and says where", async () => {
   const program = await startScript("examples/bridge/main.ts", ["--port", "0"]);
@@ -11,6 +11,7 @@ test("main: one command opens broker, greenhouse, bridges and page, and says whe
   await program.output(/^Ctrl\+C ends/m);
   assertEquals(new URLSearchParams(hash).get("filter"), "greenhouse/#");
   assertMatch((await ask(web!, "/")).text, /<title>MQTT live/);
+  await until(async () => JSON.parse((await ask(http!, "/")).text).broker === "connected", "the broker is here");
   const stream = await listen(http!, "/greenhouse/temperature");
   assertMatch((await stream.message()).payload!, /^1\d\.\d\d$/);
   await stream.stop();

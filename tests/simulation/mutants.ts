@@ -102,7 +102,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a lost message is nobody's to know after disconnect()",
     file: "src/client.ts",
-    find: "if (buffered === 0) this.#left?.resolve();",
+    find: "if (unsent === 0) this.#left?.resolve();",
     replace: "if (buffered >= 0) this.#left?.resolve();",
   },
 ];
