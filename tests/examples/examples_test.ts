@@ -97,3 +97,19 @@ test("examples/iterator.ts", tools, () =>
     const lines = ["1: tea", "2: milk", "3: sugar", "4: nothing more"].map((text) => `demo/orders/${text}\n`);
     assertEquals(await output("iterator", `mqtt://127.0.0.1:${port}`), `${lines.join("")}done\n`);
   }));
+
+test("examples/worker.ts", tools, () =>
+  withMosquitto({}, async ({ port }) =>
+    assertEquals(
+      await output("worker", `mqtt://127.0.0.1:${port}`),
+      "in the thread: demo/thread hello, thread\ncomputed for 3 s: many primes\n" +
+        "here: the connection is still there\nthe connection has ended: disconnect\n",
+    )));
+
+test("examples/blocking.ts", tools, () =>
+  withMosquitto({}, async ({ port }) =>
+    assertEquals(
+      await output("blocking", `mqtt://127.0.0.1:${port}`),
+      "subscribed with QoS 0\nreceived: 0\nnothing more within 100 ms: undefined\n" +
+        "demo/count: 1\ndemo/count: 2\ndemo/count: 3\nthe connection has ended: disconnect\n",
+    )));
