@@ -103,6 +103,6 @@ export const mutants: readonly Mutant[] = [
     mistake: "a lost message is nobody's to know after disconnect()",
     file: "src/client.ts",
     find: "if (unsent === 0) this.#left?.resolve();",
-    replace: "if (buffered >= 0) this.#left?.resolve();",
+    replace: "if (unsent >= 0) this.#left?.resolve();",
   },
 ];
