@@ -145,17 +145,17 @@ if (wanted.includes("check")) {
   await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
-const denoLane = async () => {
-  if (wanted.includes("deno")) await report(`Deno ${await version(process.execPath)}`, onDeno);
+const lanes: Record<string, () => Promise<void>> = {
+  deno: async () => report(`Deno ${await version(process.execPath)}`, onDeno),
+  bun: async () => report(`Bun ${await version(await bunBinary())}`, onBun),
+  node: async () => {
+    if (which("node")) await report(`Node ${await version("node")}, built package`, onNode);
+    else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
+    else console.log("      Node is not installed: the built package was not tested");
+  },
 };
-const bunAndNodeLane = async () => {
-  if (wanted.includes("bun")) await report(`Bun ${await version(await bunBinary())}`, onBun);
-  if (!wanted.includes("node")) return;
-  if (which("node")) await report(`Node ${await version("node")}, built package`, onNode);
-  else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
-  else console.log("      Node is not installed: the built package was not tested");
-};
-await Promise.all([denoLane(), bunAndNodeLane()]); // two lanes that take about as long
+// Beside each other: each alone waits more than half of its time.
+await Promise.all(Object.keys(lanes).filter((lane) => wanted.includes(lane)).map((lane) => lanes[lane]!()));
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed || !total.passed ? 1 : 0;

@@ -285,6 +285,7 @@ function websocketPeer(fromMqtt: Meter): Peer {
     await new Promise((resolve, reject) => made.on("open", resolve).on("error", reject));
     await new Promise<void>((resolve) => {
       made.on("message", (data: Buffer) => {
+        if (made !== socket) return; // on Bun a terminated socket may have one more to tell
         const message = JSON.parse(data.toString());
         if (message.type === "message") fromMqtt.take(message.payload);
         else if (message.type === "error") peer.told++;
