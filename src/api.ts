@@ -15,10 +15,7 @@ import type { Trust } from "./transport/transport.ts";
 export type OnPublish = (topic: string, message: Message) => void;
 
 /** A user name or password: text, bytes, or a function that is asked at every attempt, once the server is trusted. */
-export type Credential =
-  | string
-  | Uint8Array
-  | (() => string | Uint8Array | Promise<string | Uint8Array>);
+export type Credential = string | Uint8Array | (() => string | Uint8Array | Promise<string | Uint8Array>);
 
 /** What the broker publishes when the client goes without DISCONNECT [MQTT-3.1.2-8]. */
 export interface Will {

@@ -7,10 +7,9 @@ import type { Client, ConnectOptions, OnPublish } from "./api.ts";
 import { type Dial, LoopClient } from "./client.ts";
 import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
 import { traceDial } from "./trace.ts";
-import { SocketTransport } from "./transport/socket.ts";
-import { type Streams, StreamTransport } from "./transport/streams.ts";
-import { dial, ready, secured } from "./transport/tcp.ts";
-import { MqttError } from "./errors.ts";
+import { handshakeFailed, SocketTransport } from "./transport/socket.ts";
+import { duplexOf, type Streams } from "./transport/streams.ts";
+import { dial, secured } from "./transport/tcp.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;
@@ -40,67 +39,44 @@ export type Connection = Duplex | Streams;
  */
 export async function connect(addr: string | Connection, onpub?: OnPublish, op: ConnectOptions = {}): Promise<Client> {
   checkFunction(onpub, "onpub");
-  const { target, ...fromUrl } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
-  const settings = parseSettings(op, fromUrl);
-  const open: Dial = target ? (signal) => dial(target, signal) : adopt(addr as Connection, op);
+  const { target, ...login } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
+  const settings = parseSettings(op, login);
+  const open: Dial = target ? (signal) => dial(target, signal) : handIn(addr as Connection, op);
   const client = new LoopClient(settings, traceDial(open, op.trace), onpub);
   await client.open();
   return client;
 }
 
-/** Makes a handed-in connection a transport. It is checked at once, and opened once. */
-function adopt(connection: Connection, op: ConnectOptions): Dial {
+/** Checks a handed-in connection at once, and makes it a transport, once. */
+function handIn(sock: Connection, op: ConnectOptions): Dial {
   for (const option of ["reconnect", "port", "proxy"] as const) {
     check(!op[option], `${option} with a connection handed in`, "left out: that connection is the only one");
   }
-  const secure = connection instanceof TLSSocket || "handshake" in (connection ?? {});
+  const secure = sock instanceof TLSSocket || "handshake" in Object(sock);
   check(
     secure || !op.tls,
     "tls with a connection handed in",
     "left out: upgrade it with tls.connect({ socket }) first",
   );
-  if (connection instanceof Duplex) {
-    if (op.signal?.aborted) connection.destroy(); // whoever gives it away need not close it
-    return (signal) => adoptSocket(connection, op, signal);
-  }
-  const { readable, writable } = (connection ?? {}) as Partial<Streams>;
-  const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
-  check(streams, "addr", "a host name, an address, a URL or a connection");
-  check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
-  if (op.signal?.aborted) new StreamTransport(connection, false).close();
-  return (signal) => adoptStreams(connection, signal);
-}
-
-async function adoptSocket(socket: Duplex, op: ConnectOptions, signal: AbortSignal): Promise<SocketTransport> {
-  if (!(socket instanceof TLSSocket)) return new SocketTransport(socket, false);
   const name = typeof op.tls === "object" ? op.tls.servername : undefined;
-  // Not in the types of Node: true until 'secureConnect', on all three runtimes.
-  if ((socket as TLSSocket & { secureConnecting: boolean }).secureConnecting && !socket.destroyed) {
-    await ready(
-      socket,
-      "secureConnect",
-      signal,
-      (cause) => new MqttError("tls", `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause),
-    );
+  if (!(sock instanceof Duplex)) {
+    const { readable, writable } = Object(sock) as Partial<Streams>;
+    const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
+    check(streams, "addr", "a host name, an address, a URL or a connection");
+    check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
   }
-  return secured(socket, name);
+  if (op.signal?.aborted) duplexOf(sock).destroy(); // whoever gives it away need not close it
+  return (signal) => adopt(sock, name, signal);
 }
 
-/** `Deno.TlsConn` finishes its handshake only with a server that is trusted. */
-async function adoptStreams(
-  connection: Streams & { handshake?: () => Promise<unknown> },
-  signal: AbortSignal,
-): Promise<StreamTransport> {
-  const transport = new StreamTransport(connection, connection.handshake !== undefined);
-  const close = () => transport.close();
-  signal.addEventListener("abort", close);
-  try {
-    await connection.handshake?.();
-  } catch (cause) {
-    transport.close();
-    throw new MqttError("tls", `The TLS handshake failed: ${(cause as Error).message}`, cause);
-  } finally {
-    signal.removeEventListener("abort", close);
-  }
+async function adopt(sock: Connection, name: string | undefined, signal: AbortSignal): Promise<SocketTransport> {
+  const stream = duplexOf(sock);
+  const transport = new SocketTransport(stream, { sock });
+  // `secureConnecting`, until 'secureConnect', is missing in the types. A `Deno.TlsConn` waits for a server that is trusted.
+  const shakesHands = stream !== sock && "handshake" in sock;
+  const { secureConnecting = shakesHands } = stream as { secureConnecting?: boolean };
+  if (secureConnecting && !stream.destroyed) await transport.ready("secureConnect", signal, handshakeFailed);
+  if (stream instanceof TLSSocket) return secured(transport as SocketTransport<TLSSocket>, name);
+  transport.trusted = shakesHands;
   return transport;
 }

@@ -2,21 +2,16 @@
  * @module */
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
-export interface Deferred<T> {
-  readonly promise: Promise<T>;
-  resolve(value: T): void;
-  reject(error: unknown): void;
-}
+export type Deferred<T> = { promise: Promise<T>; resolve: (value: T) => void; reject: (error: unknown) => void };
 
 /** Makes a promise with its two ends. */
 export function deferred<T>(): Deferred<T> {
-  let resolve!: (value: T) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
+  const made = {} as Deferred<T>;
+  made.promise = new Promise((resolve, reject) => {
+    made.resolve = resolve;
+    made.reject = reject;
   });
-  return { promise, resolve, reject };
+  return made;
 }
 
 /** Marks a rejection as known: it is told elsewhere, so nobody has to await this promise. */

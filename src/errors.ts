@@ -23,27 +23,10 @@
  * | `"disconnect"` | after `disconnect()`, dispose or the signal |
  */
 export type ErrorCode =
-  | 1
-  | 2
-  | 3
-  | 4
-  | 5
-  | 128
-  | "invalidresp"
-  | "cannotresolve"
-  | "cannotconnect"
-  | "timeout"
-  | "proxy"
-  | "untrusted"
-  | "wrongname"
-  | "expired"
-  | "tls"
-  | "socketclosed"
-  | "pingresp"
-  | "unknowncp"
-  | "protocol"
-  | "overflow"
-  | "disconnect";
+  | (1 | 2 | 3 | 4 | 5 | 128)
+  | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
+  | ("untrusted" | "wrongname" | "expired" | "tls")
+  | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "disconnect");
 
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {

@@ -11,13 +11,17 @@ import type { Target, TlsOptions } from "./transport/tcp.ts";
 
 const utf8 = new TextEncoder();
 
-/** What a client is made of, apart from its connections. */
+/** The longest field, in bytes. */
+const MAX_BINARY = 65_535;
+/** The longest timer, in milliseconds. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+/** What a client is made of, apart from its connections; `timeout` is in milliseconds. */
 export interface Settings extends SessionSettings {
   id: string;
   uname: Credential | undefined;
   passwd: Credential | undefined;
   will: WillFields | undefined;
-  /** Milliseconds. */
   timeout: number;
   reconnect: Required<ReconnectOptions> | undefined;
   signal: AbortSignal | undefined;
@@ -25,40 +29,38 @@ export interface Settings extends SessionSettings {
   rejectUntrusted: boolean;
 }
 
-/** Where `addr` and `op` say the broker is. */
+type Url<P> = { protocol: P; host: string; port: number | undefined; uname: string; passwd: string };
+
+/** Where `addr` and `op` say the broker is; and the user name and password of a URL, if it has some. */
 export function parseTarget(addr: string, op: ConnectOptions): { target: Target; uname?: string; passwd?: string } {
-  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr) ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : undefined;
-  const host = url?.host ?? addr;
+  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr);
+  const url: Partial<Url<string>> = isUrl ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : {};
+  const { host = addr, uname, passwd } = url;
   check(host !== "" && !/[\s/@\0]/.test(host), "addr", "a host name, an address, a URL or a connection");
-  const tls = op.tls === undefined ? url?.protocol === "mqtts" : op.tls !== false;
-  const port = op.port ?? url?.port ?? (tls ? 8883 : 1883);
+  const { tls = url.protocol === "mqtts" } = op;
+  const { port = url.port ?? (tls ? 8883 : 1883) } = op;
   checkRange("port", port, 1, 65_535);
-  const target = {
-    host,
-    port,
-    tls: tls ? (typeof op.tls === "object" ? op.tls : {}) : undefined,
-    proxy: op.proxy === undefined ? undefined : parseProxy(op.proxy),
-  };
-  return { target, ...(url?.uname && { uname: url.uname }), ...(url?.passwd && { passwd: url.passwd }) };
+  const proxy = op.proxy === undefined ? undefined : parseProxy(op.proxy);
+  const target = { host, port, tls: tls === true ? {} : tls || undefined, proxy };
+  return { target, ...(uname && { uname }), ...(passwd && { passwd }) };
 }
 
 function parseProxy(text: string | URL): Proxy {
-  const { protocol, host, port, uname, passwd } = parseUrl(text, "the proxy's URL", ["socks5", "http"]);
-  if (protocol === "socks5" && Math.max(utf8.encode(uname).length, utf8.encode(passwd).length) > 255) {
+  const url = parseUrl(text, "the proxy's URL", ["socks5", "http"]);
+  if (url.protocol === "socks5" && [url.uname, url.passwd].some((part) => utf8.encode(part).length > 255)) {
     throw new RangeError("Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes");
   }
-  return { protocol, host, port: port ?? (protocol === "http" ? 80 : 1080), uname, passwd };
+  return { ...url, port: url.port ?? (url.protocol === "http" ? 80 : 1080) };
 }
 
 /** A URL's parts. It may hold a password, so no error repeats it. */
-function parseUrl<P extends string>(text: string | URL, what: string, protocols: readonly P[]) {
+function parseUrl<P extends string>(text: string | URL, what: string, protocols: readonly P[]): Url<P> {
   try {
     const url = new URL(text);
     const protocol = protocols.find((known) => url.protocol === `${known}:`);
-    const port = url.port === "" ? undefined : Number(url.port);
     const host = url.hostname.replace(/^\[|\]$/g, "");
     const [uname, passwd] = [url.username, url.password].map(decodeURIComponent) as [string, string];
-    if (protocol !== undefined && host !== "") return { protocol, host, port, uname, passwd };
+    if (protocol && host) return { protocol, host, port: url.port ? Number(url.port) : undefined, uname, passwd };
   } catch {
     // What URL and decodeURIComponent throw repeats the text.
   }
@@ -66,117 +68,100 @@ function parseUrl<P extends string>(text: string | URL, what: string, protocols:
   throw new TypeError(`Cannot use ${what} as it must be ${forms}[user:password@]host[:port]`);
 }
 
-/** The options, checked and completed. */
-export function parseSettings(op: ConnectOptions, fromUrl: { uname?: string; passwd?: string }): Settings {
-  check(typeof op === "object" && op !== null, "op", "an object");
-  const { keepalive = 60, cleanSession = true, id = randomId(), timeout = 10_000, signal } = op;
-  const { maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
-  const { uname = fromUrl.uname, passwd = fromUrl.passwd } = op;
+/** The options, checked and completed; `login` is what a URL says. */
+export function parseSettings(op: ConnectOptions, login: { uname?: string; passwd?: string }): Settings {
+  check(isObject(op), "op", "an object");
+  const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
-  checkRange("timeout", timeout, 1, 2 ** 31 - 1);
+  checkRange("timeout", timeout, 1, MAX_TIMER);
   checkRange("maxPacketSize", maxPacketSize, 1, MAX_REMAINING_LENGTH + 5);
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
+  const { cleanSession = true, id = randomId(), signal, uname = login.uname, passwd = login.passwd } = op;
   check(typeof cleanSession === "boolean", "cleanSession", "true or false");
-  check(signal === undefined || signal instanceof AbortSignal, "signal", "an AbortSignal");
-  checkFunction(op.trace, "trace");
   checkString(id, "the client identifier");
   check(id !== "" || cleanSession, "an empty client identifier", "with cleanSession [MQTT-3.1.3-7]");
-  checkCredential(uname, "uname");
-  checkCredential(passwd, "passwd");
+  check(signal === undefined || signal instanceof AbortSignal, "signal", "an AbortSignal");
+  checkFunction(op.trace, "trace");
+  if (typeof uname !== "function") toCredential(uname, "uname");
+  if (typeof passwd !== "function") toCredential(passwd, "passwd");
   check(passwd === undefined || uname !== undefined, "passwd", "with uname [MQTT-3.1.2-22]");
   const { will, reconnect } = { will: parseWill(op.will), reconnect: parseReconnect(op.reconnect) };
-  const rejectUntrusted = checkTls(op.tls);
   const session = { keepalive, cleanSession, maxPacketSize, maxBuffered };
-  return { ...session, id, uname, passwd, will, timeout, reconnect, signal, rejectUntrusted };
+  return { ...session, id, uname, passwd, will, timeout, reconnect, signal, rejectUntrusted: checkTls(op.tls) };
 }
 
 /** Whether every server that is not trusted is refused. */
-function checkTls(tls: boolean | TlsOptions | undefined): boolean {
-  if (typeof tls === "boolean" || tls === undefined) return false;
-  check(typeof tls === "object" && tls !== null, "tls", "true, false or an object");
-  const { ca, cert, key, servername, alpn, untrusted } = tls;
-  const pem = (value: unknown) => typeof value === "string" || value instanceof Uint8Array;
-  const lists = (value: unknown, each: (item: unknown) => boolean) => Array.isArray(value) && value.every(each);
-  check(ca === undefined || pem(ca) || lists(ca, pem), "tls.ca", "PEM text or bytes, or a list of them");
-  check(
-    (cert === undefined || pem(cert)) && (key === undefined || pem(key)),
-    "tls.cert and tls.key",
-    "PEM text or bytes",
-  );
-  check(servername === undefined || typeof servername === "string", "tls.servername", "a string");
-  check(alpn === undefined || lists(alpn, (name) => typeof name === "string"), "tls.alpn", "a list of strings");
+function checkTls(tls: boolean | TlsOptions = false): boolean {
+  if (typeof tls === "boolean") return false;
+  check(isObject(tls), "tls", "true, false or an object");
+  const { ca = [], cert = "", key = "", servername = "", alpn = [], untrusted } = tls;
+  const isPem = (value: unknown) => typeof value === "string" || value instanceof Uint8Array;
+  check([ca].flat().every(isPem), "tls.ca", "PEM text or bytes, or a list of them");
+  check(isPem(cert) && isPem(key), "tls.cert and tls.key", "PEM text or bytes");
+  check(typeof servername === "string", "tls.servername", "a string");
+  const isList = Array.isArray(alpn) && alpn.every((name) => typeof name === "string");
+  check(isList, "tls.alpn", "a list of strings");
   check(untrusted === undefined || untrusted === "reject", "tls.untrusted", '"reject"');
   return untrusted === "reject";
 }
 
 function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
   if (will === undefined) return undefined;
-  check(typeof will === "object" && will?.topic !== undefined, "will", "an object with a topic");
-  checkName(will.topic, "the will's topic");
-  const message = typeof will.message === "string" ? utf8.encode(will.message) : will.message;
-  check(message instanceof Uint8Array, "the will's message", "a string or Uint8Array");
-  if (message.length > 65_535) throw new RangeError("Cannot use the will as its message is over 65,535 bytes");
-  checkQoS(will.qos, 2);
-  return { topic: will.topic, message, qos: will.qos ?? 0, retain: will.retain ?? false };
+  check(isObject(will), "will", "an object with a topic");
+  const { topic, message, qos = 0, retain = false } = will;
+  checkName(topic, "the will's topic");
+  checkQoS(qos, 2);
+  return { topic, message: toBytes(message, "the will's message"), qos, retain };
 }
 
-function parseReconnect(reconnect: ConnectOptions["reconnect"]): Settings["reconnect"] {
-  if (reconnect === undefined || reconnect === false) return undefined;
-  check(
-    reconnect === true || typeof reconnect === "object" && reconnect !== null,
-    "reconnect",
-    "true, false or an object",
-  );
+function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Settings["reconnect"] {
+  if (reconnect === false) return undefined;
+  check(reconnect === true || isObject(reconnect), "reconnect", "true, false or an object");
   const given = reconnect === true ? {} : reconnect;
   const { minDelay = 1000, maxDelay = 30_000, stableAfter = 30_000, attempts = Infinity } = given;
-  checkRange("reconnect.minDelay", minDelay, 1, 2 ** 31 - 1);
-  checkRange("reconnect.maxDelay", maxDelay, minDelay, 2 ** 31 - 1);
+  checkRange("reconnect.minDelay", minDelay, 1, MAX_TIMER);
+  checkRange("reconnect.maxDelay", maxDelay, minDelay, MAX_TIMER);
   checkRange("reconnect.stableAfter", stableAfter, 0, Number.MAX_SAFE_INTEGER);
   if (attempts !== Infinity) checkRange("reconnect.attempts", attempts, 1, Number.MAX_SAFE_INTEGER);
   return { minDelay, maxDelay, stableAfter, attempts };
 }
 
 /**
- * A credential's bytes: as given, or as the function says now.
+ * A credential's bytes: as given, or as the function says now, which must say something.
  *
  * @throws {MqttError} `"cannotconnect"` if the function fails.
  */
 export async function askCredential(credential: Credential | undefined, what: string): Promise<Uint8Array | undefined> {
-  if (typeof credential !== "function") return toBytes(credential);
   try {
-    return answered(await credential(), what);
+    return toCredential(typeof credential === "function" ? await credential() ?? null : credential, what);
   } catch (cause) {
-    throw unanswered(what, cause);
+    throw new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
   }
 }
 
 /** The same where nothing can be awaited. */
 export function askCredentialNow(credential: Credential | undefined, what: string): Uint8Array | undefined {
-  if (typeof credential !== "function") return toBytes(credential);
   try {
-    return answered(credential(), what);
+    return toCredential(typeof credential === "function" ? credential() ?? null : credential, what);
   } catch (cause) {
-    throw unanswered(what, cause);
+    throw new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
   }
 }
 
-function answered(value: unknown, what: string): Uint8Array | undefined {
-  checkCredential(value, `what ${what}() returned`, false);
-  return toBytes(value as string | Uint8Array);
+function toCredential(value: unknown, what: string): Uint8Array | undefined {
+  if (typeof value === "string") checkString(value, what);
+  return value === undefined ? undefined : toBytes(value, what);
 }
 
-function unanswered(what: string, cause: unknown): MqttError {
-  return new MqttError("cannotconnect", `Cannot connect as ${what}() failed`, cause);
+function toBytes(value: unknown, what: string): Uint8Array {
+  const bytes = typeof value === "string" ? utf8.encode(value) : value;
+  check(bytes instanceof Uint8Array, what, "a string or Uint8Array");
+  if (bytes.length > MAX_BINARY) throw new RangeError(`Cannot use ${what} as it is over ${MAX_BINARY} bytes`);
+  return bytes;
 }
 
-function toBytes(value: string | Uint8Array | undefined): Uint8Array | undefined {
-  return typeof value === "string" ? utf8.encode(value) : value;
-}
-
-function checkCredential(value: unknown, what: string, optional = true): void {
-  if (optional && (value === undefined || typeof value === "function")) return;
-  if (!(value instanceof Uint8Array)) checkString(value, what);
-  else if (value.length > 65_535) throw new RangeError(`Cannot use ${what} as it is over 65,535 bytes`);
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 /** @throws {TypeError} If it is not `right`; the value itself is not told, as it may be a secret. */
@@ -187,9 +172,8 @@ export function check(right: boolean, what: string, must: string): asserts right
 /** @throws {TypeError | RangeError} If a number option is no whole number within its range. */
 export function checkRange(what: string, value: unknown, min: number, max: number): void {
   check(typeof value === "number", what, "a number");
-  if (!Number.isInteger(value) || value < min || value > max) {
-    throw new RangeError(`Cannot use ${what} as it must be a whole number of ${min} to ${max}: received ${value}`);
-  }
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new RangeError(`Cannot use ${what} as it must be a whole number of ${min} to ${max}: received ${value}`);
 }
 
 /** @throws {TypeError} If it is given and no function. */
@@ -199,10 +183,10 @@ export function checkFunction(value: unknown, what: string): void {
 
 /** @throws {RangeError} If it is no QoS, or one over `max`. */
 export function checkQoS(qos: unknown, max: QoS): void {
-  if (qos === undefined || qos === 0 || qos === 1 && max > 0 || qos === 2 && max > 1) return;
-  const known = qos === 1 || qos === 2;
+  const known = qos === undefined || qos === 0 || qos === 1 || qos === 2;
+  if (known && (qos ?? 0) <= max) return;
   throw new RangeError(
-    `Cannot use the QoS ${known ? "as only QoS 0 is supported yet" : "as it must be 0, 1 or 2"}: received ${qos}`,
+    `Cannot use QoS ${qos} as ${known ? `only QoS ${max} is supported yet` : "it must be 0, 1 or 2"}`,
   );
 }
 

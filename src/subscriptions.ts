@@ -8,13 +8,12 @@ import type { QoS } from "./protocol/packet.ts";
 import { TopicFilters, type TopicName } from "./protocol/topic.ts";
 import type { MessageQueue } from "./queue.ts";
 
-/** One topic filter. Subscribed again, another takes its place. */
+/** One topic filter; subscribed again, another takes its place. `asked`: by subscribe(), and not only by iterators. */
 export interface Subscription {
   readonly topic: string;
   readonly qos: QoS;
-  readonly onpub: OnPublish | undefined;
+  readonly onpub?: OnPublish | undefined;
   readonly queues: ReadonlySet<MessageQueue>;
-  /** Whether subscribe() asked for it, and not only iterators. */
   readonly asked: boolean;
 }
 
@@ -45,23 +44,29 @@ export class Subscriptions {
 
   /** Enters what subscribe() asked for, instead of what it asked before; iterators stay. */
   ask(topic: string, qos: QoS, onpub: OnPublish | undefined): Subscription {
-    return this.#enter({ topic, qos, onpub, queues: this.get(topic)?.queues ?? NO_QUEUES, asked: true });
+    return this.#enter(topic, { qos, onpub, asked: true });
   }
 
   /** Enters an iterator. */
   join(topic: string, qos: QoS, queue: MessageQueue): Subscription {
-    const { onpub, asked = false, queues } = this.get(topic) ?? {};
-    return this.#enter({ topic, qos, onpub, asked, queues: new Set(queues).add(queue) });
+    return this.#enter(topic, { qos, queues: new Set(this.get(topic)?.queues).add(queue) });
   }
 
   /** Takes an iterator out; whether nobody wants the filter any more. */
   leave(topic: string, queue: MessageQueue): boolean {
-    const subscription = this.get(topic);
-    if (subscription === undefined || !subscription.queues.has(queue)) return false;
-    const queues = new Set(subscription.queues);
-    queues.delete(queue);
-    this.#enter({ ...subscription, queues });
-    return queues.size === 0 && !subscription.asked;
+    const queues = new Set(this.get(topic)?.queues);
+    if (!queues.delete(queue)) return false;
+    return !this.#enter(topic, { queues }).asked && queues.size === 0;
+  }
+
+  #enter(topic: string, change: Partial<Subscription>): Subscription {
+    const subscription = { topic, qos: 0 as QoS, queues: NO_QUEUES, asked: false, ...this.get(topic), ...change };
+    this.#all.set(topic, subscription);
+    const own = subscription.onpub !== undefined || subscription.queues.size > 0;
+    if (own) this.#routes.set(topic, subscription);
+    else this.#routes.delete(topic);
+    this.#tell(topic, own);
+    return subscription;
   }
 
   /** Takes a subscription out, unless another has come in its place; its iterators end. */
@@ -76,20 +81,10 @@ export class Subscriptions {
   /** Takes out what the broker refused, and says so; undefined when it refused none. */
   refuse(entered: readonly Subscription[], codes: readonly number[]): MqttError | undefined {
     const refused = entered.filter((_, i) => codes[i] === 128);
-    if (refused.length === 0) return undefined;
     const names = refused.map(({ topic }) => `"${topic}"`).join(", ");
     const error = new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
     for (const subscription of refused) this.remove(subscription, error);
-    return error;
-  }
-
-  #enter(subscription: Subscription): Subscription {
-    this.#all.set(subscription.topic, subscription);
-    const own = subscription.onpub !== undefined || subscription.queues.size > 0;
-    if (own) this.#routes.set(subscription.topic, subscription);
-    else this.#routes.delete(subscription.topic);
-    this.#tell(subscription.topic, own);
-    return subscription;
+    return refused.length > 0 ? error : undefined;
   }
 
   /** Those that want the messages of a topic themselves. */

@@ -7,36 +7,18 @@ import type { Message } from "../message.ts";
 export type QoS = 0 | 1 | 2;
 
 /** Control packet types (table 2.1). */
-export const CONNECT = 1;
-export const CONNACK = 2;
-export const PUBLISH = 3;
-export const PUBACK = 4;
-export const PUBREC = 5;
-export const PUBREL = 6;
-export const PUBCOMP = 7;
-export const SUBSCRIBE = 8;
-export const SUBACK = 9;
-export const UNSUBSCRIBE = 10;
-export const UNSUBACK = 11;
-export const PINGREQ = 12;
-export const PINGRESP = 13;
-export const DISCONNECT = 14;
+export const CONNECT = 1, CONNACK = 2, PUBLISH = 3, PUBACK = 4, PUBREC = 5, PUBREL = 6, PUBCOMP = 7;
+export const SUBSCRIBE = 8, SUBACK = 9, UNSUBSCRIBE = 10, UNSUBACK = 11, PINGREQ = 12, PINGRESP = 13, DISCONNECT = 14;
 
 /** The names of the types, for messages to people. */
-export const NAMES: readonly string[] =
-  "reserved CONNECT CONNACK PUBLISH PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK PINGREQ PINGRESP DISCONNECT reserved"
-    .split(" ");
+export const NAMES: readonly string[] = ("reserved CONNECT CONNACK PUBLISH PUBACK PUBREC PUBREL PUBCOMP " +
+  "SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK PINGREQ PINGRESP DISCONNECT reserved").split(" ");
 
 /** The largest remaining length, in bytes (section 2.2.3). */
 export const MAX_REMAINING_LENGTH = 268_435_455;
 
 /** What the broker publishes when the client goes without DISCONNECT (section 3.1.2.5). */
-export interface WillFields {
-  topic: string;
-  message: Uint8Array;
-  qos: QoS;
-  retain: boolean;
-}
+export type WillFields = { topic: string; message: Uint8Array; qos: QoS; retain: boolean };
 
 /** CONNECT (section 3.1). `keepalive` in seconds; 0 = off. */
 export type ConnectPacket =
@@ -47,10 +29,7 @@ export type ConnectPacket =
 export type ConnackPacket = { type: typeof CONNACK; sessionPresent: boolean; code: number };
 
 /** The packets of a QoS 1 or 2 delivery (sections 3.4 to 3.7): a packet identifier and nothing else. */
-export type AckPacket = {
-  type: typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP;
-  packetId: number;
-};
+export type AckPacket = { type: typeof PUBACK | typeof PUBREC | typeof PUBREL | typeof PUBCOMP; packetId: number };
 
 /** A topic filter and the QoS that is wanted for it. */
 export type FilterRequest = { topic: string; qos: QoS };

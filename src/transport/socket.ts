@@ -9,27 +9,14 @@ import type { Sink, Transport, Trust } from "./transport.ts";
 
 /**
  * Bytes that a socket reads straight into the sink's memory: half the CPU time of 'data' events.
- * It must be given to the socket when that is made, before there is a sink.
+ * The socket must be told when it is made, before there is a sink, and be paused until then.
  */
 export class DirectRead {
-  #sink: Sink | undefined;
-  /** What a server said that did not wait for the client. */
-  #early: Uint8Array | undefined;
-
+  sink: Sink | undefined;
   readonly options: OnReadOpts = {
-    buffer: () => this.#sink === undefined ? new Uint8Array(64) : this.#sink.space(),
-    callback: (length, chunk) => {
-      if (this.#sink !== undefined) return this.#sink.received(chunk, length);
-      this.#early = chunk.subarray(0, length);
-      return false;
-    },
+    buffer: () => this.sink?.space() ?? new Uint8Array(64),
+    callback: (length, chunk) => this.sink?.received(chunk, length) ?? false,
   };
-
-  /** From now on the sink is told; returns whether to read. */
-  start(sink: Sink): boolean {
-    this.#sink = sink;
-    return this.#early === undefined || sink.received(this.#early, this.#early.length);
-  }
 }
 
 /**
@@ -57,88 +44,93 @@ function fair(sink: Sink, resume: () => void): Sink {
   return { space: () => sink.space(), received, written: () => sink.written(), closed: (error) => sink.closed(error) };
 }
 
-const failures = new WeakMap<Duplex, Error>();
-
-/** Hears the errors of a socket from the start: on Deno an alert may come right behind the handshake. */
-export function watch(socket: Duplex): void {
-  socket.on("error", (error: Error) => failures.set(socket, error));
-}
-
-/** The error a socket that is watched has had; Deno does not always set `errored`. */
-export function failureOf(socket: Duplex): Error | undefined {
-  return failures.get(socket);
-}
+/** Why a stream is not ready; the cause is its error, if it had one. */
+type Failure = (cause: NodeJS.ErrnoException | undefined) => MqttError;
 
 /** The adapter from a Duplex, a `net.Socket` or `tls.TLSSocket` mostly, to a {@linkcode Transport}. */
-export class SocketTransport implements Transport {
-  readonly sock: Duplex;
-  readonly trusted: Trust;
+export class SocketTransport<S extends Duplex = Duplex> implements Transport {
+  readonly stream: S;
+  readonly sock: unknown;
+  trusted: Trust = false;
   readonly #direct: DirectRead | undefined;
-  /** A socket is done with a chunk once it is written; another stream may hand it on as it is. */
-  readonly #copies: boolean;
   #sink: Sink | undefined;
+  /** The first one. Deno does not always keep it in `errored`. */
+  #error: NodeJS.ErrnoException | undefined;
 
-  constructor(sock: Duplex, trusted: Trust, direct?: DirectRead) {
+  /** It is made with the stream, so that no error is missed. `sock` is what the application knows it as. */
+  constructor(stream: S, { sock = stream, direct }: { sock?: unknown; direct?: DirectRead | undefined } = {}) {
+    this.stream = stream;
     this.sock = sock;
-    this.trusted = trusted;
     this.#direct = direct;
-    this.#copies = !(sock instanceof Socket);
-    watch(sock);
-    sock.on("close", () => this.#closed());
-    sock.on("end", () => this.#closed());
+    stream.on("error", (error) => this.#error ??= error);
+  }
+
+  /** Waits for the event; an error, the end of the stream or the signal ends the wait and the stream. */
+  ready(event: string, signal: AbortSignal, failure: Failure): Promise<void> {
+    const { stream } = this;
+    return new Promise((resolve, reject) => {
+      const settle = (error?: unknown) => {
+        stream.off(event, done).off("error", failed).off("close", failed);
+        signal.removeEventListener("abort", aborted);
+        if (error === undefined) return resolve();
+        stream.destroy();
+        reject(error);
+      };
+      const done = () => settle(), failed = () => settle(failure(this.#error)), aborted = () => settle(signal.reason);
+      stream.on(event, done).on("error", failed).on("close", failed);
+      signal.addEventListener("abort", aborted);
+      if (signal.aborted) aborted();
+    });
   }
 
   start(to: Sink): void {
+    const { stream } = this;
     const sink = fair(to, () => this.#sink && this.resume());
     this.#sink = sink;
-    if (this.sock.destroyed || this.sock.readableEnded) return this.#closed();
-    if (this.#direct === undefined) {
-      this.sock.on("data", (chunk: Uint8Array) => {
-        if (this.#sink?.received(chunk, chunk.length) === false) this.sock.pause();
-      });
-      this.sock.resume();
-    } else if (this.#direct.start(sink)) {
-      this.sock.resume();
-    }
+    if (stream.destroyed || stream.readableEnded) return this.#closed();
+    stream.on("close", this.#closed).on("end", this.#closed);
+    if (this.#direct) this.#direct.sink = sink;
+    else stream.on("data", this.#received);
+    stream.resume();
   }
 
-  readonly #written = (error?: Error | null) => {
-    if (!error) this.#sink?.written();
+  readonly #received = (chunk: Uint8Array) => {
+    if (this.#sink?.received(chunk, chunk.length) === false) this.stream.pause();
   };
 
+  /** A socket is done with a chunk once it is written; another stream may hand it on as it is, and gets a copy. */
   write(bytes: Uint8Array): void {
-    this.sock.write(this.#copies ? bytes.slice() : bytes, this.#written);
+    this.stream.write(this.stream instanceof Socket ? bytes : bytes.slice(), (error) => {
+      if (!error) this.#sink?.written();
+    });
   }
 
-  resume(): void {
-    this.sock.resume();
-  }
-
-  end(): void {
-    this.sock.end();
-  }
+  readonly resume = (): void => void this.stream.resume();
+  readonly end = (): void => void this.stream.end();
 
   close(): void {
     this.#sink = undefined;
-    this.sock.destroy();
+    if (this.#direct) this.#direct.sink = undefined;
+    this.stream.destroy();
   }
 
-  #closed(): void {
+  readonly #closed = () => {
     const sink = this.#sink;
-    this.#sink = undefined;
-    this.sock.destroy();
-    sink?.closed(socketError(failureOf(this.sock)));
+    this.close();
+    sink?.closed(this.failure());
+  };
+
+  /** Why it is over: `"tls"` or `"socketclosed"`. */
+  failure(): MqttError {
+    const cause = this.#error;
+    // Under TLS 1.3 a client certificate is refused after the handshake.
+    if (cause?.code?.startsWith("ERR_SSL_")) return new MqttError("tls", `TLS failed: ${cause.message}`, cause);
+    const why = cause ? `: ${cause.message}` : " by the broker";
+    return new MqttError("socketclosed", `The connection was closed${why}`, cause);
   }
 }
 
-/** The end of a connection as the client's error: {@linkcode MqttError} `"tls"` or `"socketclosed"`. */
-export function socketError(cause: unknown): MqttError {
-  const { code, message } = (cause ?? {}) as NodeJS.ErrnoException;
-  // Under TLS 1.3 a client certificate is refused after the handshake.
-  if (code?.startsWith("ERR_SSL_")) return new MqttError("tls", `TLS failed: ${message}`, cause);
-  return new MqttError(
-    "socketclosed",
-    `The connection was closed${message ? `: ${message}` : " by the broker"}`,
-    cause,
-  );
+/** Why a stream is not ready when TLS does not start. */
+export function handshakeFailed(cause: Error | undefined): MqttError {
+  return new MqttError("tls", `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause);
 }

@@ -2,10 +2,10 @@
  * @module */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { checkServerIdentity, connect as connectTls, type TLSSocket } from "node:tls";
+import { checkServerIdentity, connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
-import { type Proxy, tunnel } from "./proxy.ts";
-import { DirectRead, failureOf, socketError, SocketTransport, watch } from "./socket.ts";
+import { type Host, type Proxy, tunnel } from "./proxy.ts";
+import { DirectRead, handshakeFailed, SocketTransport } from "./socket.ts";
 import type { Transport, Trust } from "./transport.ts";
 
 /** TLS as the application asks for it. */
@@ -25,12 +25,7 @@ export interface TlsOptions {
 }
 
 /** Where a connection goes, and how. */
-export interface Target {
-  host: string;
-  port: number;
-  tls?: TlsOptions | undefined;
-  proxy?: Proxy | undefined;
-}
+export type Target = { host: string; port: number; tls?: TlsOptions | undefined; proxy?: Proxy | undefined };
 
 /**
  * Opens a connection.
@@ -38,100 +33,62 @@ export interface Target {
  * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"` or `"tls"`; or what the signal was aborted with.
  */
 export async function dial({ host, port, tls, proxy }: Target, signal: AbortSignal): Promise<Transport> {
-  const hop = proxy ?? { host, port };
-  // A socket that reads directly cannot be given to TLS later: on Deno it hangs.
-  const direct = tls || proxy ? undefined : new DirectRead();
-  const socket = await open(hop.host, hop.port, direct, signal);
-  if (proxy) await tunnel(socket, proxy, host, port, signal);
-  if (!tls) return new SocketTransport(socket, false, direct);
-  return secured(await secureSocket(socket, host, tls, signal), tls.servername ?? host);
+  const transport = await open(proxy ?? { host, port }, !tls && !proxy, signal);
+  if (proxy) await tunnel(transport, proxy, { host, port }, signal);
+  return tls ? upgrade(transport.stream, tls.servername ?? host, tls, signal) : transport;
 }
 
-/** The transport over a TLS socket after its handshake, unless that has been followed by an alert at once. */
-export function secured(socket: TLSSocket, name: string | undefined): SocketTransport {
-  if (socket.destroyed) throw socketError(failureOf(socket));
-  return new SocketTransport(socket, trust(socket, name));
-}
+/** Small packets would wait 40 ms for others without `noDelay`. */
+const QUICK = { noDelay: true, autoSelectFamily: true };
 
-function open(host: string, port: number, direct: DirectRead | undefined, signal: AbortSignal): Promise<Socket> {
-  const socket = connectTcp({
-    host,
-    port,
-    noDelay: true, // small packets would wait 40 ms for others
-    autoSelectFamily: true,
-    ...(direct && { onread: direct.options }),
-  });
-  return ready(socket, "connect", signal, (cause) => {
-    const unknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_");
-    return unknown
+/** A socket that reads `directly` cannot be given to TLS later: on Deno it hangs. */
+async function open({ host, port }: Host, directly: boolean, signal: AbortSignal): Promise<SocketTransport<Socket>> {
+  const direct = directly ? new DirectRead() : undefined;
+  const socket = connectTcp({ host, port, ...QUICK, ...(direct && { onread: direct.options }) });
+  if (direct) socket.pause();
+  const transport = new SocketTransport(socket, { direct });
+  await transport.ready("connect", signal, (cause) => {
+    return cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_")
       ? new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause)
       : new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: is a server running there?`, cause);
   });
+  return transport;
 }
 
-async function secureSocket(socket: Socket, host: string, tls: TlsOptions, signal: AbortSignal): Promise<TLSSocket> {
-  const name = tls.servername ?? host;
-  const failure = (cause: Error | undefined) =>
-    new MqttError("tls", `The TLS handshake with ${host} failed: ${cause?.message ?? "the server closed"}`, cause);
+async function upgrade(socket: Socket, name: string, tls: TlsOptions, signal: AbortSignal): Promise<SocketTransport> {
+  const { ca, cert, key } = tls as SecureContextOptions;
+  const servername = isIP(name) === 0 ? name : undefined; // an address is no server name (RFC 6066, section 3)
+  const ALPNProtocols = tls.alpn && [...tls.alpn];
+  // The chain and the name are looked at in trust(), before anything is sent.
+  const unchecked = { rejectUnauthorized: false, checkServerIdentity: () => undefined };
+  const options = { socket, host: name, servername, ca, cert, key, ALPNProtocols, ...unchecked };
+  let secure: SocketTransport<TLSSocket>;
   try {
-    const secure = connectTls({
-      socket,
-      host: name,
-      ...(isIP(name) === 0 && { servername: name }), // an address is no server name (RFC 6066, section 3)
-      ...(tls.ca !== undefined && { ca: tls.ca as Buffer[] }),
-      ...(tls.cert !== undefined && { cert: tls.cert as Buffer }),
-      ...(tls.key !== undefined && { key: tls.key as Buffer }),
-      ...(tls.alpn && { ALPNProtocols: [...tls.alpn] }),
-      // The chain and the name are looked at in trust(), before anything is sent.
-      rejectUnauthorized: false,
-      checkServerIdentity: () => undefined,
-    });
-    return await ready(secure, "secureConnect", signal, failure);
-  } catch (error) {
-    socket.destroy();
-    // A certificate or key that is none: Node and Bun throw at once, Deno in the handshake.
-    throw error instanceof MqttError || signal.aborted ? error : failure(error as Error);
+    secure = new SocketTransport(connectTls(options));
+  } catch (cause) {
+    socket.destroy(); // a certificate or the key is none
+    throw handshakeFailed(cause as Error);
   }
+  await secure.ready("secureConnect", signal, handshakeFailed);
+  return secured(secure, name);
 }
 
-/** Waits for the event; an error, the end of the socket or the signal ends the wait and the socket. */
-export function ready<S extends Socket>(
-  socket: S,
-  event: string,
-  signal: AbortSignal,
-  failure: (cause: NodeJS.ErrnoException | undefined) => MqttError,
-): Promise<S> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      socket.off(event, done).off("error", failed).off("close", closed);
-      signal.removeEventListener("abort", aborted);
-      act();
-    };
-    watch(socket);
-    const done = () => settle(() => resolve(socket));
-    const fail = (error: unknown) =>
-      settle(() => {
-        socket.destroy();
-        reject(error);
-      });
-    const failed = (error: Error) => fail(failure(error));
-    const closed = () => fail(failure(undefined));
-    const aborted = () => fail(signal.reason);
-    socket.on(event, done).on("error", failed).on("close", closed);
-    signal.addEventListener("abort", aborted);
-    if (signal.aborted) aborted();
-  });
+/** The transport after its handshake, unless that has been followed by an alert at once. */
+export function secured(transport: SocketTransport<TLSSocket>, name: string | undefined): SocketTransport {
+  if (transport.stream.destroyed) throw transport.failure();
+  transport.trusted = trust(transport.stream, name);
+  return transport;
 }
 
 /** What is known of the server after the handshake; `name` is what the certificate must be valid for. */
 function trust(socket: TLSSocket, name: string | undefined): Trust {
   const certificate = socket.getPeerCertificate();
-  const now = new Date();
-  if (!socket.authorized) {
-    // Compared here, as Deno calls an expired certificate one of an unknown issuer.
-    const outdated = new Date(certificate.valid_to) < now || new Date(certificate.valid_from) > now;
-    if (outdated || /EXPIRED/.test(String(socket.authorizationError))) return "expired";
-    return /ALTNAME/.test(String(socket.authorizationError)) ? "wrongname" : "untrusted";
+  if (socket.authorized) {
+    return name === undefined || checkServerIdentity(name, certificate) === undefined || "wrongname";
   }
-  return name === undefined || checkServerIdentity(name, certificate) === undefined ? true : "wrongname";
+  const problem = String(socket.authorizationError), now = new Date();
+  // Compared here, as Deno calls an expired certificate one of an unknown issuer.
+  const outdated = new Date(certificate.valid_to) < now || new Date(certificate.valid_from) > now;
+  if (outdated || problem.includes("EXPIRED")) return "expired";
+  return problem.includes("ALTNAME") ? "wrongname" : "untrusted";
 }
