@@ -78,7 +78,7 @@ export async function buildForNode(): Promise<string> {
     if (file.endsWith(".d.ts")) rmSync(join(out, file));
   }
   const clients = clientFiles().filter(({ file }) => file.endsWith(".ts"));
-  const entries = ["client.ts", "driver.ts", ...clients.map(({ file }) => `clients/${file}`)];
+  const entries = ["client.ts", "driver.ts", "onpub.ts", ...clients.map(({ file }) => `clients/${file}`)];
   await mustRun([...esbuild, ...entries, "--format=esm", `--outdir=${join(out, "bench")}`, "--outbase=."]);
   for (const file of entries) {
     const built = join(out, "bench", file.replace(/\.ts$/, ".js"));

@@ -170,6 +170,19 @@ const relay: Job = async (params, meter, open) => {
   return figures;
 };
 
+/** From the call to the open connection, in a process that has done it before: milliseconds. */
+const opening: Job = async ({ url, count }, _meter, open) => {
+  const times: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    const connection = await open(url, nothing);
+    times.push(performance.now() - start);
+    await connection.close();
+  }
+  times.sort((a, b) => a - b);
+  return { messages: count, p50: times[count >> 1]!, p99: times[Math.floor(count * .99)]! };
+};
+
 /** Says when the first message is there: whoever started us holds the clock. */
 const start: Job = async ({ url }, _meter, open) => {
   const { ended, end } = signal();
@@ -188,7 +201,7 @@ const idle: Job = async ({ url, count }, _meter, open) => {
   return { messages: count, bytes: (await resident() - before) / count };
 };
 
-const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, start, idle };
+const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, opening, start, idle };
 
 /** A promise, and the function that settles it. */
 function signal(): { ended: Promise<void>; end: () => void } {

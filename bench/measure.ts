@@ -156,7 +156,7 @@ function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, pe
     return { failure: `the client counted ${messages} messages, the peer ${peer.messages}` };
   }
   const common = { cpu: cpu / messages * 1e6, peak };
-  if (scenario.job === "echo") return { ...common, value: figures.p50!, p99: figures.p99! };
+  if (figures.p50 !== undefined) return { ...common, value: figures.p50, p99: figures.p99! };
   // Publishing is over when the peer has it all; what the peer got at one go, it cannot time.
   return { ...common, value: messages / Math.max(seconds, scenario.peer === "sink" ? peer!.seconds : 0) };
 }

@@ -1,7 +1,7 @@
 /** The results of a run: medians, ratios, and the Markdown that shows them. */
 import type { Bundle } from "./build.ts";
 import type { Sample } from "./measure.ts";
-import type { Scenario, Unit } from "./scenarios.ts";
+import { modes, type Scenario, type Unit } from "./scenarios.ts";
 import type { Machine, Participant, Runtime } from "./setup.ts";
 
 export interface Result {
@@ -168,6 +168,23 @@ function overview({ scenarios, bundles }: Results): string {
   return table(["mqtt3c (times MQTT.js)", "Node", "Deno", "Bun", "libmosquitto"], rows, 1);
 }
 
+/** The three modes side by side: Node, Deno and Bun; a line for each scenario that all of them took part in. */
+function modesTable({ scenarios }: Results): string {
+  const rows = scenarios.map(({ title, unit, results }) => {
+    const { name, divisor } = units[unit];
+    const cells = modes.map((mode) =>
+      (["node", "deno", "bun"] as const).flatMap((runtime) => {
+        const result = results.find(({ client, runtime: other }) => client === mode && other === runtime);
+        return result ? digits(result.median / divisor) : [];
+      }).join(", ")
+    );
+    return [`${title} (${name})`, ...cells];
+  }).filter((cells) => cells.every((cell) => cell !== ""));
+  if (!rows.length) return "";
+  return `#### The three modes on Node, Deno and Bun\n\n` +
+    table(["", "connect", "connectWorker", "connectSync"], rows, 1);
+}
+
 function bundleTable(bundles: Bundle[]): string {
   const rows = bundles.map(({ title, minified, gzipped }) => [title, digits(minified / 1000), digits(gzipped / 1000)]);
   return `#### Bundled for Node\n\n${table(["", "minified KB", "gzipped KB"], rows, 1)}`;
@@ -184,6 +201,7 @@ export function markdown(results: Results): string {
     `Measured with \`${results.command}\` on ${machine.cpu}, ${machine.cores} cores, ${machine.memory}, ` +
     `${machine.system}; ${versions.join(", ")}. Medians of ${results.rounds} interleaved runs of ` +
     `${results.seconds} s, QoS 0; the peer is ${results.peer}. Ratios are to the same runtime, above 1 is better.`,
+    ...[modesTable(results)].filter(Boolean),
     ...scenarios.map(scenarioTable),
     ...(bundles.length ? [bundleTable(bundles)] : []),
     ...(notes.length ? [`Notes: ${notes.join("; ")}.`] : []),

@@ -23,6 +23,9 @@ export interface Scenario {
   detail?: boolean;
 }
 
+/** The three modes of this client. */
+export const modes: string[] = ["mqtt3c", "mqtt3c_worker", "mqtt3c_sync"];
+
 const SIZES = [16, 256, 4096, 65536];
 
 /** Bytes as they are said: 16 B, 4 KiB. */
@@ -121,6 +124,26 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       peer: "echo",
       unit: "us",
       params: { size: 16, topics: 1 },
+    },
+    {
+      id: "opening",
+      title: "From the call to the open connection, in a process that has done it before",
+      job: "opening",
+      peer: "sink",
+      unit: "ms",
+      params: { count: 50 },
+      clients: modes,
+      quick: true,
+      detail: true,
+    },
+    {
+      ...flow("receive", 16, 100),
+      id: "free-16-100",
+      title: "How late timers of the main thread ring while messages flood a module in the worker, 16 B, 100 topics",
+      job: "free",
+      unit: "ms",
+      clients: ["mqtt3c_worker"],
+      detail: true,
     },
     ...[16, 4096].flatMap((size) => [flow("receive", size, 100, true), flow("publish", size, 100, true)]),
     {
