@@ -1,11 +1,10 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { type HttpOptions, startHttp } from "../../examples/bridge/http.ts";
 import type { Bridge } from "../../examples/bridge/program.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
-import { type Embedded, startAedes } from "../support/servers.ts";
+import { type Embedded, freePort, startAedes } from "../support/servers.ts";
 import { ask, listen, post, subscriber, until } from "./support.ts";
 
 /** Runs a test with a broker and a bridge, and ends both. */
@@ -199,7 +198,7 @@ test("http: the token guards all of it, and pages of other origins are refused",
   }));
 
 test("http: while the broker is away it is 503 with Retry-After, and the stream tells", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   const { url, status, close } = await startHttp({ broker: `mqtt://127.0.0.1:${port}` });
   const away = async () => {
     for (const answer of [await post(url, "/a", "x"), await ask(url, "/a")]) {

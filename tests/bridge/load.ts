@@ -12,11 +12,10 @@ import { readFileSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { connect as connectSocket, type Socket } from "node:net";
 import { parseArgs } from "node:util";
-import { getAvailablePort } from "@std/net";
 import { WebSocket } from "ws";
 import { connect } from "../../mod.ts";
 import type { Process } from "../support/process.ts";
-import { startMosquitto } from "../support/servers.ts";
+import { freePort, startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
 import { type Hub, startHub } from "./hub.ts";
 import { ask, until } from "./support.ts";
@@ -213,7 +212,7 @@ class Posts {
 }
 
 function httpPeer(fromMqtt: Meter, batch: number): Peer {
-  const port = getAvailablePort(), url = `http://127.0.0.1:${port}`;
+  const port = freePort(), url = `http://127.0.0.1:${port}`;
   const posts = new Posts(port, (count) => peer.told += count);
   let stream: IncomingMessage | undefined;
   let closed = false;
@@ -277,7 +276,7 @@ function httpPeer(fromMqtt: Meter, batch: number): Peer {
 }
 
 function websocketPeer(fromMqtt: Meter): Peer {
-  const port = getAvailablePort(), url = `http://127.0.0.1:${port}`;
+  const port = freePort(), url = `http://127.0.0.1:${port}`;
   let socket: WebSocket;
 
   async function dial(): Promise<void> {

@@ -1,8 +1,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { runScript, startScript } from "../support/spawn.ts";
 import { ask, dial, listen, post, until } from "./support.ts";
+import { freePort } from "../support/servers.ts";
 
 test("main: one command opens broker, greenhouse, bridges and page, and says where", async () => {
   const program = await startScript("examples/bridge/main.ts", ["--port", "0"]);
@@ -38,9 +38,9 @@ test("the programs tell a mistake in their command line, and how to use them", a
 });
 
 test("the programs run without a broker, and end when they are told", async () => {
-  const broker = ["--broker", `mqtt://127.0.0.1:${getAvailablePort()}`];
+  const broker = ["--broker", `mqtt://127.0.0.1:${freePort()}`];
   for (const name of ["http", "websocket", "smq"]) {
-    const to = name === "smq" ? ["--hub", `ws://127.0.0.1:${getAvailablePort()}`] : ["--port", "0"];
+    const to = name === "smq" ? ["--hub", `ws://127.0.0.1:${freePort()}`] : ["--port", "0"];
     const program = await startScript(`examples/bridge/${name}.ts`, [...broker, ...to]);
     await program.output(/ for mqtt:/);
     program.kill("SIGINT");

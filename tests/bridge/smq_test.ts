@@ -1,12 +1,11 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assertEquals, assertGreater, assertMatch, assertThrows } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
 import type { Bridge } from "../../examples/bridge/program.ts";
 import { type SmqOptions, startSmq } from "../../examples/bridge/smq.ts";
-import { type Embedded, startAedes } from "../support/servers.ts";
+import { type Embedded, freePort, startAedes } from "../support/servers.ts";
 import { type Hub, type HubOptions, startHub } from "./hub.ts";
 import { Inbox, subscriber, until } from "./support.ts";
 
@@ -198,7 +197,7 @@ test("smq: the hub may go and come again; what waited arrives, and what was lost
   }));
 
 test("smq: the broker may come late, go and come again", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   const inbox = new Inbox<string>(), lines: string[] = [];
   const hub = await startHub({ onmessage: (_, data) => inbox.push(data.toString()) });
   const bridge = startSmq({

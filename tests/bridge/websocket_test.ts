@@ -1,11 +1,10 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { startWebSocket, type WebSocketOptions } from "../../examples/bridge/websocket.ts";
 import type { Bridge } from "../../examples/bridge/program.ts";
 import { needs } from "../support/process.ts";
-import { type Embedded, startAedes, startMosquitto } from "../support/servers.ts";
+import { type Embedded, freePort, startAedes, startMosquitto } from "../support/servers.ts";
 import { ask, dial, subscriber, until } from "./support.ts";
 
 /** Runs a test with a broker and a bridge, and ends both. */
@@ -197,7 +196,7 @@ test("websocket: origin and token are checked before a socket is opened", () =>
   }));
 
 test("websocket: the broker may come late, go and come again: sockets stay, and are told", async () => {
-  const port = getAvailablePort();
+  const port = freePort();
   const { url, close } = await startWebSocket({ broker: `mqtt://127.0.0.1:${port}` });
   const page = await dial(url);
   assertEquals((await page.next("state")).broker, "away");

@@ -1,12 +1,11 @@
 /** The code of every failure: one table, the same on every runtime. */
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { connect, type ConnectOptions, type ErrorCode } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { type Action, close, end, reset, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
-import { credentials, startMicrosocks, startMosquitto } from "../support/servers.ts";
+import { credentials, freePort, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
 import { endsToo, failure, gone, Inbox, within } from "./support.ts";
 
@@ -137,7 +136,7 @@ for (const [what, code, script, op] of mistakes) {
 }
 
 test("nobody listens: cannotconnect", async () => {
-  const op = { port: getAvailablePort() };
+  const op = { port: freePort() };
   assertEquals(await codeOf(connect("127.0.0.1", undefined, op), 2000), "cannotconnect");
   assertEquals(await codeOf(connect("localhost", undefined, { ...op, tls: true }), 2000), "cannotconnect");
   assertEquals(await codeOf(connect("::1", undefined, op), 2000), "cannotconnect");
@@ -216,7 +215,7 @@ test("the proxy: refused, wrong password, no password", needs("microsocks"), asy
   const locked = await startMicrosocks({ user: "u", password: "p" });
   const http = await startHttpProxy("u:p");
   const through = (proxy: string, host = "127.0.0.1") =>
-    codeOf(connect(host, undefined, { port: getAvailablePort(), proxy, timeout: 5000 }));
+    codeOf(connect(host, undefined, { port: freePort(), proxy, timeout: 5000 }));
   try {
     assertEquals(await through(`socks5://127.0.0.1:${open.port}`), "proxy");
     assertEquals(await through(`socks5://127.0.0.1:${open.port}`, "nohost.invalid"), "proxy");
@@ -226,7 +225,7 @@ test("the proxy: refused, wrong password, no password", needs("microsocks"), asy
     assertEquals(await through(`http://127.0.0.1:${http.port}`), "proxy");
     assertEquals(await through(`http://u:wrong@127.0.0.1:${http.port}`), "proxy");
     assertEquals(
-      await through(`socks5://127.0.0.1:${http.port}`.replace(/\d+$/, `${getAvailablePort()}`)),
+      await through(`socks5://127.0.0.1:${http.port}`.replace(/\d+$/, `${freePort()}`)),
       "cannotconnect",
     );
   } finally {

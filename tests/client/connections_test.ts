@@ -4,10 +4,10 @@ import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { connect, type Streams } from "../../mod.ts";
 import { type Action, close, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
 import { codeOf, endsToo, failure, gone, Inbox, noise, within } from "./support.ts";
+import { freePort } from "../support/servers.ts";
 
 const connack = Uint8Array.of(0x20, 2, 0, 0);
 const accept = [wait(14), send(connack), endsToo];
@@ -31,7 +31,7 @@ test("a socket that still connects is awaited; one that cannot says so", () =>
   withServer(accept, async ({ port }) => {
     const client = await connect(connectTcp(port, "127.0.0.1"));
     await client.disconnect();
-    const error = await failure(connect(connectTcp(getAvailablePort(), "127.0.0.1"), undefined, { timeout: 2000 }));
+    const error = await failure(connect(connectTcp(freePort(), "127.0.0.1"), undefined, { timeout: 2000 }));
     assert(error.code === "socketclosed" || error.code === "cannotconnect", `${error.code}`);
     assertEquals((error.cause as { code?: string }).code, "ECONNREFUSED");
   }));

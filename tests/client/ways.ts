@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
-import { getAvailablePort } from "@std/net";
 import { SocksClient } from "socks";
 import {
   type Client,
@@ -17,7 +16,7 @@ import {
   type Streams,
 } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
-import { type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
+import { freePort, type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { startHttpProxy } from "./http_proxy.ts";
 
 /** Opens a client; the options come on top of those that the way needs. */
@@ -61,7 +60,7 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-denial-"));
   const file = join(dir, "denial.json");
   writeFileSync(file, JSON.stringify(denial));
-  const secure = getAvailablePort();
+  const secure = freePort();
   const { caFile, server: { certFile, keyFile } } = certificates();
   const starting = startMosquitto({
     config: [

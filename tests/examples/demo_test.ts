@@ -1,8 +1,7 @@
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { needs } from "../support/process.ts";
-import { startMosquitto } from "../support/servers.ts";
+import { freePort, startMosquitto } from "../support/servers.ts";
 import { runScript } from "../support/spawn.ts";
 
 /** The demo's output without its times, checked for the whole story. */
@@ -31,7 +30,7 @@ test("the demo runs on a broker of the user's", needs("mosquitto"), async () => 
 });
 
 test("the demo says why it cannot connect", async () => {
-  const { code, stderr } = await runScript("examples/demo.ts", ["--broker", `127.0.0.1:${getAvailablePort()}`]);
+  const { code, stderr } = await runScript("examples/demo.ts", ["--broker", `127.0.0.1:${freePort()}`]);
   assertEquals(code, 1);
   assertMatch(stderr, /^demo: Cannot connect .*\(cannotconnect\)\n$/);
 });

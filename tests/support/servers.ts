@@ -71,6 +71,11 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
   }
 }
 
+/** A TCP port nobody listens on, out of the range the system takes for outgoing connections: nobody else gets it soon. */
+export function freePort(): number {
+  return getAvailablePort({ preferredPort: 10_000 + Math.floor(Math.random() * 20_000) });
+}
+
 export function startMicrosocks(options: { user?: string; password?: string } = {}): Promise<ServerProcess> {
   const login = options.user ? ["-u", options.user, "-P", options.password ?? ""] : [];
   return startServer(undefined, "microsocks", (port) => ["-i", "127.0.0.1", "-p", `${port}`, ...login]);
@@ -85,7 +90,7 @@ async function startServer(
   const command = which(name);
   if (!command) throw new Error(`${name} is not installed`);
   for (let tries = 1;; tries++) {
-    const port = wanted ?? getAvailablePort();
+    const port = wanted ?? freePort();
     const daemon = await startProcess(command, argsFor(port));
     let ended = false;
     daemon.exited.then(() => ended = true);

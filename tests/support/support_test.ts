@@ -3,11 +3,10 @@ import { connect } from "node:net";
 import { once } from "node:events";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { getAvailablePort } from "@std/net";
 import { type Certificate, certificates } from "./certificates.ts";
 import { needs, startProcess } from "./process.ts";
 import { close, reset, send, startScripted, wait } from "./scripted.ts";
-import { mosquittoPub, mosquittoSub, startAedes, startMicrosocks, startMosquitto } from "./servers.ts";
+import { freePort, mosquittoPub, mosquittoSub, startAedes, startMicrosocks, startMosquitto } from "./servers.ts";
 
 const bytes = Uint8Array.from({ length: 300 }, (_, i) => i);
 
@@ -19,7 +18,7 @@ test("assert: a wrong expectation throws", async () => {
 });
 
 test("net: an available port can be listened on", async () => {
-  const aedes = await startAedes({ port: getAvailablePort() });
+  const aedes = await startAedes({ port: freePort() });
   await aedes.stop();
 });
 
