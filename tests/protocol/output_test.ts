@@ -124,6 +124,15 @@ describe("output: PUBLISH byte by byte", () => {
     }
   });
 
+  test("more names than are kept, again and again", () => {
+    const output = new Output(1 << 24);
+    for (let i = 0; i < 200_000; i++) {
+      const topic = `${i % 7 ? "name" : "größe"}/${i % 50_000}`;
+      output.publish(topic, "x", 0);
+      if (i % 1000 === 0) assertBytes(drain(output).slice(-published(topic, "x").length), published(topic, "x"));
+    }
+  });
+
   test("a payload that is a view of a larger buffer", () => {
     const whole = utf8.encode("before payload after");
     for (const length of [0, 7]) {
