@@ -343,10 +343,12 @@ export class SyncClient implements Disposable {
     this.#flush();
     this.#told = false;
     if (read) connection?.resume();
-    const heard = this.#told || this.#thread.wait(connection, Math.min(due, this.#deadline));
-    if (this.#state === "dialling" && connection!.over !== undefined) this.#lose(connection!.over as MqttError);
-    else if (this.#state === "dialling" && connection!.isOpen) this.#greet(connection!);
-    else if (performance.now() >= this.#deadline) this.#expire();
+    const isDialled = () => this.#state === "dialling" && (connection!.isOpen || connection!.over !== undefined);
+    const heard = this.#told || isDialled() || this.#thread.wait(connection, Math.min(due, this.#deadline));
+    if (isDialled()) {
+      if (connection!.over === undefined) this.#greet(connection!);
+      else this.#lose(connection!.over as MqttError);
+    } else if (performance.now() >= this.#deadline) this.#expire();
     else return heard;
     return true;
   }

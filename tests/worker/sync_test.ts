@@ -280,6 +280,23 @@ test("blocking: reconnect makes the subscriptions again, and receive() goes on",
   await second.stop();
 });
 
+test("blocking: an attempt that failed while nobody was waiting is followed by the next at once", tools, async () => {
+  let broker = await startMosquitto({ config: "log_type none" });
+  const { port } = broker;
+  const mqtt = connectSync(local, undefined, { port, reconnect: { minDelay: 1, maxDelay: 1 } });
+  for (let round = 0; round < 10; round++) {
+    await broker.stop();
+    assertEquals(mqtt.receive(5 + round), undefined); // mostly, an attempt is under way now
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    broker = await startMosquitto({ port, config: "log_type none" });
+    const start = performance.now();
+    mqtt.publish("t", "again");
+    assertLess(performance.now() - start, 5000); // the attempt's own deadline is 10 s
+  }
+  mqtt.disconnect();
+  await broker.stop();
+});
+
 describe("blocking: no call sleeps for ever", () => {
   test("a server that is silent: timeout", async () => {
     const server = await startScripted();
