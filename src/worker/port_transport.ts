@@ -10,9 +10,9 @@ import { type FromRelay, restore, type ToRelay } from "./messages.ts";
 import { Ring } from "./ring.ts";
 
 /** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
-const SIZE = 262_144;
+const SIZE = 524_288;
 /** The next block may come while no more than this is in the ring. */
-const AHEAD = 131_072;
+const AHEAD = 262_144;
 
 /** A transport whose bytes cross to a thread and back, as they are. Its owner lets it hear what the port says. */
 export class PortTransport implements Transport {
