@@ -326,6 +326,30 @@ describe("output: blocks", () => {
     assertLess(blocks.size, 20);
   });
 
+  test("of the memory of a burst 2 MiB are kept for the next, until a quiet write", () => {
+    const output = new Output(1 << 24), payload = new Uint8Array(4096);
+    const known = new Set<ArrayBufferLike>();
+    /** How much of the known memory it uses again, in blocks of 256 KiB. */
+    const burst = (): number => {
+      for (let i = 0; i < 2500; i++) output.publish("t", payload, 0);
+      const used = new Set<ArrayBufferLike>();
+      for (let part = output.take(); part !== undefined; part = output.take()) {
+        used.add(part.buffer);
+        output.written();
+      }
+      const again = [...used].filter((buffer) => known.has(buffer)).length;
+      for (const buffer of used) known.add(buffer);
+      return again;
+    };
+    assertEquals(burst(), 0);
+    const again = burst();
+    assertGreater(again, 6);
+    assertLess(again, 10); // and the block that was begun
+    output.publish("t", "quiet", 0);
+    drain(output);
+    assertLess(burst(), 3);
+  });
+
   test("take without anything to send is undefined, written without take is nothing", () => {
     const output = new Output(100);
     assertEquals(output.take(), undefined);
