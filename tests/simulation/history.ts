@@ -11,6 +11,7 @@
 import type { Client } from "../../src/api.ts";
 import type { Clock, Dial, LoopClient } from "../../src/client.ts";
 import type { ConnectOptions, OnPublish } from "../../src/api.ts";
+import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
 import type { Settings } from "../../src/settings.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
@@ -23,7 +24,7 @@ import { World } from "./world.ts";
 export interface Library {
   LoopClient: new (settings: Settings, dial: Dial, onpub: OnPublish | undefined, clock: Clock) => LoopClient;
   parseSettings(op: ConnectOptions, fromUrl: Record<string, never>): Settings;
-  MqttError: new (code: never, message: string) => Error & { code: string | number };
+  MqttError: typeof MqttError;
 }
 
 /** What a step broke. */
@@ -256,8 +257,7 @@ class History implements Observer {
           if (random.chance(faults * 0.3)) {
             this.#dialFailed = true;
             this.#note(() => "dial fails");
-            const { MqttError } = this.#library;
-            return reject(new MqttError("cannotconnect" as never, "Nobody listens"));
+            return reject(new this.#library.MqttError("cannotconnect", "Nobody listens"));
           }
           const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
           const wire = new Wire(this.#wires.length, trusted, this.#world, random, this);
@@ -268,6 +268,10 @@ class History implements Observer {
         });
       });
     });
+  }
+
+  socketClosed(how: string): MqttError {
+    return new this.#library.MqttError("socketclosed", `The connection was closed: ${how}`);
   }
 
   started(wire: Wire): void {

@@ -1,5 +1,5 @@
 /** A simulated TCP connection: bytes that are delayed, merged, cut, stalled and lost; and the client's end of it. */
-import { MqttError } from "../../src/errors.ts";
+import type { MqttError } from "../../src/errors.ts";
 import type { Sink, Transport, Trust } from "../../src/transport/transport.ts";
 import { assertBytes } from "../support/bytes.ts";
 import { Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
@@ -21,6 +21,8 @@ export interface Observer {
   arrived(wire: Wire, packets: NaivePacket[]): void;
   /** The connection is over for the client. */
   gone(wire: Wire): void;
+  /** What the client is told then: an error of the library under test, which may be a copy. */
+  socketClosed(how: string): MqttError;
   fail(what: string): void;
 }
 
@@ -285,7 +287,7 @@ export class Wire implements Transport {
       this.#sink = undefined;
       this.closed = true;
       this.#observer.gone(this);
-      sink.closed(new MqttError("socketclosed", `The connection was closed: ${how}`));
+      sink.closed(this.#observer.socketClosed(how));
     });
   }
 }
