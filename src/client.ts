@@ -19,7 +19,7 @@ import type { Transport, Trust } from "./transport/transport.ts";
 const HIGH_WATER = 65_536;
 /** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
 const LINGER = 1000;
-/** A timer that rings later than this looks at the socket for as long, before anything is decided; milliseconds. */
+/** For as long as a timer rang late, and no longer than this, the socket is looked at before anything is given up; milliseconds. */
 const LATE = 100;
 
 /** Opens a connection; when the signal is aborted it gives up, with the signal's reason. */
@@ -110,7 +110,8 @@ export class LoopClient implements Client {
   #scheduled = false;
   #disarm = () => {};
   #timerDue = Infinity;
-  #late = false;
+  /** What was due by then is given up when it rings. */
+  #judged = -Infinity;
 
   constructor(
     settings: Settings,
@@ -477,28 +478,34 @@ export class LoopClient implements Client {
     this.#room = undefined;
   }
 
+  /** When the first of those that wait has failed. */
+  get #due(): number {
+    const [request] = this.#requests.values();
+    return Math.min(this.#link.deadline, request?.due ?? Infinity);
+  }
+
   /** Sets the one timer, which is not set again for each packet: when it rings early, it is then. */
   #arm(due: number): void {
-    if (due >= this.#timerDue) return;
+    if (due < this.#timerDue && this.#judged === -Infinity) this.#set(due);
+  }
+
+  #set(due: number): void {
     this.#disarm();
     this.#timerDue = due;
     this.#disarm = this.#clock.wait(this.#ring, Math.max(due - this.#clock.now(), 0));
   }
 
   #rearm(): void {
-    const [request] = this.#requests.values();
-    this.#arm(Math.min(this.#session.due, this.#link.deadline, request?.due ?? Infinity));
+    this.#arm(Math.min(this.#session.due, this.#due));
   }
 
   readonly #ring = () => {
-    const now = this.#clock.now();
-    // A timer that rings late was suspended or blocked: what is in the socket is looked at first.
-    this.#late = !this.#late && now - this.#timerDue > LATE;
+    const now = this.#clock.now(), late = now - this.#timerDue, judged = this.#judged;
     this.#timerDue = Infinity;
-    if (this.#late) return this.#arm(now + LATE);
-    if (now >= this.#link.deadline) this.#expire();
+    this.#judged = -Infinity;
+    if (this.#link.deadline <= judged) this.#expire();
     for (const [id, request] of this.#requests) {
-      if (request.due > now) break;
+      if (request.due > judged) break;
       this.#requests.delete(id);
       const { timeout } = this.#settings;
       // The answer may be behind messages that a full iterator has no room for.
@@ -511,7 +518,10 @@ export class LoopClient implements Client {
       this.#fail(this.#link, error as MqttError);
     }
     this.#flush();
-    this.#rearm();
+    if (this.#due > now) return this.#rearm();
+    // The thread may have been blocked, or suspended: what is in the socket by now has its turn first.
+    this.#set(now + Math.min(late, LATE));
+    this.#judged = now;
   };
 
   /** What the state waited for did not come in time. */

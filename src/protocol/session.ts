@@ -158,7 +158,8 @@ export class Session {
     if (packet === undefined) return undefined;
     this.#state = packet.code === 0 ? "open" : "closed";
     this.#sessionPresent = packet.sessionPresent;
-    if (!packet.sessionPresent) this.#unreleased.clear();
+    // A refusal says nothing about the session [MQTT-3.2.2-4].
+    if (packet.code === 0 && !packet.sessionPresent) this.#unreleased.clear();
     return packet;
   }
 

@@ -581,6 +581,21 @@ describe("loop: subscribe", () => {
     assertEquals(await world.fate(next), 0);
   });
 
+  test("a thread that was blocked reads the answer that came meanwhile, whatever else is asked first", async () => {
+    const world = await World.open({ timeout: 2000, keepalive: 0 });
+    const done = world.client.subscribe("a");
+    await world.clock.sleep(5000);
+    const other = world.client.subscribe("b");
+    await world.clock.advance(50);
+    world.broker.send(suback(1, 0));
+    assertEquals([await world.fate(done), await world.fate(other)], [0, "pending"]);
+    // Another block, right after the look at the socket: what was not due then has its own.
+    await world.clock.advance(1900);
+    await world.clock.sleep(3000);
+    world.broker.send(suback(2, 0));
+    assertEquals(await world.fate(other), 0);
+  });
+
   test("[MQTT-2.3.1-2] the identifier of a request that timed out is not used again before its answer", async () => {
     const world = await World.open({ timeout: 100 });
     world.client.subscribe("a").catch(() => {});

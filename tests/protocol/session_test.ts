@@ -807,6 +807,14 @@ describe("session: the next connection", () => {
     assertEquals(hex(talk.sends()), "70 02 00 0a");
   });
 
+  test("[MQTT-4.3.3-2] an attempt that is refused does not end the session", () => {
+    const talk = Talk.open({ cleanSession: false });
+    assertEquals(messages(talk.hears('34 06 0001 "a" 0007 "x"')), ["a: x"]);
+    reconnect(talk, [], "20 02 00 03");
+    reconnect(talk, [], "20 02 01 00");
+    assertEquals(messages(talk.hears('3c 06 0001 "a" 0007 "x"')), []);
+  });
+
   test("[MQTT-3.1.2-6] a clean session knows nothing of the QoS 2 messages before it", () => {
     const talk = Talk.open({ cleanSession: true });
     assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);

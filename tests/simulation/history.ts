@@ -107,6 +107,8 @@ class History implements Observer {
   readonly #abort = new AbortController();
   readonly #horizon: number;
   readonly #reconnect: boolean;
+  /** Whether it publishes so much at once that blocks fill, wait and are filled again. */
+  readonly #floods: boolean;
   #listeners = 0;
   #dialing = 0;
   readonly #calls = new Set<Call>();
@@ -126,7 +128,7 @@ class History implements Observer {
   readonly #published: Published[] = [];
   #lastHanded = -1;
   #lastArrived = -1;
-  /** Bytes of PUBLISH packets accepted and not handed to a connection; handed and not yet written. */
+  /** Bytes of PUBLISH packets accepted and not handed to a connection; those of the last write. */
   #pending = 0;
   #handed = 0;
   /** The last messages that onpub and each filter's own got. */
@@ -147,8 +149,10 @@ class History implements Observer {
     this.#world = new World(random);
     this.#horizon = random.pick([3000, 10_000, 30_000]);
     this.#reconnect = random.chance(0.6);
+    this.#floods = random.chance(0.03);
     const signal = this.#abort.signal;
     this.#countListeners(signal);
+    const slow = random.pick([5, 500, 5000]);
     const op: ConnectOptions = {
       id: "simulated",
       keepalive: random.pick([0, 2, 5, 20, 20, 20]),
@@ -157,7 +161,7 @@ class History implements Observer {
       maxPacketSize: random.pick([5000, 16 << 20]),
       maxBuffered: random.pick([2000, 100_000, 16 << 20]),
       ...random.chance(0.3) &&
-        { uname: random.pick(["user", () => "user", () => this.#world.sleep(5).then(() => "u")]) },
+        { uname: random.pick(["user", () => "user", () => this.#world.sleep(slow).then(() => "u")]) },
       ...random.chance(0.5) && { signal },
       ...this.#reconnect &&
         { reconnect: { minDelay: random.int(1, 500), maxDelay: 5000, attempts: random.pick([3, Infinity]) } },
@@ -281,6 +285,7 @@ class History implements Observer {
   wrote(wire: Wire, packets: NaivePacket[]): void {
     if (wire !== this.#current) this.fail(`a write to connection ${wire.index}, which is an old one`);
     if (this.#end !== undefined) this.fail("a write after the end");
+    this.#handed = 0;
     for (const packet of packets) {
       this.#note(() => `< ${wire.index} ${show(packet)}`);
       if ((packet.type === "CONNECT") !== (this.#state(wire) === "new")) this.fail(`${packet.type} in the wrong place`);
@@ -351,7 +356,7 @@ class History implements Observer {
     this.#lastHanded = seq;
     published.wire = wire;
     this.#pending -= published.size;
-    this.#handed = published.size;
+    this.#handed += published.size;
   }
 
   arrived(wire: Wire, packets: NaivePacket[]): void {
@@ -467,6 +472,10 @@ class History implements Observer {
       this.#checkTime(call);
       if (error === undefined) return;
       if (!(error instanceof this.#library.MqttError)) return this.fail(`${name} fails with ${error}`);
+      const due = call.at + this.#settings.timeout, { unread = Infinity } = this.#current ?? {};
+      if (error.code === "timeout" && name !== "disconnect" && unread < due) {
+        this.fail(`${name} is given up at ${due} ms although bytes have been in the socket since ${unread} ms`);
+      }
       if (![128, "timeout", "overflow"].includes(error.code)) this.#ends.push({ name, error });
       failed(error);
     };
@@ -541,23 +550,44 @@ class History implements Observer {
         return;
       case 12:
         return this.#forgetful();
+      case 13:
+        if (this.#floods) return this.#flood();
+      // falls through
       default:
         for (let i = random.int(1, 5); i > 0; i--) this.#publish(100);
     }
   }
 
-  #publish(longest: number): Promise<void> {
+  /** Half a MiB and more, in pieces that come while others are being written. */
+  #flood(): void {
+    for (let i = this.#random.int(3, 6); i > 0; i--) {
+      this.#world.onThread(this.#random.int(0, 20), () => {
+        for (let i = 4; i > 0; i--) this.#publish(20_000, this.#random.int(10_000, 120_000));
+      });
+    }
+  }
+
+  #publish(longest: number, size = 4 + this.#random.size(longest)): Promise<void> {
     const seq = this.#published.length;
-    const topic = `up/${seq % 5}`, payload = numbered(seq, 4 + this.#random.size(longest));
+    const topic = `up/${seq % 5}`, payload = numbered(seq, size);
     const retain = this.#random.chance(0.1);
     const packet: Publish = { type: "PUBLISH", topic, payload, qos: 0, retain, dup: false, packetId: 0 };
-    const size = encodeNaive(packet).length;
-    const published: Published = { seq, size, retain, topic, payload, refused: false, wire: undefined, arrived: false };
+    const length = encodeNaive(packet).length;
+    const published: Published = {
+      seq,
+      size: length,
+      retain,
+      topic,
+      payload,
+      refused: false,
+      wire: undefined,
+      arrived: false,
+    };
     this.#published.push(published);
-    this.#note(() => `publish ${seq}, ${size} bytes`);
+    this.#note(() => `publish ${seq}, ${length} bytes`);
     const before = this.#pending;
     const over = this.#left || this.#end !== undefined;
-    this.#pending += size; // it may be handed to the connection at once
+    this.#pending += length; // it may be handed to the connection at once
     const promise = this.#client.publish(topic, payload.slice(), { retain });
     this.#follow(`publish ${seq}`, promise, Infinity, ({ code, message }) => {
       // A packet over maxPacketSize ends the client with this code, too.
@@ -565,9 +595,9 @@ class History implements Observer {
       if (!full && !over) return;
       published.refused = true;
       if (published.wire !== undefined) this.fail(`message ${seq} was sent and refused`);
-      this.#pending -= size;
+      this.#pending -= length;
       const { maxBuffered } = this.#settings;
-      const most = before + this.#unwritten() + size + 5000;
+      const most = before + this.#unwritten() + length + 5000;
       if (!over && most <= maxBuffered) {
         this.fail(`overflow at ${most} of ${maxBuffered} bytes`);
       }
@@ -577,7 +607,7 @@ class History implements Observer {
 
   /** At most so much may be in flight. */
   #unwritten(): number {
-    return this.#current?.writing ? 70_000 + this.#handed : 0;
+    return this.#current?.writing ? this.#handed : 0;
   }
 
   async #publishEach(count: number, longest: number): Promise<void> {
@@ -838,7 +868,12 @@ class History implements Observer {
     const wire = this.#current;
     if (this.#end !== undefined || this.#left || wire === undefined || wire.fault !== "none") return;
     if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
-    if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
+    if (!wire.writing) { // or else the network is slow
+      if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
+      for (const { name } of this.#calls) {
+        if (name.startsWith("publish")) this.fail(`${name} waits though there is room and nothing is wrong`);
+      }
+    }
     for (const filter of this.#granted) {
       if (!this.#broker.filters.has(filter)) this.fail(`the subscription to ${filter} is lost`);
     }

@@ -28,10 +28,10 @@ export const mutants: readonly Mutant[] = [
     replace: "if (transport === undefined",
   },
   {
-    mistake: "the events of an old connection touch the next one",
+    mistake: "an attempt that was given up while the password was asked goes on",
     file: "src/client.ts",
-    find: "if (link !== this.#link) return;\n    link.deadline",
-    replace: "link.deadline",
+    find: "if (signal.aborted) return;\n    transport.start",
+    replace: "transport.start",
   },
   {
     mistake: "an attempt that was given up leaves its connection open",
@@ -59,9 +59,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a timer that rings late gives its verdict at once",
-    file: "src/protocol/keepalive.ts",
-    find: "if (this.#receivedFirst === -1) {",
-    replace: "if (this.#receivedFirst === -2) {",
+    file: "src/client.ts",
+    find: "judged = this.#judged;",
+    replace: "judged = now;",
   },
   {
     mistake: "PINGREQ is never sent",
@@ -76,10 +76,16 @@ export const mutants: readonly Mutant[] = [
     replace: "if (forgotten.length >= 0) return undefined;",
   },
   {
-    mistake: "what was handed to the old connection is sent again",
+    mistake: "acknowledgements of the old connection go to the next one",
     file: "src/protocol/output.ts",
-    find: "const blocks = [...this.#full,",
-    replace: "const blocks = [...(this.#taken ? [this.#taken] : []), ...this.#full,",
+    find: "if (block[start]! >> 4 === PUBLISH) this.add",
+    replace: "this.add",
+  },
+  {
+    mistake: "pings are judged while a full iterator stops the reading",
+    file: "src/client.ts",
+    find: "this.#session.tick(now, this.#fullQueues === 0);",
+    replace: "this.#session.tick(now, true);",
   },
   {
     mistake: "a QoS 2 message is delivered again when it is sent again",

@@ -43,6 +43,7 @@ export class Wire implements Transport {
   paused = false;
   ended = false;
   closed = false;
+  #givenUp = false;
   lastWrite = 0;
   resumedAt = 0;
   /** Whether nothing passes any more, and nobody is told; whether nothing passes for a while. */
@@ -58,6 +59,8 @@ export class Wire implements Transport {
   readonly #inPlace: number;
   /** To the client: what has arrived in its socket. */
   #inbox: Uint8Array[] = [];
+  /** Since when. */
+  #arrivedAt = 0;
   #fin = false;
   #reading = false;
   #toClient: Uint8Array[] = [];
@@ -87,12 +90,15 @@ export class Wire implements Transport {
     return this.#write !== undefined;
   }
 
-  get finWaits(): boolean {
-    return this.#fin;
+  /** Since when the client could have read what it has not; Infinity when there is nothing. */
+  get unread(): number {
+    const readable = this.#sink !== undefined && !this.paused && !this.#dead && !this.#stalled;
+    return readable && this.#inbox.length > 0 ? Math.max(this.#arrivedAt, this.resumedAt) : Infinity;
   }
 
   start(sink: Sink): void {
     if (this.#sink !== undefined) this.#observer.fail("a transport is started twice");
+    if (this.#givenUp) this.#observer.fail("a transport is started that the client has closed");
     this.#sink = sink;
     this.#observer.started(this);
     this.#readSoon();
@@ -126,6 +132,7 @@ export class Wire implements Transport {
   }
 
   close(): void {
+    this.#givenUp = true;
     if (this.closed) return;
     this.closed = true;
     this.#sink = undefined;
@@ -188,6 +195,7 @@ export class Wire implements Transport {
 
   #passToClient(): void {
     if (this.#dead || this.#stalled || this.#toClient.length === 0) return;
+    if (this.#inbox.length === 0) this.#arrivedAt = this.#world.now;
     this.#inbox.push(...this.#toClient.splice(0));
     this.#readSoon();
   }

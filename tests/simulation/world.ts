@@ -40,7 +40,7 @@ export class World {
     wait: (callback, milliseconds) => {
       this.timers++;
       const jitter = this.#random.chance(0.1) ? this.#random.int(1, 80) : 0;
-      const event = this.#add(milliseconds + jitter, 0, true, () => {
+      const event = this.#add(Math.max(milliseconds, 1) + jitter, 0, true, () => {
         event.cancelled = true;
         this.timers--;
         callback();
