@@ -30,7 +30,7 @@ const ACCEPTED = Promise.resolve();
 interface Request {
   /** When it has failed; milliseconds. */
   readonly due: number;
-  /** Whether nobody awaits it: the SUBSCRIBE of an iterator. */
+  /** Whether nobody awaits it: the SUBSCRIBE of an iterator, or one that is made again. */
   readonly patient: boolean;
   answer(codes: readonly number[]): void;
   /** `told`: run() tells it too, so that nobody has to await the promise. */
@@ -181,7 +181,7 @@ export class LoopClient implements Client {
       checkFunction(onpub, "onpub");
       checkQoS(qos, 0);
       return this.#refusal ??
-        this.#subscribe(filters, qos, (filter) => this.#subscriptions.ask(filter, qos, onpub), callback);
+        this.#subscribe(filters, qos, (filter) => this.#subscriptions.ask(filter, qos, onpub), false, callback);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -192,15 +192,21 @@ export class LoopClient implements Client {
     filters: readonly string[],
     qos: QoS,
     enter: (filter: string) => Subscription,
+    patient: boolean,
     callback?: SubscribeCallback,
   ): Promise<number> {
     const id = this.#session.subscribe(filters.map((topic) => ({ topic, qos })));
     // Entered before the answer: the broker may send messages first (section 3.8.4).
-    return this.#granted(id, filters.map(enter), callback);
+    return this.#granted(id, filters.map(enter), patient, callback);
   }
 
   /** The answer to a SUBSCRIBE: what is refused goes, and its iterators end. */
-  #granted(id: number, entered: readonly Subscription[], callback?: SubscribeCallback): Promise<number> {
+  #granted(
+    id: number,
+    entered: readonly Subscription[],
+    patient: boolean,
+    callback?: SubscribeCallback,
+  ): Promise<number> {
     return this.#request<number>(id, (codes, done) => {
       const error = this.#subscriptions.refuse(entered, codes);
       // The callback hears of a refusal: then nobody has to await the promise.
@@ -208,7 +214,7 @@ export class LoopClient implements Client {
       if (error !== undefined) done.reject(error);
       else done.resolve(Math.min(...codes));
       call(callback, error?.code as 128 ?? Math.min(...codes));
-    }, entered.every(({ asked }) => !asked));
+    }, patient);
   }
 
   unsubscribe(topic: string | readonly string[], callback?: () => void): Promise<void> {
@@ -247,7 +253,8 @@ export class LoopClient implements Client {
       },
     });
     const join = () => this.#subscriptions.join(topic, qos, queue);
-    const subscribed = this.#refusal ?? new Promise<number>((resolve) => resolve(this.#subscribe([topic], qos, join)));
+    const subscribed = this.#refusal ??
+      new Promise<number>((resolve) => resolve(this.#subscribe([topic], qos, join, true)));
     subscribed.catch((error: MqttError) => {
       queue.end(error.code === "disconnect" ? undefined : error);
       // The broker may subscribe all the same, when it answers late: nobody wants that any more.
@@ -412,7 +419,7 @@ export class LoopClient implements Client {
       this.#link.deadline = Infinity;
       const renewed = this.#session.resume(this.#subscriptions.all);
       if (renewed !== undefined) {
-        this.#granted(renewed.packetId, renewed.filters).catch((error: MqttError) => {
+        this.#granted(renewed.packetId, renewed.filters, true).catch((error: MqttError) => {
           // An iterator hears of its refusal itself; what subscribe() asked for is run()'s to tell.
           const told = error.code === 128 &&
             !renewed.filters.some(({ topic, asked }) => asked && !this.#subscriptions.get(topic));

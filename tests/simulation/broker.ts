@@ -11,6 +11,8 @@ export interface Manners {
   refusals: number;
   /** Whether messages come with QoS 1 and 2, too. */
   qos: boolean;
+  /** Larger packets end the connection. */
+  readonly maxPacketSize: number;
 }
 
 /** A message that the broker sent. */
@@ -149,7 +151,9 @@ export class Broker {
   }
 
   #say(wire: Wire, packet: NaivePacket): void {
-    wire.send(encodeNaive(packet));
+    const bytes = encodeNaive(packet);
+    wire.oversized ||= bytes.length > this.manners.maxPacketSize;
+    wire.send(bytes);
   }
 }
 

@@ -172,6 +172,7 @@ class History implements Observer {
       faults: random.pick([0, 0.4, 0.8]),
       refusals: random.pick([0, 0, 0.1]),
       qos: random.chance(0.5),
+      maxPacketSize: this.#settings.maxPacketSize,
     });
     this.#client = new library.LoopClient(
       this.#settings,
@@ -383,6 +384,7 @@ class History implements Observer {
       if (this.#over.has(wire)) return;
       if (packet.type === "CONNACK" && packet.code === 0) {
         wire.connacked = true;
+        wire.lastWrite = this.#world.now; // nothing could be written before
         if (!packet.sessionPresent) this.#missing.set(wire, new Set(this.#granted));
       } else if (packet.type === "SUBACK") {
         this.#requests.get(packet.packetId)?.forEach((filter, i) => {
@@ -921,7 +923,7 @@ class History implements Observer {
   #checkFate({ seq, refused, arrived, wire }: Published, { code }: Failure): void {
     if (refused || arrived) return;
     if (wire !== undefined) {
-      if (wire.fault !== "none" || code === "overflow") return;
+      if (wire.fault !== "none" || wire.oversized) return;
       // Given up in time, or lost with a rejection.
       if (this.#leftError !== undefined || !this.#left && code !== "disconnect") return;
       if (this.#state(wire) !== "left" && wire !== this.#current) return;

@@ -39,6 +39,8 @@ export class Wire implements Transport {
   /** When it did. */
   faultAt: number = Infinity;
   connacked = false;
+  /** Whether a packet was sent that is over maxPacketSize: the client may hang up at its first bytes. */
+  oversized = false;
   /** The client: was told to read no more; has ended its side; the connection is over for it. */
   paused = false;
   ended = false;
