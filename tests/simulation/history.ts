@@ -382,7 +382,7 @@ class History implements Observer {
         this.#over.add(wire);
       }
       if (this.#over.has(wire)) return;
-      if (packet.type === "CONNACK" && packet.code === 0) {
+      if (packet.type === "CONNACK" && packet.code === 0 && !wire.connacked) {
         wire.connacked = true;
         wire.lastWrite = this.#world.now; // nothing could be written before
         if (!packet.sessionPresent) this.#missing.set(wire, new Set(this.#granted));

@@ -274,6 +274,7 @@ export class Wire implements Transport {
     if (write.at < write.bytes.length) return this.#acceptSoon();
     assertBytes(write.bytes, write.copy, "what was given to write changed before written()");
     this.#write = undefined;
+    this.lastWrite = this.#world.now;
     this.#sink?.written();
   }
 
