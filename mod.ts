@@ -25,6 +25,8 @@ export type {
   ReconnectOptions,
   SubscribeCallback,
   SubscribeOptions,
+  Trace,
+  TraceRecord,
   Will,
 } from "./src/api.ts";
 export { type ErrorCode, MqttError } from "./src/errors.ts";
@@ -33,5 +35,4 @@ export { Message } from "./src/message.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tcp.ts";
-export type { Trace, TraceRecord } from "./src/trace.ts";
 export type { Trust } from "./src/transport/transport.ts";

@@ -4,7 +4,6 @@
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
-import type { Trace } from "./trace.ts";
 import type { TlsOptions } from "./transport/tcp.ts";
 import type { Trust } from "./transport/transport.ts";
 
@@ -40,6 +39,37 @@ export interface ReconnectOptions {
   /** Failed attempts in a row until it gives up; Infinity by default. */
   attempts?: number;
 }
+
+/** A control packet that was sent or received; credentials and payloads are left out. */
+export interface TraceRecord {
+  /** Who sent it: the client, or the broker. */
+  readonly direction: "sent" | "received";
+  /** Milliseconds, as `performance.now()` counts them: when it was given to the connection, or its head had come. */
+  readonly time: number;
+  /** The type's name in the specification, such as `"PUBLISH"`. */
+  readonly type: string;
+  /** Bytes, fixed header included. */
+  readonly size: number;
+  /** The packet identifier, of packets that have one. */
+  readonly packetId?: number;
+  /** The topic name of a PUBLISH. */
+  readonly topic?: string;
+  /** The topic filters of a SUBSCRIBE or UNSUBSCRIBE. */
+  readonly topics?: readonly string[];
+  /** Of a PUBLISH. */
+  readonly qos?: QoS;
+  /** Of a PUBLISH. */
+  readonly retain?: boolean;
+  /** Of a PUBLISH. */
+  readonly dup?: boolean;
+  /** The return code of a CONNACK. */
+  readonly code?: number;
+  /** The return codes of a SUBACK. */
+  readonly codes?: readonly number[];
+}
+
+/** Gets each packet sent and received, as `op.trace`; it runs synchronously and should be quick. */
+export type Trace = (record: TraceRecord) => void;
 
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {

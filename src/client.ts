@@ -1,8 +1,8 @@
 /** The client in the event loop: the one loop, the one timer, and the promises.
  * @module */
 
-import { nextTick } from "node:process";
 import type { Client, MessagesOptions, OnPublish, PublishOptions, SubscribeCallback, SubscribeOptions } from "./api.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { type Deferred, deferred, handled } from "./deferred.ts";
 import { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
@@ -10,10 +10,13 @@ import { CONNACK, PUBLISH, type QoS, SUBACK } from "./protocol/packet.ts";
 import { Session, type SessionEvent } from "./protocol/session.ts";
 import { checkFilter } from "./protocol/topic.ts";
 import { MessageQueue } from "./queue.ts";
+import { checkTrust, refusal } from "./refusal.ts";
+import { Requests } from "./requests.ts";
 import { Retry } from "./retry.ts";
-import { askCredential, check, checkFunction, checkQoS, checkRange, type Settings } from "./settings.ts";
+import { askCredential, check, checkFunction, checkQoS, checkRange, listFilters, publishFlags } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { call, type Subscription, Subscriptions } from "./subscriptions.ts";
-import type { Transport, Trust } from "./transport/transport.ts";
+import type { Dial, Transport, Trust } from "./transport/transport.ts";
 
 /** publish() waits while more bytes than this do: one write's worth. */
 const HIGH_WATER = 65_536;
@@ -22,43 +25,7 @@ const LINGER = 1000;
 /** For as long as a timer rang late, and no longer than this, the socket is looked at before anything is given up; milliseconds. */
 const LATE = 100;
 
-/** Opens a connection; when the signal is aborted it gives up, with the signal's reason. */
-export type Dial = (signal: AbortSignal) => Promise<Transport>;
-
 const ACCEPTED = Promise.resolve();
-
-interface Request {
-  /** When it has failed; milliseconds. */
-  readonly due: number;
-  /** Whether nobody awaits it: the SUBSCRIBE of an iterator, or one that is made again. */
-  readonly patient: boolean;
-  answer(codes: readonly number[]): void;
-  /** `told`: run() tells it too, so that nobody has to await the promise. */
-  reject(error: MqttError, told: boolean): void;
-}
-
-/** Time, as the client sees it; tests have their own. */
-export interface Clock {
-  /** Milliseconds. */
-  now(): number;
-  /** Calls back once, and returns what calls it off. */
-  wait(callback: () => void, milliseconds: number): () => void;
-  /** Calls back when the code that runs now, and what it has awaited in vain, is done. */
-  tick(callback: () => void): void;
-  /** 0 to 1. */
-  random(): number;
-}
-
-const system: Clock = {
-  now: () => performance.now(),
-  wait: (callback, milliseconds) => {
-    const timer = setTimeout(callback, milliseconds);
-    return () => clearTimeout(timer);
-  },
-  // After the microtasks: a loop that awaits each publish() fills a write too.
-  tick: nextTick,
-  random: Math.random,
-};
 
 /** One connection, from the attempt to its end. What comes from another than the client's own is not heard. */
 interface Link {
@@ -95,7 +62,7 @@ export class LoopClient implements Client {
   #state: State = "connecting";
   #link: Link;
   readonly #subscriptions: Subscriptions;
-  readonly #requests = new Map<number, Request>();
+  readonly #requests = new Requests();
   /** Settled by the first CONNACK. */
   readonly #opened = deferred<void>();
   readonly #ended = deferred<MqttError>();
@@ -117,7 +84,7 @@ export class LoopClient implements Client {
     settings: Settings,
     dial: Dial,
     onpub: OnPublish | undefined,
-    clock: Clock = system,
+    clock: Clock = systemClock,
     subscriptions: Subscriptions = new Subscriptions(),
   ) {
     this.#settings = settings;
@@ -266,18 +233,8 @@ export class LoopClient implements Client {
 
   /** The promise of a request whose answer, or failure in time, is awaited. */
   #request<T>(id: number, answer: (codes: readonly number[], done: Deferred<T>) => void, patient = false): Promise<T> {
-    const done = deferred<T>();
-    this.#requests.set(id, {
-      due: this.#clock.now() + this.#settings.timeout,
-      patient,
-      answer: (codes) => answer(codes, done),
-      reject: (error, told) => {
-        if (told) handled(done.promise);
-        done.reject(error);
-      },
-    });
     this.#schedule();
-    return done.promise;
+    return this.#requests.add(id, { due: this.#clock.now() + this.#settings.timeout, patient }, answer);
   }
 
   disconnect(): Promise<void> {
@@ -408,10 +365,7 @@ export class LoopClient implements Client {
 
   #control(event: Exclude<SessionEvent, Message>): void {
     if (event.type !== CONNACK) {
-      const request = this.#requests.get(event.packetId);
-      // One that failed in time is answered to nobody.
-      this.#requests.delete(event.packetId);
-      request?.answer(event.type === SUBACK ? event.codes : []);
+      this.#requests.answer(event.packetId, event.type === SUBACK ? event.codes : []);
     } else if (event.code !== 0) {
       this.#fail(this.#link, refusal(event.code));
     } else {
@@ -487,8 +441,7 @@ export class LoopClient implements Client {
 
   /** When the first of those that wait has failed. */
   get #due(): number {
-    const [request] = this.#requests.values();
-    return Math.min(this.#link.deadline, request?.due ?? Infinity);
+    return Math.min(this.#link.deadline, this.#requests.due);
   }
 
   /** Sets the one timer, which is not set again for each packet: when it rings early, it is then. */
@@ -511,13 +464,11 @@ export class LoopClient implements Client {
     this.#timerDue = Infinity;
     this.#judged = -Infinity;
     if (this.#link.deadline <= judged) this.#expire();
-    for (const [id, request] of this.#requests) {
-      if (request.due > judged) break;
-      this.#requests.delete(id);
-      const { timeout } = this.#settings;
-      // The answer may be behind messages that a full iterator has no room for.
-      if (request.patient && this.#fullQueues > 0) this.#requests.set(id, { ...request, due: now + timeout });
-      else request.reject(new MqttError("timeout", `The broker did not answer within ${timeout} ms`), false);
+    const { timeout } = this.#settings;
+    // The answer may be behind messages that a full iterator has no room for.
+    const later = this.#fullQueues > 0 ? now + timeout : undefined;
+    if (this.#requests.due <= judged) {
+      this.#requests.expire(judged, later, new MqttError("timeout", `The broker did not answer within ${timeout} ms`));
     }
     try {
       this.#session.tick(now, this.#fullQueues === 0);
@@ -556,8 +507,7 @@ export class LoopClient implements Client {
     this.#disarm();
     this.#settings.signal?.removeEventListener("abort", this.#aborted);
     this.#refusal = handled(Promise.reject(reason));
-    for (const request of this.#requests.values()) request.reject(reason, true);
-    this.#requests.clear();
+    this.#requests.end(reason);
     if (this.#room !== undefined) handled(this.#room.promise);
     this.#room?.reject(reason);
     const news = reason.code === "disconnect" ? undefined : reason;
@@ -569,48 +519,4 @@ export class LoopClient implements Client {
     else if (!disconnected) this.#left?.reject(error);
     else this.#left?.reject(new MqttError("socketclosed", `${unsent} bytes were not sent: there was no connection`));
   }
-}
-
-/** Byte 1 of a PUBLISH, without its type. */
-export function publishFlags(options: PublishOptions): number {
-  checkQoS(options.qos, 0);
-  return options.retain ? 1 : 0;
-}
-
-/** The topic filters, checked. */
-export function listFilters(topic: string | readonly string[]): readonly string[] {
-  const filters = typeof topic === "string" ? [topic] : topic;
-  if (!Array.isArray(filters)) {
-    throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
-  }
-  if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
-  filters.forEach(checkFilter);
-  return [...filters];
-}
-
-/** What the CONNACK return codes say (table 3.1). */
-const REFUSALS = {
-  1: "it does not speak MQTT 3.1.1",
-  2: "it does not accept the client identifier",
-  3: "it is unavailable",
-  4: "user name or password are wrong",
-  5: "the client is not authorized",
-};
-
-/** The broker's refusal of the connection, from its return code. */
-export function refusal(code: number): MqttError {
-  const known = code as keyof typeof REFUSALS;
-  return new MqttError(known, `The broker refused the connection: ${REFUSALS[known]} [MQTT-3.2.2-4]`);
-}
-
-const DISTRUST = {
-  untrusted: "is not from an issuer that is trusted: give the issuer's certificate as tls.ca",
-  wrongname: "is valid for another name: connect to that, or give it as tls.servername",
-  expired: "has expired, or is not valid yet",
-};
-
-/** Refuses a server that is not trusted, where it would get credentials or must be trusted anyway. */
-export function checkTrust(trusted: Trust, { uname, rejectUntrusted }: Settings): void {
-  if (typeof trusted !== "string" || uname === undefined && !rejectUntrusted) return;
-  throw new MqttError(trusted, `The server's certificate ${DISTRUST[trusted]}; nothing was sent to it`);
 }

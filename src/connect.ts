@@ -4,12 +4,13 @@
 import { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "./api.ts";
-import { type Dial, LoopClient } from "./client.ts";
+import { LoopClient } from "./client.ts";
 import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
 import { traceDial } from "./trace.ts";
 import { handshakeFailed, SocketTransport } from "./transport/socket.ts";
 import { duplexOf, type Streams } from "./transport/streams.ts";
 import { dial, secured } from "./transport/tcp.ts";
+import type { Dial } from "./transport/transport.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;

@@ -1,11 +1,11 @@
 /** From what the caller gave to what the client works with; whatever is wrong throws before any I/O.
  * @module */
 
-import type { ConnectOptions, Credential, ReconnectOptions } from "./api.ts";
+import type { ConnectOptions, Credential, PublishOptions, ReconnectOptions } from "./api.ts";
 import { MqttError } from "./errors.ts";
 import { MAX_REMAINING_LENGTH, type QoS, type WillFields } from "./protocol/packet.ts";
 import type { SessionSettings } from "./protocol/session.ts";
-import { checkName, checkString } from "./protocol/topic.ts";
+import { checkFilter, checkName, checkString } from "./protocol/topic.ts";
 import type { Proxy } from "./transport/proxy.ts";
 import type { Target, TlsOptions } from "./transport/tcp.ts";
 
@@ -195,4 +195,21 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /** 23 characters that every broker accepts [MQTT-3.1.3-5]: 32 bits choose among 62 with a bias of 10^-8. */
 function randomId(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(23)), (word) => ALPHABET[word % 62]).join("");
+}
+
+/** Byte 1 of a PUBLISH, without its type. */
+export function publishFlags(options: PublishOptions): number {
+  checkQoS(options.qos, 0);
+  return options.retain ? 1 : 0;
+}
+
+/** The topic filters, checked. */
+export function listFilters(topic: string | readonly string[]): readonly string[] {
+  const filters = typeof topic === "string" ? [topic] : topic;
+  if (!Array.isArray(filters)) {
+    throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
+  }
+  if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
+  filters.forEach(checkFilter);
+  return [...filters];
 }

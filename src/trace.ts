@@ -1,41 +1,10 @@
 /** What passes on a connection, packet by packet: seen at the transport, so that client and session know nothing of it.
  * @module */
 
-import type { Dial } from "./client.ts";
+import type { Trace, TraceRecord } from "./api.ts";
 import { CONNACK, CONNECT, NAMES, PUBLISH, type QoS, SUBACK, SUBSCRIBE, UNSUBSCRIBE } from "./protocol/packet.ts";
 import { call } from "./subscriptions.ts";
-import type { Transport } from "./transport/transport.ts";
-
-/** A control packet that was sent or received; credentials and payloads are left out. */
-export interface TraceRecord {
-  /** Who sent it: the client, or the broker. */
-  readonly direction: "sent" | "received";
-  /** Milliseconds, as `performance.now()` counts them: when it was given to the connection, or its head had come. */
-  readonly time: number;
-  /** The type's name in the specification, such as `"PUBLISH"`. */
-  readonly type: string;
-  /** Bytes, fixed header included. */
-  readonly size: number;
-  /** The packet identifier, of packets that have one. */
-  readonly packetId?: number;
-  /** The topic name of a PUBLISH. */
-  readonly topic?: string;
-  /** The topic filters of a SUBSCRIBE or UNSUBSCRIBE. */
-  readonly topics?: readonly string[];
-  /** Of a PUBLISH. */
-  readonly qos?: QoS;
-  /** Of a PUBLISH. */
-  readonly retain?: boolean;
-  /** Of a PUBLISH. */
-  readonly dup?: boolean;
-  /** The return code of a CONNACK. */
-  readonly code?: number;
-  /** The return codes of a SUBACK. */
-  readonly codes?: readonly number[];
-}
-
-/** Gets each packet sent and received, as `op.trace`; it runs synchronously and should be quick. */
-export type Trace = (record: TraceRecord) => void;
+import type { Dial, Transport } from "./transport/transport.ts";
 
 /** Connections as `dial` opens them, traced; without `trace` they are untouched, so that costs nothing. */
 export function traceDial(dial: Dial, trace: Trace | undefined): Dial {

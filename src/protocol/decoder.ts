@@ -26,6 +26,9 @@ const FLAG_STATEMENTS: Record<number, string> = {
   [packet.DISCONNECT]: "3.14.1-1",
 };
 
+/** A packet as the decoder gives it: a PUBLISH is a {@linkcode Message}. */
+export type Packet = packet.ControlPacket | Message;
+
 /**
  * Takes chunks as they come and gives packets: `receive`, then `next` until it is dry. Any cut
  * of the stream gives the same packets, and a mistake is found at the first byte that proves it.
@@ -112,7 +115,7 @@ export class Decoder {
    *
    * @throws {MqttError} `"protocol"`, `"unknowncp"` or `"overflow"`; the stream has no further packets.
    */
-  next(): packet.Packet | undefined {
+  next(): Packet | undefined {
     const start = this.#start, end = this.#end;
     if (start === end) return undefined;
     const { bytes, view } = this.#block;

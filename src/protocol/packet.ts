@@ -1,8 +1,6 @@
 /** The fourteen control packets of MQTT 3.1.1, section 3, as values.
  * @module */
 
-import type { Message } from "../message.ts";
-
 /** Quality of service: at most once, at least once, exactly once (section 4.3). */
 export type QoS = 0 | 1 | 2;
 
@@ -54,6 +52,3 @@ type FilterPacket = SubscribePacket | SubackPacket | UnsubscribePacket | Unsubac
 
 /** Every packet but PUBLISH. */
 export type ControlPacket = ConnectPacket | ConnackPacket | AckPacket | FilterPacket | EmptyPacket;
-
-/** A packet as the decoder gives it: a PUBLISH is a {@linkcode Message}. */
-export type Packet = ControlPacket | Message;

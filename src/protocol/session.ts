@@ -3,7 +3,7 @@
 
 import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
-import { Decoder } from "./decoder.ts";
+import { Decoder, type Packet } from "./decoder.ts";
 import { encode } from "./encoder.ts";
 import { KeepAlive } from "./keepalive.ts";
 import { Output } from "./output.ts";
@@ -14,7 +14,6 @@ import {
   type ConnectPacket,
   DISCONNECT,
   NAMES,
-  type Packet,
   PINGREQ,
   PINGRESP,
   PUBACK,

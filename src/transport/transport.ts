@@ -39,3 +39,6 @@ export interface Transport {
   /** Gives up the connection at once. */
   close(): void;
 }
+
+/** Opens a connection; when the signal is aborted it gives up, with the signal's reason. */
+export type Dial = (signal: AbortSignal) => Promise<Transport>;

@@ -2,14 +2,23 @@
  * @module */
 
 import type { ConnectOptions, OnPublish, PublishOptions, SubscribeOptions } from "../api.ts";
-import { checkTrust, listFilters, publishFlags, refusal } from "../client.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { CONNACK, PUBLISH, SUBACK } from "../protocol/packet.ts";
 import { Session, type SessionEvent } from "../protocol/session.ts";
 import type { TopicName } from "../protocol/topic.ts";
+import { checkTrust, refusal } from "../refusal.ts";
 import { Retry } from "../retry.ts";
-import { askCredentialNow, check, checkFunction, checkQoS, checkRange, type Settings } from "../settings.ts";
+import {
+  askCredentialNow,
+  check,
+  checkFunction,
+  checkQoS,
+  checkRange,
+  listFilters,
+  publishFlags,
+} from "../settings.ts";
+import type { Settings } from "../settings.ts";
 import { Subscriptions } from "../subscriptions.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../transport/transport.ts";

@@ -2,8 +2,8 @@
  * @module */
 
 import type { OnPublish } from "../api.ts";
-import { Decoder } from "../protocol/decoder.ts";
-import { type Packet, PUBLISH } from "../protocol/packet.ts";
+import { Decoder, type Packet } from "../protocol/decoder.ts";
+import { PUBLISH } from "../protocol/packet.ts";
 import type { TopicFilters } from "../protocol/topic.ts";
 
 /** The bytes of CONNACK, which are for the client whatever they are. */

@@ -9,7 +9,7 @@ import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
-import type { Packet } from "../../src/protocol/packet.ts";
+import type { Packet } from "../../src/protocol/decoder.ts";
 import { Session } from "../../src/protocol/session.ts";
 import { plain } from "../protocol/compare.ts";
 import { hex } from "../support/bytes.ts";

@@ -12,7 +12,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a request is not rejected at the end: its promise never settles",
     file: "src/client.ts",
-    find: "for (const request of this.#requests.values()) request.reject(reason, true);",
+    find: "this.#requests.end(reason);",
     replace: "",
   },
   {

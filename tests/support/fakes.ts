@@ -1,10 +1,11 @@
 /** A world for the client's loop without sockets and without time: what happens, happens when the test says so. */
 import { assert, assertEquals } from "@std/assert";
 import type { ConnectOptions, OnPublish } from "../../src/api.ts";
-import { type Clock, type Dial, LoopClient } from "../../src/client.ts";
+import { LoopClient } from "../../src/client.ts";
+import type { Clock } from "../../src/clock.ts";
 import { MqttError } from "../../src/errors.ts";
 import { parseSettings } from "../../src/settings.ts";
-import type { Sink, Transport, Trust } from "../../src/transport/transport.ts";
+import type { Dial, Sink, Transport, Trust } from "../../src/transport/transport.ts";
 import { assertBytes, bytes, join } from "./bytes.ts";
 import { type NaivePacket, NaiveReader } from "./naive.ts";
 
