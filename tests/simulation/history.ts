@@ -591,7 +591,7 @@ class History implements Observer {
     this.#note(() => `publish ${seq}, ${length} bytes`);
     const before = this.#pending;
     const over = this.#left || this.#end !== undefined;
-    this.#pending += length; // it may be handed to the connection at once
+    if (!over) this.#pending += length; // it may be handed to the connection at once
     const promise = this.#client.publish(topic, payload.slice(), { retain });
     this.#follow(`publish ${seq}`, promise, Infinity, ({ code, message }) => {
       // A packet over maxPacketSize ends the client with this code, too.
@@ -599,7 +599,7 @@ class History implements Observer {
       if (!full && !over) return;
       published.refused = true;
       if (published.wire !== undefined) this.fail(`message ${seq} was sent and refused`);
-      this.#pending -= length;
+      if (!over) this.#pending -= length;
       const { maxBuffered } = this.#settings;
       const most = before + this.#unwritten() + length + 5000;
       if (!over && most <= maxBuffered) {

@@ -164,6 +164,7 @@ export class Wire implements Transport {
       this.#stalled = false;
       this.#passToBroker();
       this.#passToClient();
+      this.#readSoon();
     });
   }
 
