@@ -96,14 +96,14 @@ export class Session {
   connect(packet: Omit<ConnectPacket, "type" | "keepalive" | "cleanSession">, now: number): Uint8Array<ArrayBuffer> {
     const { keepalive, pingAfter = keepalive, cleanSession } = this.#settings;
     this.#state = "connecting";
-    this.#decoder = new Decoder(this.#settings.maxPacketSize);
     this.#keepAlive = new KeepAlive(pingAfter, now);
     return encode({ type: CONNECT, keepalive, cleanSession, ...packet });
   }
 
-  /** The connection is gone: nothing is due until the next one. */
+  /** The connection is gone, with what was not decoded yet: nothing is due until the next one. */
   lost(): void {
     this.#state = "idle";
+    this.#decoder = new Decoder(this.#settings.maxPacketSize);
   }
 
   /** Where the transport may read to. */

@@ -6,7 +6,6 @@ import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { CONNACK, PUBLISH, SUBACK } from "../protocol/packet.ts";
 import { Session, type SessionEvent } from "../protocol/session.ts";
-import type { TopicName } from "../protocol/topic.ts";
 import { checkTrust, refusal } from "../refusal.ts";
 import { Retry } from "../retry.ts";
 import {
@@ -19,7 +18,7 @@ import {
   publishFlags,
 } from "../settings.ts";
 import type { Settings } from "../settings.ts";
-import { Subscriptions } from "../subscriptions.ts";
+import { call, type Subscription, Subscriptions } from "../subscriptions.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../transport/transport.ts";
 import { parseRemote } from "./connect_worker.ts";
@@ -60,6 +59,9 @@ export function connectSync(addr: string, onpub?: OnPublish, op: ConnectOptions 
   return new SyncClient(target, settings, onpub);
 }
 
+/** A message, and those that wanted it themselves when it came. */
+type Delivery = { message: Message; found: readonly Subscription[] };
+
 /**
  * | state | in which | leads to |
  * |---|---|---|
@@ -94,7 +96,7 @@ export class SyncClient implements Disposable {
   #farewell: MqttError | undefined;
   #reason: MqttError | undefined;
   /** Messages that came while something else was awaited, the next one at #head; their size in bytes. */
-  #inbox: { message: Message; topic: TopicName }[] = [];
+  #inbox: Delivery[] = [];
   #head = 0;
   #size = 0;
 
@@ -187,21 +189,25 @@ export class SyncClient implements Disposable {
 
   /**
    * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
-   * subscribe and disconnect; what it throws, `run` throws, and may be called again.
+   * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
+   * get a message, the first one's; what the others throw surfaces as an uncaught error.
    */
   run(): MqttError {
     for (;;) {
       const next = this.#take();
-      if (next !== undefined) this.#deliver(next.message, next.topic);
+      if (next !== undefined) this.#deliver(next);
       else if (this.#reason !== undefined) return this.#reason;
       else this.#step(Infinity);
     }
   }
 
-  #deliver(message: Message, topic: TopicName): void {
-    const found = this.#subscriptions.match(topic);
-    if (found.length === 0) this.#onpub?.(message.topic, message);
-    for (const { onpub } of found) onpub?.(message.topic, message);
+  #deliver({ message, found }: Delivery): void {
+    const [first, ...others] = found.length === 0 ? [this.#onpub] : found.map(({ onpub }) => onpub);
+    try {
+      first?.(message.topic, message);
+    } finally {
+      for (const onpub of others) call(onpub, message.topic, message);
+    }
   }
 
   /**
@@ -286,7 +292,7 @@ export class SyncClient implements Disposable {
       const full = this.#size > maxBuffered;
       const message = full ? undefined : this.#next();
       if (message !== undefined) {
-        this.#inbox.push({ message, topic: this.#session.topic });
+        this.#inbox.push(this.#delivery(message));
         this.#size += message.payload.length + MESSAGE;
       } else if (!done() && !this.#step(due, !full)) {
         const why = full ? `: ${this.#inbox.length - this.#head} messages wait for run() or receive()` : "";
@@ -295,11 +301,15 @@ export class SyncClient implements Disposable {
     }
   }
 
-  #take(): { message: Message; topic: TopicName } | undefined {
+  #delivery(message: Message): Delivery {
+    return { message, found: this.#subscriptions.match(this.#session.topic) };
+  }
+
+  #take(): Delivery | undefined {
     const next = this.#inbox[this.#head];
     if (next === undefined) {
       const message = this.#next();
-      return message && { message, topic: this.#session.topic };
+      return message && this.#delivery(message);
     }
     this.#size -= next.message.payload.length + MESSAGE;
     // Half of it goes at once.
@@ -402,7 +412,10 @@ export class SyncClient implements Disposable {
   #expire(): void {
     const { timeout } = this.#settings;
     if (this.#state !== "waiting") {
-      return this.#lose(new MqttError("timeout", `No connection, or no answer to CONNECT, within ${timeout} ms`));
+      const failure = this.#thread.hasStarted
+        ? "No connection, or no answer to CONNECT,"
+        : "The connection's thread did not start (on Deno it needs --allow-read)";
+      return this.#lose(new MqttError("timeout", `${failure} within ${timeout} ms`));
     }
     this.#state = "dialling";
     this.#started = performance.now();

@@ -42,24 +42,42 @@ export interface FromThread {
 /** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; the end. */
 export type ToRelay = "look" | ArrayBuffer | "end" | "close";
 
-/** From there: look at the rings; the block outside them is sent; it is open; it is over. */
-export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError };
+/** From there: look at the rings; the block outside them is sent; it is open; it is over, after the `rest`. */
+export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError; rest: Uint8Array };
 
 /** An error as it crosses: structured clone keeps no code, and no cause everywhere. */
 export interface CarriedError {
   name: string;
   message: string;
-  code: unknown;
+  code: string | number | undefined;
   stack: string | undefined;
   cause: CarriedError | undefined;
 }
 
+/** The longest chain of causes that crosses: one may lead back to itself. */
+const MAX_CAUSES = 8;
+
 /** Packs an error, or whatever was thrown. */
-export function carry(error: unknown): CarriedError {
-  if (!(error instanceof Error)) return carry(new Error(String(error)));
+export function carry(error: unknown, causes: number = MAX_CAUSES): CarriedError {
+  if (!(error instanceof Error)) return carry(new Error(describe(error)), 0);
   const { name, message, stack, cause } = error;
   const { code } = error as NodeJS.ErrnoException;
-  return { name, message, code, stack, cause: cause === undefined ? undefined : carry(cause) };
+  return {
+    name: describe(name),
+    message: describe(message),
+    code: typeof code === "string" || typeof code === "number" ? code : undefined,
+    stack: typeof stack === "string" ? stack : undefined,
+    cause: cause === undefined || causes === 0 ? undefined : carry(cause, causes - 1),
+  };
+}
+
+/** Whatever it is, as text; some things cannot say what they are. */
+function describe(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return typeof value;
+  }
 }
 
 /** Unpacks it: an {@linkcode MqttError} and a TypeError are that again. */

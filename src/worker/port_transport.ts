@@ -2,7 +2,7 @@
  * @module */
 
 import type { MessagePort } from "node:worker_threads";
-import { type Deferred, deferred, handled } from "../deferred.ts";
+import { type Deferred, deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import { DISCONNECT } from "../protocol/packet.ts";
 import type { Sink, Transport, Trust } from "../transport/transport.ts";
@@ -20,13 +20,15 @@ export class PortTransport implements Transport {
   readonly port: MessagePort;
   readonly input: Ring;
   readonly output: Ring;
-  readonly #later: (look: () => void) => void;
-  /** Settled when the connection is open, or could not be opened. */
-  readonly opened: Deferred<void> = deferred();
+  readonly #later: ((look: () => void) => void) | undefined;
+  /** Settled when the connection is open, or could not be opened; who blocks has none, as no promise ever goes on there. */
+  readonly opened: Deferred<void> | undefined;
   isOpen = false;
   trusted: Trust = false;
   /** Why it is over, which the sink hears after all that came before. */
   over: Error | undefined;
+  /** What came before, and had no room in the ring. */
+  #rest: Uint8Array = new Uint8Array(0);
   #sink: Sink | undefined;
   #reading = false;
   /** Whether the sink has to hear that its block is written; whether that is on its way outside the ring. */
@@ -34,14 +36,14 @@ export class PortTransport implements Transport {
   #outside = false;
   #closed = false;
 
-  /** `later` calls back when others had their turn. */
-  constructor(port: MessagePort, later: (look: () => void) => void) {
+  /** `later` calls back when others had their turn; without it, somebody blocks and looks again himself. */
+  constructor(port: MessagePort, later?: (look: () => void) => void) {
     const wake = () => this.#tell("look");
     this.port = port;
     this.#later = later;
     this.input = new Ring(Ring.allocate(SIZE), wake);
     this.output = new Ring(Ring.allocate(SIZE), wake);
-    handled(this.opened.promise);
+    if (later !== undefined) this.opened = deferred();
   }
 
   /** Takes what the thread says. */
@@ -54,8 +56,9 @@ export class PortTransport implements Transport {
     } else if ("trusted" in message) {
       this.trusted = message.trusted;
       this.isOpen = true;
-      this.opened.resolve();
+      this.opened?.resolve();
     } else {
+      this.#rest = message.rest;
       this.fail(restore(message.over));
     }
   }
@@ -63,7 +66,7 @@ export class PortTransport implements Transport {
   /** The connection is over. */
   fail(error: Error): void {
     this.over ??= error;
-    this.opened.reject(error);
+    this.opened?.reject(error);
     this.look();
   }
 
@@ -78,16 +81,33 @@ export class PortTransport implements Transport {
       const space = this.#sink!.space();
       const count = this.input.take(space);
       taken += count;
-      const more = this.#sink!.received(space, count);
-      this.#reading &&= more;
+      this.#give(space, count);
     }
-    if (!this.sleep()) this.#later(this.look);
-    else if (this.#reading && this.over !== undefined) {
+    const rest = this.#rest;
+    if (this.#reading && rest.length > 0 && this.input.waiting === 0) {
+      this.#rest = new Uint8Array(0);
+      this.#give(rest, rest.length);
+    }
+    // Who does not read, and waits for a write that never ends, would never hear of it.
+    const isLast = this.#reading ? this.#waiting === 0 : this.#writing && this.#later !== undefined;
+    if (this.over !== undefined && isLast) {
       const sink = this.#sink;
       this.close();
       sink?.closed(this.over as MqttError);
+    } else if (!this.sleep()) {
+      this.#later?.(this.look);
     }
   };
+
+  #give(chunk: Uint8Array, length: number): void {
+    const more = this.#sink!.received(chunk, length);
+    this.#reading &&= more;
+  }
+
+  /** Bytes that the sink has not got. */
+  get #waiting(): number {
+    return this.input.waiting + this.#rest.length;
+  }
 
   #confirm(): void {
     if (!this.#writing || !this.#hasRoom) return;
@@ -103,7 +123,7 @@ export class PortTransport implements Transport {
   sleep(): boolean {
     if (this.#reading) this.input.awaitBytes();
     if (this.#writing) this.output.awaitRoom(AHEAD);
-    return !(this.#reading && this.input.waiting > 0) && !(this.#writing && this.#hasRoom);
+    return !(this.#reading && this.#waiting > 0) && !(this.#writing && this.#hasRoom);
   }
 
   #tell(message: ToRelay): void {

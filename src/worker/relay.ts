@@ -1,6 +1,7 @@
 /** The thread's side: it owns the sockets and the keep alive, and passes bytes on as they are.
  * @module */
 
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { OnPublish } from "../api.ts";
@@ -12,7 +13,7 @@ import { TopicFilters } from "../protocol/topic.ts";
 import { dial, type Target } from "../transport/tcp.ts";
 import type { Sink, Transport } from "../transport/transport.ts";
 import { Boundaries } from "./boundaries.ts";
-import { type CarriedError, carry, type Dialling, type FromRelay, type FromThread } from "./messages.ts";
+import { carry, type Dialling, type FromRelay, type FromThread } from "./messages.ts";
 import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
 import { Ring } from "./ring.ts";
 import { Sieve } from "./sieve.ts";
@@ -85,7 +86,6 @@ class Relay implements Sink {
   #transport: Transport | undefined;
   /** What has not found room for the client yet; then nothing is read. */
   #parts: Uint8Array[] = [];
-  #over: CarriedError | undefined;
   /** Runs from CONNACK to DISCONNECT. */
   #keepAlive = new KeepAlive(0, 0);
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -208,9 +208,7 @@ class Relay implements Sink {
 
   /** Goes on where the ring had no room. */
   #give(): void {
-    if (this.#parts.length === 0 || !this.#fill()) return;
-    if (this.#over !== undefined) this.#tell({ over: this.#over });
-    else this.#transport?.resume();
+    if (this.#parts.length > 0 && this.#fill()) this.#transport?.resume();
   }
 
   #arm(): void {
@@ -233,8 +231,8 @@ class Relay implements Sink {
   };
 
   closed(error: unknown): void {
-    this.#over = carry(error);
-    if (this.#parts.length === 0) this.#tell({ over: this.#over });
+    const rest = Buffer.concat(this.#parts.splice(0));
+    this.#tell({ over: carry(error), rest: new Uint8Array(rest) });
     clearTimeout(this.#timer);
     this.#transport?.close();
   }

@@ -60,17 +60,23 @@ export class Thread {
       transport.fail(signal.reason);
     });
     transport.port.on("message", (message: FromRelay) => transport.hear(message));
-    await transport.opened.promise;
+    await transport.opened?.promise;
     return transport;
   }
 
   /** Starts to open a connection. */
   open(target: Target, { keepalive, maxPacketSize }: DialSettings): PortTransport {
     const { port1, port2: port } = new MessageChannel();
-    const connection = this.#connection = new PortTransport(port1, this.#blocking ? () => {} : setImmediate);
+    const connection = this.#connection = new PortTransport(port1, this.#blocking ? undefined : setImmediate);
+    this.#silent = 0; // there was nobody to speak
     const { input: { memory: input }, output: { memory: output } } = connection;
     this.#post({ target, keepalive, maxPacketSize, input, output, port }, [port]);
     return connection;
+  }
+
+  /** Whether the thread has ever said something. */
+  get hasStarted(): boolean {
+    return Atomics.load(this.#said, 0) > 0;
   }
 
   /** Whether the thread has said something since it was heard. */
@@ -80,7 +86,9 @@ export class Thread {
 
   /** Hears what the thread has said to the connection. */
   hear(connection: PortTransport): boolean {
-    this.#heard = Atomics.load(this.#said, 0);
+    const said = Atomics.load(this.#said, 0);
+    if (said !== this.#heard) this.#silent = 0;
+    this.#heard = said;
     const found = receiveMessageOnPort(connection.port);
     if (found !== undefined) connection.hear(found.message);
     else if (!connection.sleep()) connection.look();
@@ -94,6 +102,7 @@ export class Thread {
       if (connection === undefined) this.#heard = Atomics.load(this.#said, 0);
       else if (this.hear(connection)) return true;
       else if (connection.over === undefined && this.#isDead()) {
+        this.#forget();
         connection.fail(new MqttError("socketclosed", "The connection is lost: its thread does not answer any more"));
         return true;
       }
@@ -109,6 +118,12 @@ export class Thread {
     return Atomics.load(this.#said, 1) === 1 || this.#heard > 0 && this.#silent >= DEATH;
   }
 
+  /** The next connection has another thread. */
+  #forget(): void {
+    void this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
   /** Tells which filters the client routes itself. */
   readonly route = (filter: string, own: boolean): void => {
     if (own === this.#routes.has(filter)) return;
@@ -120,7 +135,7 @@ export class Thread {
   /** Gives the module a message that the client had to acknowledge. */
   readonly deliver = (topic: string, { payload, qos, retain, dup }: Message): void => {
     const first = PUBLISH << 4 | (dup ? 8 : 0) | qos << 1 | (retain ? 1 : 0);
-    this.#post({ first, topic, payload });
+    this.#post({ first, topic, payload: payload.slice() }); // or the block it lies in crosses with it
   };
 
   #post(message: ToThread, transfer: TransferListItem[] = []): void {
@@ -145,12 +160,13 @@ export class Thread {
       }));
     worker.on("error", (error) => cause = error);
     worker.on("exit", (code) => {
+      ended.resolve();
+      if (this.#worker !== worker) return;
       this.#worker = undefined;
       const why = cause instanceof Error ? cause.message : `it exited with code ${code}`;
       this.#connection?.fail(
         new MqttError("socketclosed", `The connection is lost: its thread crashed: ${why}`, cause),
       );
-      ended.resolve();
     });
     if (this.#blocking) worker.unref(); // after on(), which refs it on Bun
     return worker;

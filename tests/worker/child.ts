@@ -4,7 +4,7 @@ import process from "node:process";
 import { Worker } from "node:worker_threads";
 import { connectSync, connectWorker, type MqttError } from "../../mod.ts";
 
-const [scenario = "", portText] = process.argv.slice(2);
+const [scenario = "", portText, milliseconds] = process.argv.slice(2);
 const port = Number(portText);
 const local = "127.0.0.1";
 const say = (text: string) => void process.stdout.write(`${text}\n`);
@@ -37,12 +37,31 @@ async function cycles(cycle: (i: number) => unknown): Promise<void> {
   say(`${after.threads - before.threads} ${after.files - before.files} ${after.bytes - before.bytes}`);
 }
 
-const scenarios: Record<string, () => unknown> = {
+const scenarios: Record<string, (milliseconds: number) => unknown> = {
   /** Sleeps in run() until it is interrupted. */
   run() {
     const mqtt = connectSync(local, undefined, { port });
     mqtt.subscribe("t");
     process.stdout.write("running\n", () => mqtt.run());
+  },
+
+  /** Takes messages now and then, for longer than a thread may be silent. */
+  poll() {
+    const mqtt = connectSync(local, undefined, { port, id: "ID" });
+    for (const start = performance.now(); performance.now() - start < 6500;) {
+      mqtt.receive(300);
+      for (const work = performance.now(); performance.now() - work < 5;);
+    }
+    mqtt.disconnect();
+    say("alive");
+  },
+
+  /** Loses its connection, and has another after so many milliseconds. */
+  again(delay: number) {
+    Math.random = () => 0.99;
+    const mqtt = connectSync(local, undefined, { port, id: "ID", reconnect: { minDelay: delay, maxDelay: delay } });
+    say(`${mqtt.receive()}`);
+    mqtt.disconnect();
   },
 
   /** A program that is done while it is connected. */
@@ -108,4 +127,4 @@ const scenarios: Record<string, () => unknown> = {
     }),
 };
 
-await scenarios[scenario]?.();
+await scenarios[scenario]?.(Number(milliseconds));

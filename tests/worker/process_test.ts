@@ -2,7 +2,10 @@
 import { test } from "node:test";
 import { assertEquals, assertLess, assertLessOrEqual } from "@std/assert";
 import { needs, startProcess } from "../support/process.ts";
+import { bytes } from "../support/bytes.ts";
+import { type Scripted, send, startScripted, wait } from "../support/scripted.ts";
 import { startMosquitto } from "../support/servers.ts";
+import { endsToo } from "../client/support.ts";
 import { command, runScript } from "../support/spawn.ts";
 
 const child = "tests/worker/child.ts";
@@ -43,6 +46,25 @@ for (
       assertEquals([stdout, stderr, code], [expected, "", 0]);
     }));
 }
+
+test("blocking: neither a quiet thread nor a long wait for the next attempt is the thread's death", async () => {
+  /** Cuts its first connection within a packet, and greets the next. */
+  const startCutting = async () => {
+    const server: Scripted = await startScripted([wait(16), send(bytes("20 02 00 00")), ({ socket }) => {
+      if (server.peers.length === 1) socket.end(bytes("30 05 0001"));
+      else socket.write(bytes('30 05 0001 "t" "hi"'));
+    }, endsToo]);
+    return server;
+  };
+  const quiet = await startScripted([wait(16), send(bytes("20 02 00 00")), endsToo]);
+  const servers = [quiet, await startCutting(), await startCutting()];
+  const ways = [["poll"], ["again", "10"], ["again", "6000"]];
+  const ends = await Promise.all(
+    ways.map(([way, ...args], i) => runScript(child, [way!, `${servers[i]!.port}`, ...args])),
+  );
+  await Promise.all(servers.map((server) => server.stop()));
+  assertEquals(ends.map(({ stdout, stderr }) => [stdout, stderr]), [["alive\n", ""], ["hi\n", ""], ["hi\n", ""]]);
+});
 
 for (const mode of ["worker", "sync"]) {
   test(

@@ -141,6 +141,49 @@ test("blocking: run() calls a subscription's own onpub, otherwise the client's",
     ]);
   }));
 
+test(
+  "blocking: an onpub that throws takes no message from the others, and run() throws it",
+  tools,
+  () =>
+    withClient((mqtt) => {
+      const heard: string[] = [];
+      mqtt.subscribe("both/#", {
+        onpub: (_, message) => {
+          heard.push(`first ${message}`);
+          throw new RangeError(`thrown at ${message}`);
+        },
+      });
+      mqtt.subscribe("both/x", {
+        onpub: (_, message) => {
+          heard.push(`second ${message}`);
+          if (message.text() === "2") mqtt.disconnect();
+        },
+      });
+      mqtt.publish("both/x", "1");
+      mqtt.publish("both/x", "2");
+      assertThrows(() => mqtt.run(), RangeError, "thrown at 1");
+      assertThrows(() => mqtt.run(), RangeError, "thrown at 2");
+      assertEquals(mqtt.run().code, "disconnect");
+      assertEquals(heard, ["first 1", "second 1", "first 2", "second 2"]);
+    }),
+);
+
+test(
+  "blocking: what came before unsubscribe() goes to the onpub it was subscribed with",
+  tools,
+  () =>
+    withClient((mqtt) => {
+      const heard: string[] = [];
+      mqtt.subscribe("own", { onpub: (_, message) => void heard.push(message.text()) });
+      mqtt.publish("own", "before");
+      mqtt.unsubscribe("own");
+      mqtt.subscribe("end", { onpub: () => mqtt.disconnect() });
+      mqtt.publish("end", "");
+      mqtt.run();
+      assertEquals(heard, ["before"]);
+    }),
+);
+
 test("blocking: onpub may publish, subscribe, receive and disconnect", tools, () =>
   withBroker((port) => {
     const got: string[] = [];

@@ -18,7 +18,7 @@ import { connect, type ConnectOptions, connectWorker, type MqttError, type OnPub
 import { certificates } from "../support/certificates.ts";
 import { bytes, hex, join as joinBytes } from "../support/bytes.ts";
 import { needs, patience } from "../support/process.ts";
-import { close, reset, type Scripted, send, startScripted, wait } from "../support/scripted.ts";
+import { close, reset, type Scripted, send, stall, startScripted, wait } from "../support/scripted.ts";
 import { startMosquitto } from "../support/servers.ts";
 import { codeOf, endsToo, failure, gone, Inbox, within } from "../client/support.ts";
 
@@ -257,6 +257,43 @@ test(
       })
     ),
 );
+
+test("whatever an onpub module throws surfaces, and stops nothing", tools, () =>
+  withBroker(async (port) => {
+    const client = await connectWorker(local, append, { port });
+    const thrown = await surfacing(async () => {
+      await client.subscribe("weird/#");
+      for (const what of ["circular", "code", "nothing"]) await client.publish("weird/1", what);
+      await client.unsubscribe("weird/#");
+    });
+    assertEquals(thrown, ["Error: circular", "Error: code", "Error: object"]);
+    await client.disconnect();
+  }));
+
+test("a connection that is lost while an iterator is full and publish() waits: both hear of it", async () => {
+  const messages = joinBytes(Array.from({ length: 10 }, () => bytes('30 05 0001 "m" "hi"')));
+  const granted = joinBytes([bytes("90 03 00 01 00"), messages]);
+  const server = await startScripted([...accept, wait(connected + 8), send(granted), stall]);
+  try {
+    const client = await connectWorker(local, undefined, { port: server.port, id: "ID", keepalive: 0 });
+    let published = 0;
+    const stuck = (async () => {
+      for await (const _ of client.messages("m", { limit: 2 })) {
+        for (;; published++) await client.publish("t", new Uint8Array(200_000));
+      }
+    })();
+    const ended = failure(stuck);
+    for (let before = -1; published === 0 || published > before;) {
+      before = published;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    (await server.peer()).socket.resetAndDestroy();
+    assertEquals((await within(ended, "publish()")).code, "socketclosed");
+    assertEquals((await within(client.run(), "run()")).code, "socketclosed");
+  } finally {
+    await server.stop();
+  }
+});
 
 test("[MQTT-4.3.3-2] an onpub module gets a QoS 2 message once, and the broker its answers", () =>
   withFile(async (topic, lines) => {
