@@ -13,8 +13,8 @@ import { MessageQueue } from "./queue.ts";
 import { checkTrust, refusal } from "./refusal.ts";
 import { Requests } from "./requests.ts";
 import { Retry } from "./retry.ts";
-import { askCredential, check, checkFunction, checkQoS, checkRange, listFilters, publishFlags } from "./settings.ts";
-import type { Settings } from "./settings.ts";
+import { askCredential, check, checkFunction, checkQoS, checkRange } from "./settings.ts";
+import { listFilters, lowest, publishFlags, type Settings } from "./settings.ts";
 import { call, type Subscription, Subscriptions } from "./subscriptions.ts";
 import type { Dial, Transport, Trust } from "./transport/transport.ts";
 
@@ -179,8 +179,8 @@ export class LoopClient implements Client {
       // The callback hears of a refusal: then nobody has to await the promise.
       if (callback !== undefined) handled(done.promise);
       if (error !== undefined) done.reject(error);
-      else done.resolve(Math.min(...codes));
-      call(callback, error?.code as 128 ?? Math.min(...codes));
+      else done.resolve(lowest(codes));
+      call(callback, error?.code as 128 ?? lowest(codes));
     }, patient);
   }
 
@@ -255,6 +255,7 @@ export class LoopClient implements Client {
     this.#refusal = handled(Promise.reject(this.#farewell));
     if (this.#state === "open") {
       this.#state = "closing";
+      this.#session.leave();
       this.#link.deadline = this.#clock.now() + this.#settings.timeout;
       this.#schedule();
     } else {
@@ -347,7 +348,7 @@ export class LoopClient implements Client {
         const event = this.#session.next();
         if (event === undefined) break;
         if (event.type !== PUBLISH) this.#control(event);
-        else if (this.#left === undefined) this.#subscriptions.deliver(event, this.#session.topic, this.#onpub);
+        else this.#subscriptions.deliver(event, this.#session.topic, this.#onpub);
       }
     } catch (error) {
       this.#fail(this.#link, error as MqttError);
@@ -468,7 +469,8 @@ export class LoopClient implements Client {
     // The answer may be behind messages that a full iterator has no room for.
     const later = this.#fullQueues > 0 ? now + timeout : undefined;
     if (this.#requests.due <= judged) {
-      this.#requests.expire(judged, later, new MqttError("timeout", `The broker did not answer within ${timeout} ms`));
+      const error = new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
+      this.#requests.expire(judged, { later, told: this.#state !== "open", error });
     }
     try {
       this.#session.tick(now, this.#fullQueues === 0);

@@ -60,7 +60,14 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
     "left out: upgrade it with tls.connect({ socket }) first",
   );
   const name = typeof op.tls === "object" ? op.tls.servername : undefined;
-  if (!(sock instanceof Duplex)) {
+  if (sock instanceof Duplex) {
+    check(sock.readableEncoding === null, "the connection", "one without an encoding: it reads bytes");
+  } else {
+    check(
+      name === undefined,
+      "tls.servername with this connection",
+      "left out: only its owner can check its certificate",
+    );
     const { readable, writable } = Object(sock) as Partial<Streams>;
     const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
     check(streams, "addr", "a host name, an address, a URL or a connection");
@@ -77,7 +84,14 @@ async function adopt(sock: Connection, name: string | undefined, signal: AbortSi
   const shakesHands = stream !== sock && "handshake" in sock;
   const { secureConnecting = shakesHands } = stream as { secureConnecting?: boolean };
   if (secureConnecting && !stream.destroyed) await transport.ready("secureConnect", signal, handshakeFailed);
-  if (stream instanceof TLSSocket) return secured(transport as SocketTransport<TLSSocket>, name);
+  if (stream instanceof TLSSocket) {
+    // The name its owner asked for: whether that was checked cannot be seen.
+    const { servername } = stream as { servername?: unknown };
+    return secured(
+      transport as SocketTransport<TLSSocket>,
+      name ?? (typeof servername === "string" && servername || undefined),
+    );
+  }
   transport.trusted = shakesHands;
   return transport;
 }

@@ -59,7 +59,10 @@ export class Message {
     return 3;
   }
 
-  /** The application message, 0 to 268,435,455 bytes; yours to keep: its bytes are never written again. */
+  /**
+   * The application message, 0 to 268,435,455 bytes; yours to keep: its bytes are never written again.
+   * It lies among others: `slice()` it before you transfer its memory, to a thread or a byte stream.
+   */
   get payload(): Uint8Array {
     return this.#payload ??= this.#length > COPIED ? this.#view() : this.#copy();
   }

@@ -10,9 +10,8 @@ interface Request {
   /** Whether nobody awaits it: the SUBSCRIBE of an iterator, or one that is made again. */
   readonly patient: boolean;
   answer(codes: readonly number[]): void;
-  reject(error: MqttError): void;
-  /** That its promise is rejected is told elsewhere, too: nobody has to await it. */
-  handle(): void;
+  /** `told`: run() tells it, too, so that nobody has to await the promise. */
+  reject(error: MqttError, told: boolean): void;
 }
 
 /** By packet identifier, in the order in which they fail. */
@@ -36,8 +35,10 @@ export class Requests {
       due,
       patient,
       answer: (codes) => answer(codes, done),
-      reject: done.reject,
-      handle: () => void handled(done.promise),
+      reject: (error, told) => {
+        if (told) handled(done.promise);
+        done.reject(error);
+      },
     });
     return done.promise;
   }
@@ -49,22 +50,20 @@ export class Requests {
     request?.answer(codes);
   }
 
-  /** Gives up what was due by then; `later`: patient ones are not, they have until then. */
-  expire(judged: number, later: number | undefined, error: MqttError): void {
+  /** Gives up what was due by then. `later`: patient ones are not, they have until then; `told`: nobody has to await it. */
+  expire(judged: number, how: { later: number | undefined; told: boolean; error: MqttError }): void {
+    const { later, told, error } = how;
     for (const [id, request] of this.#waiting) {
       if (request.due > judged) return;
       this.#waiting.delete(id);
       if (request.patient && later !== undefined) this.#waiting.set(id, { ...request, due: later });
-      else request.reject(error);
+      else request.reject(error, told);
     }
   }
 
   /** Gives up all, for a reason that run() tells. */
   end(reason: MqttError): void {
-    for (const request of this.#waiting.values()) {
-      request.handle();
-      request.reject(reason);
-    }
+    for (const request of this.#waiting.values()) request.reject(reason, true);
     this.#waiting.clear();
   }
 }

@@ -13,6 +13,8 @@ const utf8 = new TextEncoder();
 
 /** The longest field, in bytes. */
 const MAX_BINARY = 65_535;
+/** The longest host name, in bytes (RFC 1928, section 5). */
+const MAX_HOST = 255;
 /** The longest timer, in milliseconds. */
 const MAX_TIMER = 2 ** 31 - 1;
 
@@ -37,7 +39,11 @@ export function parseTarget(addr: string, op: ConnectOptions): { target: Target;
   const url: Partial<Url<string>> = isUrl ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : {};
   const { host = addr, uname, passwd } = url;
   check(host !== "" && !/[\s/@\0]/.test(host), "addr", "a host name, an address, a URL or a connection");
+  if (utf8.encode(host).length > MAX_HOST) {
+    throw new RangeError(`Cannot use addr as a name has ${MAX_HOST} bytes at most`);
+  }
   const { tls = url.protocol === "mqtts" } = op;
+  check(tls !== false || url.protocol !== "mqtts", "tls", "on with mqtts:");
   const { port = url.port ?? (tls ? 8883 : 1883) } = op;
   checkRange("port", port, 1, 65_535);
   const proxy = op.proxy === undefined ? undefined : parseProxy(op.proxy);
@@ -95,14 +101,19 @@ function checkTls(tls: boolean | TlsOptions = false): boolean {
   if (typeof tls === "boolean") return false;
   check(isObject(tls), "tls", "true, false or an object");
   const { ca = [], cert = "", key = "", servername = "", alpn = [], untrusted } = tls;
-  const isPem = (value: unknown) => typeof value === "string" || value instanceof Uint8Array;
   check([ca].flat().every(isPem), "tls.ca", "PEM text or bytes, or a list of them");
-  check(isPem(cert) && isPem(key), "tls.cert and tls.key", "PEM text or bytes");
+  check([cert, key].every((pem) => pem === "" || isPem(pem)), "tls.cert and tls.key", "PEM text or bytes");
   check(typeof servername === "string", "tls.servername", "a string");
   const isList = Array.isArray(alpn) && alpn.every((name) => typeof name === "string");
   check(isList, "tls.alpn", "a list of strings");
   check(untrusted === undefined || untrusted === "reject", "tls.untrusted", '"reject"');
   return untrusted === "reject";
+}
+
+/** Runtimes differ in what they make of other text: no certificate at all, or an error of the handshake. */
+function isPem(value: unknown): boolean {
+  const text = value instanceof Uint8Array ? String.fromCharCode(...value.subarray(0, 65_536)) : value;
+  return typeof text === "string" && text.includes("-----BEGIN ");
 }
 
 function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
@@ -148,9 +159,22 @@ export function askCredentialNow(credential: Credential | undefined, what: strin
   }
 }
 
+/** A user name is text [MQTT-3.1.3-11], a password any bytes. */
 function toCredential(value: unknown, what: string): Uint8Array | undefined {
-  if (typeof value === "string") checkString(value, what);
-  return value === undefined ? undefined : toBytes(value, what);
+  if (value === undefined) return undefined;
+  if (typeof value === "string") check(value.isWellFormed(), what, "without a lone surrogate [MQTT-1.5.3-1]");
+  const bytes = toBytes(value, what);
+  if (what === "uname") check(isText(bytes), what, "UTF-8 without U+0000 [MQTT-3.1.3-11]");
+  return bytes;
+}
+
+function isText(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return !bytes.includes(0);
+  } catch {
+    return false;
+  }
 }
 
 function toBytes(value: unknown, what: string): Uint8Array {
@@ -210,6 +234,12 @@ export function listFilters(topic: string | readonly string[]): readonly string[
     throw new TypeError(`Cannot use the topic filter as it must be a string: received ${typeof topic}`);
   }
   if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
-  filters.forEach(checkFilter);
-  return [...filters];
+  const list = [...filters]; // without the holes of a sparse one
+  list.forEach(checkFilter);
+  return list;
+}
+
+/** The granted QoS of several filters. */
+export function lowest(codes: readonly number[]): number {
+  return codes.reduce((lowest, code) => Math.min(lowest, code));
 }

@@ -75,6 +75,11 @@ export class Decoder {
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
     const { length } = this.#block.bytes;
+    if (length < this.#end) { // its memory was transferred, with a payload
+      if (this.waiting > 0) return new Uint8Array(64); // next() tells
+      this.#block = makeBlock(new Uint8Array(0));
+      this.#start = this.#end = 0;
+    }
     if (length - this.#end < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);
     return this.#block.bytes.subarray(this.#end);
   }
@@ -82,6 +87,7 @@ export class Decoder {
   /** Takes the first `length` bytes of `chunk`, which nobody writes again. */
   receive(chunk: Uint8Array, length: number = chunk.length): void {
     const { bytes, buffer, byteOffset } = this.#block;
+    if (bytes.length < this.#end && this.waiting > 0) return; // next() tells
     const own = chunk.buffer === buffer && chunk.byteOffset === byteOffset + this.#end;
     if (own && length <= bytes.length - this.#end) {
       if (length === chunk.length && this.#blockSize < BLOCK) this.#blockSize *= 4;
@@ -119,7 +125,8 @@ export class Decoder {
     const start = this.#start, end = this.#end;
     if (start === end) return undefined;
     const { bytes, view } = this.#block;
-    const first = bytes[start]!;
+    const first = bytes[start];
+    if (first === undefined) throw detached();
     const type = first >> 4;
     if (type === PUBLISH) {
       if ((first & 6) === 6) throw violation("a PUBLISH with QoS 3", "3.3.1-4");
@@ -178,6 +185,13 @@ export class Decoder {
       );
     }
   }
+}
+
+function detached(): MqttError {
+  return new MqttError(
+    "socketclosed",
+    "Bytes that were not decoded yet are gone with a payload whose memory was transferred: slice() it before that",
+  );
 }
 
 /** What the peer must have done. */

@@ -48,10 +48,11 @@ export type SessionEvent =
  * | `idle` | `connect()` writes CONNECT | `connecting` |
  * | `connecting` | CONNACK 0 | `open` |
  * | `connecting` | CONNACK 1..5 | `closed` |
- * | `open` | `disconnect()` writes DISCONNECT | `closed` |
+ * | `open` | `leave()`: messages are neither taken nor acknowledged | `leaving` |
+ * | `leaving` | `disconnect()` writes DISCONNECT | `closed` |
  * | any | a mistake of the broker | `closed` |
  */
-type State = "idle" | "connecting" | "open" | "closed";
+type State = "idle" | "connecting" | "open" | "leaving" | "closed";
 
 /** What a session is made with. */
 export interface SessionSettings {
@@ -124,11 +125,11 @@ export class Session {
    * @throws {MqttError} The broker's mistake; the connection is over.
    */
   next(): SessionEvent | undefined {
-    if (this.#state !== "open") return this.#answer();
+    if (this.#state !== "open" && this.#state !== "leaving") return this.#answer();
     try {
       for (;;) {
         const packet = this.#decoder.next();
-        if (packet === undefined) return undefined;
+        if (packet === undefined) return this.#refuseStart();
         const event = packet.type === PUBLISH ? this.#message(packet) : this.#control(packet);
         if (event !== undefined) return event;
       }
@@ -179,7 +180,14 @@ export class Session {
     return packet;
   }
 
+  /** A packet that only clients send is refused before it has come. */
+  #refuseStart(): undefined {
+    const type = (this.#decoder.peek(0) ?? 0) >> 4;
+    if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw unknown(type);
+  }
+
   #message(message: Message): Message | undefined {
+    if (this.#state === "leaving") return undefined;
     const qos = message.qos;
     if (qos === 0) return message;
     const packetId = this.#decoder.packetId;
@@ -212,10 +220,7 @@ export class Session {
       case PUBCOMP:
         throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
       default:
-        throw new MqttError(
-          "unknowncp",
-          `The broker sent a ${NAMES[packet.type]}, which only clients send [MQTT-4.8.0-1]`,
-        );
+        throw unknown(packet.type);
     }
   }
 
@@ -263,6 +268,11 @@ export class Session {
     return this.#lastId;
   }
 
+  /** Takes no more messages: what is acknowledged from now on could not be delivered any more [MQTT-4.3.2-2]. */
+  leave(): void {
+    if (this.#state === "open") this.#state = "leaving";
+  }
+
   /** Says goodbye: the bytes of DISCONNECT, after which nothing may be sent [MQTT-3.14.4-2]. */
   disconnect(): Uint8Array<ArrayBuffer> {
     this.#state = "closed";
@@ -293,6 +303,10 @@ export class Session {
       throw error;
     }
   }
+}
+
+function unknown(type: number): MqttError {
+  return new MqttError("unknowncp", `The broker sent a ${NAMES[type]}, which only clients send [MQTT-4.8.0-1]`);
 }
 
 function filterName(filter: string | { topic: string }): string {

@@ -54,6 +54,10 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   trusted: Trust = false;
   readonly #direct: DirectRead | undefined;
   #sink: Sink | undefined;
+  /** Whether the sink wants more, and whether it waits for a write. */
+  #reading = true;
+  #writing = false;
+  #over = false;
   /** The first one. Deno does not always keep it in `errored`. */
   #error: NodeJS.ErrnoException | undefined;
 
@@ -62,7 +66,10 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     this.stream = stream;
     this.sock = sock;
     this.#direct = direct;
-    stream.on("error", (error) => this.#error ??= error);
+    stream.on("error", (error) => {
+      this.#error ??= error;
+      this.#ended(); // Node and Deno do not close a TLS connection that breaks
+    });
   }
 
   /** Waits for the event; an error, the end of the stream or the signal ends the wait and the stream. */
@@ -86,10 +93,10 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   start(to: Sink): void {
     const { stream } = this;
     const sink = fair(to, () => this.#sink && this.resume());
-    this.#sink = sink;
-    if (stream.destroyed || stream.readableEnded) return this.#closed();
-    stream.on("close", this.#closed).on("end", this.#closed);
-    if (this.#direct) this.#direct.sink = sink;
+    this.#sink = { ...sink, received: (chunk, length) => this.#reading = sink.received(chunk, length) };
+    if (stream.destroyed || stream.readableEnded || this.#error) return this.#closed();
+    stream.on("close", this.#ended).on("end", this.#ended);
+    if (this.#direct) this.#direct.sink = this.#sink;
     else stream.on("data", this.#received);
     stream.resume();
   }
@@ -100,12 +107,21 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
 
   /** A socket is done with a chunk once it is written; another stream may hand it on as it is, and gets a copy. */
   write(bytes: Uint8Array): void {
+    this.#writing = true;
+    if (this.#over) return this.#ended();
     this.stream.write(this.stream instanceof Socket ? bytes : bytes.slice(), (error) => {
-      if (!error) this.#sink?.written();
+      if (error) return;
+      this.#writing = false;
+      this.#sink?.written();
     });
   }
 
-  readonly resume = (): void => void this.stream.resume();
+  readonly resume = (): void => {
+    this.#reading = true;
+    if (this.#over) this.#closed();
+    else this.stream.resume();
+  };
+
   readonly end = (): void => void this.stream.end();
 
   close(): void {
@@ -113,6 +129,12 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     if (this.#direct) this.#direct.sink = undefined;
     this.stream.destroy();
   }
+
+  /** The sink hears of it when it reads again, after what it has not taken yet; or at once, if a write would wait for ever. */
+  readonly #ended = () => {
+    this.#over = this.#sink !== undefined;
+    if (this.#reading || this.#writing) this.#closed();
+  };
 
   readonly #closed = () => {
     const sink = this.#sink;
@@ -130,7 +152,17 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   }
 }
 
-/** Why a stream is not ready when TLS does not start. */
-export function handshakeFailed(cause: Error | undefined): MqttError {
-  return new MqttError("tls", `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause);
+/** Why a stream is not ready when TLS does not start; who opened it may have had the certificate checked. */
+export function handshakeFailed(cause: NodeJS.ErrnoException | undefined): MqttError {
+  const problem = `${cause?.code} ${cause?.message}`;
+  // An alert is about our own certificate.
+  const code = /alert/i.test(problem) ? "tls" : distrust(problem) ?? "tls";
+  return new MqttError(code, `The TLS handshake failed: ${cause?.message ?? "the server closed"}`, cause);
+}
+
+/** What is wrong with a certificate, in the words of any runtime. */
+export function distrust(problem: string): "untrusted" | "wrongname" | "expired" | undefined {
+  if (/EXPIRED|NOT_YET_VALID|NotValidYet/i.test(problem)) return "expired";
+  if (/ALTNAME|NotValidForName|not valid for name/i.test(problem)) return "wrongname";
+  return /SELF_SIGNED|UNABLE_TO_|UnknownIssuer/i.test(problem) ? "untrusted" : undefined;
 }

@@ -5,7 +5,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { checkServerIdentity, connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
 import { type Host, type Proxy, tunnel } from "./proxy.ts";
-import { DirectRead, handshakeFailed, SocketTransport } from "./socket.ts";
+import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
 import type { Transport, Trust } from "./transport.ts";
 
 /** TLS as the application asks for it. */
@@ -48,7 +48,7 @@ async function open({ host, port }: Host, directly: boolean, signal: AbortSignal
   if (direct) socket.pause();
   const transport = new SocketTransport(socket, { direct });
   await transport.ready("connect", signal, (cause) => {
-    return cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_")
+    return cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") || cause?.syscall === "getaddrinfo"
       ? new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause)
       : new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: is a server running there?`, cause);
   });
@@ -89,6 +89,5 @@ function trust(socket: TLSSocket, name: string | undefined): Trust {
   const problem = String(socket.authorizationError), now = new Date();
   // Compared here, as Deno calls an expired certificate one of an unknown issuer.
   const outdated = new Date(certificate.valid_to) < now || new Date(certificate.valid_from) > now;
-  if (outdated || problem.includes("EXPIRED")) return "expired";
-  return problem.includes("ALTNAME") ? "wrongname" : "untrusted";
+  return outdated ? "expired" : distrust(problem) ?? "untrusted";
 }

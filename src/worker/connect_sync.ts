@@ -8,16 +8,8 @@ import { CONNACK, PUBLISH, SUBACK } from "../protocol/packet.ts";
 import { Session, type SessionEvent } from "../protocol/session.ts";
 import { checkTrust, refusal } from "../refusal.ts";
 import { Retry } from "../retry.ts";
-import {
-  askCredentialNow,
-  check,
-  checkFunction,
-  checkQoS,
-  checkRange,
-  listFilters,
-  publishFlags,
-} from "../settings.ts";
-import type { Settings } from "../settings.ts";
+import { askCredentialNow, check, checkFunction, checkQoS, checkRange } from "../settings.ts";
+import { listFilters, lowest, publishFlags, type Settings } from "../settings.ts";
 import { call, type Subscription, Subscriptions } from "../subscriptions.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../transport/transport.ts";
@@ -158,7 +150,7 @@ export class SyncClient implements Disposable {
     const codes = this.#answer(id);
     const refused = this.#subscriptions.refuse(entered, codes);
     if (refused !== undefined) throw refused;
-    return Math.min(...codes);
+    return lowest(codes);
   }
 
   /**
@@ -256,6 +248,7 @@ export class SyncClient implements Disposable {
     const due = performance.now() + timeout;
     const connection = this.#connection;
     const open = this.#state === "open";
+    this.#session.leave();
     const written = () => !this.#writing && this.#session.output.buffered === 0;
     if (open && this.#drain(written, due)) {
       this.#writing = true;

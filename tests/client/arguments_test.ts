@@ -40,12 +40,12 @@ const typeErrors: Record<string, unknown[]> = {
   maxPacketSize: ["1000"],
   maxBuffered: [{}],
   id: [42, null, "a\0", "\ud800"],
-  uname: [42, "a\0b", "\udc00"],
+  uname: [42, "a\0b", "\udc00", new Uint8Array([0xff]), new Uint8Array([0x61, 0])],
   passwd: [42, "without uname", new Uint8Array(1)],
   will: [null, "topic", {}, { topic: "" }, { topic: "a/+" }, { topic: "#" }, { topic: "t", message: 42 }, { topic: "t" }],
   proxy: ["", "localhost:1080", "ftp://localhost", "socks5://", "https://localhost", 42],
   signal: [{}, "now"],
-  tls: ["yes", 1, { ca: 42 }, { servername: 42 }, { alpn: "mqtt" }, { alpn: [42] }, { untrusted: "accept" }],
+  tls: ["yes", 1, { ca: 42 }, { ca: "none" }, { ca: [new Uint8Array(9)] }, { cert: "none" }, { key: "none" }, { servername: 42 }, { alpn: "mqtt" }, { alpn: [42] }, { untrusted: "accept" }],
   reconnect: [{ minDelay: "1" }, "yes"],
 };
 const rangeErrors: Record<string, unknown[]> = {
@@ -95,6 +95,14 @@ test("connect refuses wrong arguments before any I/O", async () => {
         }
       }
     }
+    await refusals.add(
+      "mqtts without tls",
+      TypeError,
+      () => connect("mqtts://127.0.0.1", undefined, { ...op, tls: false }),
+    );
+    await refusals.add("a long name", RangeError, () => connect("n".repeat(256), undefined, op));
+    const encoded = new PassThrough().setEncoding("utf8");
+    await refusals.add("an encoding", TypeError, () => connect(encoded, undefined, { timeout: 2000 }));
     await refusals.add("onpub", TypeError, () => connect("127.0.0.1", 42 as never, op));
     const empty = { ...op, id: "", cleanSession: false };
     await refusals.add("empty id", TypeError, () => connect("127.0.0.1", undefined, empty));
@@ -118,7 +126,6 @@ test("what the URL says, and what the options say instead", async () => {
     [`MQTT://url:url@${host}`, { uname: "u", passwd: "" }, "\0\x01u\0\0"],
     [`mqtt://url:p@${host}`, { uname: () => Promise.resolve("") }, "\0\0\0\x01p"],
     ["mqtt://url:url@127.0.0.1:1", { port: server.port, uname: "u", passwd: "p" }, "\0\x01u\0\x01p"],
-    [`mqtts://${host}`, { tls: false, uname: "plain" }, "\0\x05plain"],
   ];
   try {
     for (const [i, [url, op, expected]] of rows.entries()) {
@@ -158,7 +165,7 @@ test("publish, subscribe, unsubscribe and messages refuse wrong arguments, and s
     const filters = [undefined, null, 42, "", "a#", "#/a", "a/#/b", "a+", "+a/b", "a\0", "\ud800", [], [""], [
       "a",
       "b#",
-    ]];
+    ], Object.assign([], { 1: "a hole before it" })];
     for (const filter of filters as string[]) {
       await refusals.add(`subscribe ${show(filter)}`, TypeError, () => client.subscribe(filter));
       await refusals.add(`unsubscribe ${show(filter)}`, TypeError, () => client.unsubscribe(filter));
@@ -209,12 +216,12 @@ test("a credential that its function cannot give ends connecting, and nothing is
 });
 
 test("a certificate or key that is none: tls, whoever finds out", needs("openssl"), async () => {
-  const { ca, client, server: { cert, key } } = certificates();
+  const { ca, client, server: { cert, key } } = certificates(), none = "-----BEGIN NOTHING-----";
   const asking = { tls: { cert, key } as Certificate, tlsOptions: { requestCert: true, rejectUnauthorized: true, ca } };
   const server = await startScripted(accept, asking);
   const op = { port: server.port, timeout: 2000 };
   try {
-    for (const tls of [{ cert: "none", key: "none" }, { cert: client.cert, key: "none" }, { cert: client.cert, key }]) {
+    for (const tls of [{ cert: none, key: none }, { cert: client.cert, key: none }, { cert: client.cert, key }]) {
       const error = await failure(connect("localhost", undefined, { ...op, tls: { ca, ...tls } }));
       assertEquals(error.code, "tls");
       assert(!error.message.includes("PRIVATE KEY"));

@@ -78,6 +78,30 @@ test("what a wrong socket's server said before CONNECT: invalidresp", () =>
     assertEquals(await codeOf(connect(socket)), "invalidresp");
   }));
 
+test("what has come before the server closes is given, however slowly it is taken", () => {
+  const publish = Array.from({ length: 50 }, () => [0x30, 5, 0, 1, 0x6d, 0x68, 0x69]).flat();
+  const granted = [0x90, 3, 0, 1, 0, ...publish];
+  return withServer([wait(14), send(connack), wait(22), send(granted), close], async (server) => {
+    const duplex = Duplex.from(await open(server)) as Duplex;
+    for (const connection of [await open(server), duplex, "127.0.0.1"]) {
+      const client = await connect(
+        connection,
+        undefined,
+        connection === "127.0.0.1" ? { port: server.port, id: "" } : { id: "" },
+      );
+      let count = 0;
+      const taking = (async () => {
+        for await (const _ of client.messages("m", { limit: 2 })) {
+          count++;
+          await new Promise((resolve) => setTimeout(resolve, 2));
+        }
+      })();
+      assertEquals(await codeOf(taking), "socketclosed");
+      assertEquals([count, (await client.run()).code], [50, "socketclosed"]);
+    }
+  });
+});
+
 test("a socket with listeners of its owner keeps them", () =>
   withServer(accept, async (server) => {
     const socket = await open(server);

@@ -561,6 +561,16 @@ describe("loop: subscribe", () => {
     assertEquals([own, world.heard], [["a"], []]);
   });
 
+  test("two hundred thousand filters in one SUBSCRIBE", async () => {
+    const world = await World.open();
+    const filters = Array.from({ length: 200_000 }, (_, i) => `${i}`);
+    const done = world.client.subscribe(filters);
+    await world.clock.settle();
+    const answer = encodeNaive({ type: "SUBACK", packetId: 1, codes: filters.map(() => 0) });
+    world.broker.send(answer);
+    assertEquals(await world.fate(done), 0);
+  });
+
   test("a broker that does not answer: timeout, and its late answer is nobody's", async () => {
     const world = await World.open({ timeout: 2000, keepalive: 0 });
     await world.clock.advance(50_000);
@@ -1020,6 +1030,19 @@ describe("loop: onpub", () => {
     await world.clock.settle();
     assertEquals(world.broker.said(), ["PUBLISH echo/1", "PUBLISH echo/2", "SUBSCRIBE 1 more", "PUBLISH echo/3"]);
     assertEquals(world.broker.writes.length, 2);
+  });
+
+  test("[MQTT-4.3.2-2] [MQTT-4.3.3-2] what is not heard any more is not acknowledged: the broker sends it again", async () => {
+    const heard: string[] = [];
+    const world = await World.open({ cleanSession: false }, (topic) => {
+      heard.push(topic);
+      world.client.disconnect();
+    });
+    world.broker.send('32 06 0001 "1" 0001 "x"', '32 06 0001 "2" 0002 "x"', '34 06 0001 "3" 0003 "x"');
+    await world.clock.settle();
+    assertEquals([heard, world.broker.said()], [["1"], ["PUBACK", "DISCONNECT"]]);
+    world.broker.break();
+    await world.over("disconnect");
   });
 
   test("disconnecting inside it: nothing is heard any more", async () => {
@@ -1680,6 +1703,15 @@ describe("loop: reconnect", () => {
     assertEquals(await world.fate(asked), "pending");
     await world.clock.advance(1);
     assertEquals(await world.fate(asked), "error timeout");
+  });
+
+  test("a request that fails while there is no connection need not be awaited: run() tells", async () => {
+    const world = await World.open({ timeout: 1000, keepalive: 0, reconnect: { minDelay: 5000, maxDelay: 5000 } });
+    world.client.subscribe("a");
+    await world.clock.settle();
+    world.broker.break();
+    await world.clock.advance(2000); // a rejection that nobody handles would fail this test
+    assertEquals(await world.fate(world.client.run()), "pending");
   });
 
   test("a subscription made again may be refused: its iterator hears of it", async () => {

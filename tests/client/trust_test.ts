@@ -1,10 +1,10 @@
 /** Who is trusted, and what an untrusted server gets to see: nothing. */
 import { test } from "node:test";
 import { once } from "node:events";
-import { connect as connectTcp } from "node:net";
-import { connect as connectTls, type TLSSocket } from "node:tls";
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
+import { checkServerIdentity as checkName, connect as connectTls, type TLSSocket } from "node:tls";
 import { inspect } from "node:util";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Client, connect, type ConnectOptions, type ErrorCode, type Streams } from "../../mod.ts";
 import { type Certificate, type Certificates, certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
@@ -134,12 +134,48 @@ test("a TLS socket handed in is judged by the name in tls.servername, or by its 
       const socket = await openTls(server.port, { ca, servername: "localhost" });
       return connect(socket, undefined, { ...credentials, tls: { servername } });
     });
-    // Whoever opened it looked for another name, and found it wrong.
-    await refused(
-      server,
-      "wrongname",
-      async () => connect(await openTls(server.port, { ca, servername }), undefined, credentials),
-    );
+    // Whoever opened it looked for another name, and found it wrong, or did not look.
+    for (const checkServerIdentity of [checkName, () => undefined]) {
+      await refused(
+        server,
+        "wrongname",
+        async () =>
+          connect(await openTls(server.port, { ca, servername, checkServerIdentity }), undefined, credentials),
+      );
+    }
+  });
+});
+
+test("a TLS socket whose owner has its certificate refused says why", tools, async () => {
+  const { ca, server: good, wrongName, expired } = certificates();
+  const rows = [[good, undefined, "untrusted"], [wrongName, ca, "wrongname"], [expired, ca, "expired"]] as const;
+  for (const [certificate, ca, code] of rows) {
+    await withServer(certificate, ({ port }) => {
+      // As Deno's would say "unknown issuer" of an expired one, only what it says can be told.
+      const socket = connectTls({ host: "127.0.0.1", servername: "localhost", port, ...ca && { ca } });
+      return failure(connect(socket)).then((error) => {
+        assert(error.code === code || code === "expired" && error.code === "untrusted", `${code}: ${error.code}`);
+      });
+    });
+  }
+});
+
+test("TLS that breaks is noticed at once", tools, async () => {
+  const { ca, server: certificate } = certificates();
+  await withServer(certificate, async ({ port }) => {
+    const pipes: Socket[] = [];
+    const between = createServer((near) => {
+      const far = connectTcp(port, "127.0.0.1");
+      for (const socket of [near, far]) pipes.push(socket.on("error", () => {}));
+      near.pipe(far).pipe(near);
+    });
+    await once(between.listen(0, "127.0.0.1"), "listening");
+    const op = { port: (between.address() as AddressInfo).port, tls: { ca }, id: "ID", keepalive: 0 };
+    const client = await connect("localhost", undefined, op);
+    pipes[0]!.write(Uint8Array.of(0x17, 3, 3, 0, 20, ...new Array(20).fill(1))); // a record that nobody has encrypted
+    assertEquals((await within(client.run(), "run()")).code, "tls");
+    for (const socket of pipes) socket.destroy();
+    await new Promise((resolve) => between.close(resolve));
   });
 });
 
@@ -299,11 +335,17 @@ if (deno) {
       assertEquals(client.trusted, true);
       await client.disconnect();
     });
+    await withServer(good, async ({ port }) => {
+      const socket = await deno.connectTls({ hostname: "localhost", port, caCerts: [ca] });
+      const op = { ...credentials, tls: { servername: "elsewhere.example" } };
+      await assertRejects(() => connect(socket, undefined, op), TypeError, "servername");
+      await (await connect(socket)).disconnect();
+    });
     await withServer(unknown, async (server) => {
       const { port } = server;
       await refused(
         server,
-        "tls",
+        "untrusted",
         async () =>
           connect(await deno.connectTls({ hostname: "localhost", port, caCerts: [ca] }), undefined, credentials),
       );

@@ -238,6 +238,12 @@ describe("session: the answer to CONNECT", () => {
 });
 
 describe("session: packets that brokers do not send", () => {
+  for (const [name, first] of [["CONNECT", "10"], ["SUBSCRIBE", "82"], ["UNSUBSCRIBE", "a2"]]) {
+    test(`[MQTT-4.8.0-1] ${name} is refused at its first byte`, () => {
+      assertEquals(Talk.open().fails(first!).code, "unknowncp");
+    });
+  }
+
   const wrong: [statement: string, what: string, literal: string, code: ErrorCode][] = [
     ["[MQTT-4.8.0-1]", "CONNECT", '10 0e 0004 "MQTT" 04 02 003c 0002 "ID"', "unknowncp"],
     ["[MQTT-4.8.0-1]", "SUBSCRIBE", '82 08 0001 0003 "s/1" 00', "unknowncp"],

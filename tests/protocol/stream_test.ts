@@ -395,3 +395,25 @@ test("decoder: peek and waiting look ahead", () => {
   decoder.next();
   assertEquals([decoder.waiting, decoder.peek(0)], [1, 0xd0]);
 });
+
+test("a payload that is transferred takes nothing with it but what lies beside it", () => {
+  const message = bytes('30 66 0001 "a"' + ' "xxxxxxxxxx"'.repeat(9) + ' "yyyyyyyyy"');
+  const take = (decoder: Decoder, parts: Uint8Array[]) => {
+    let count = 0;
+    for (const part of parts) {
+      const space = decoder.space();
+      space.set(part);
+      decoder.receive(space, part.length);
+      for (let packet = decoder.next(); packet !== undefined; packet = decoder.next(), count++) {
+        const { payload } = packet as Message;
+        structuredClone(payload, { transfer: [payload.buffer as ArrayBuffer] });
+      }
+    }
+    return count;
+  };
+  assertEquals(take(new Decoder(MAX), [message, message, message]), 3);
+  const error = assertThrows(() => take(new Decoder(MAX), [join([message, message])]), MqttError);
+  assertEquals(error.code, "socketclosed");
+  const half = [join([message, message.subarray(0, 50)]), message.subarray(50)];
+  assertThrows(() => take(new Decoder(MAX), half), MqttError, "transferred");
+});
