@@ -76,7 +76,11 @@ export class Broker {
       else if (fault === "half-open") wire.kill();
       else if (fault === "stall") wire.stall(random.int(1, 20_000));
       else if (fault === "deaf") wire.deafen(random.int(1, 20_000));
-      else if (fault === "garbage") wire.send(Uint8Array.from(random.pick(GARBAGE)), true);
+      else if (fault === "garbage") {
+        const garbage = random.pick(GARBAGE);
+        // As the first packet a CONNACK would not be a mistake, but a lie.
+        wire.send(Uint8Array.from(garbage[0] === 0x20 && !wire.connacked ? [0] : garbage), true);
+      }
     };
     if (fault === "refusal" || random.chance(0.1)) act();
     else this.#world.after(random.size(20_000) + 1, act);
