@@ -4,10 +4,13 @@
  */
 import { Buffer, isUtf8 } from "node:buffer";
 import { type Client, connect, type ConnectOptions, MqttError, type PublishOptions } from "../../mod.ts";
+import { checkFilter, checkTopic } from "./topics.ts";
 
 /** Milliseconds before an attempt, at most: they double while attempts fail, or connections end at once. */
 const MIN_DELAY = 100;
 const MAX_DELAY = 5000;
+/** Milliseconds before what the broker did not answer is asked again. */
+const AGAIN = 1000;
 /** What is remembered for those who come later: topics of one filter, and bytes in all. */
 const KEPT_TOPICS = 1000;
 const KEPT_BYTES = 16_777_216;
@@ -24,8 +27,8 @@ export interface Value {
 
 /** One who wants a filter's messages. */
 export interface Listener {
-  /** `count` is the number of the message among those of its filter. */
-  message(value: Value, count: number): void;
+  /** The subscription's count is the number of this message among those of its filter. */
+  message(value: Value, subscription: Subscription): void;
   /** The broker has granted the filter; again after each of its absences. */
   granted?(subscription: Subscription): void;
   /** It has not, and nothing will come. */
@@ -44,8 +47,14 @@ export interface Subscription {
 interface Shared extends Subscription {
   count: number;
   granted: boolean;
+  /** Whether the broker may have kept values that `kept` has not: a newcomer has it asked for them. */
+  partial: boolean;
   readonly listeners: Set<Listener>;
-  readonly kept: Map<string, Value>;
+  readonly kept: Map<string, Kept>;
+}
+
+interface Kept extends Value {
+  readonly shared: Shared;
 }
 
 /** The broker is away; `retryAfter` is in seconds. */
@@ -83,6 +92,8 @@ export class Broker {
   readonly #live: Promise<void>;
   readonly #filters = new Map<string, Shared>();
   #client: Client | undefined;
+  /** What is kept of all filters, the oldest first. */
+  readonly #kept = new Set<Kept>();
   #keptBytes = 0;
   /** Messages that wait for the next confirmation, and the promise of it; and the one under way. */
   #waiting = 0;
@@ -153,7 +164,7 @@ export class Broker {
     this.#log(
       `The broker is here; away for ${this.status().away} ms so far, ${this.#counts.unconfirmed} messages perhaps lost`,
     );
-    for (const shared of this.#filters.values()) this.#ask(client, shared);
+    for (const shared of this.#filters.values()) void this.#ask(client, shared);
     for (const listener of this.changed) listener();
   }
 
@@ -169,75 +180,112 @@ export class Broker {
     for (const listener of this.changed) listener();
   }
 
-  /** Listens to a filter, and returns what gives it up. While the broker is away it is noted, and subscribed when it comes. */
-  subscribe(filter: string, listener: Listener): () => void {
-    let shared = this.#filters.get(filter);
-    if (shared === undefined) {
-      const id = crypto.randomUUID().slice(0, 8);
-      shared = { filter, id, count: 0, granted: false, listeners: new Set([listener]), kept: new Map() };
-      this.#filters.set(filter, shared);
-      if (this.#client !== undefined) this.#ask(this.#client, shared);
-    } else {
-      shared.listeners.add(listener);
-      if (shared.granted) listener.granted?.(shared);
-      for (const value of shared.kept.values()) listener.message(value, shared.count);
-    }
-    const given = shared;
-    return () => this.#giveUp(given, listener);
+  /**
+   * Listens to a filter, and returns what gives it up, and resolves when the broker has been told. While
+   * the broker is away the filter is noted, and subscribed when it comes.
+   *
+   * @throws {TypeError | RangeError} If the filter is none.
+   */
+  subscribe(filter: string, listener: Listener): () => Promise<void> {
+    checkFilter(filter);
+    const shared: Shared = this.#filters.get(filter) ?? {
+      filter,
+      id: crypto.randomUUID().slice(0, 8),
+      count: 0,
+      granted: false,
+      partial: true,
+      listeners: new Set(),
+      kept: new Map(),
+    };
+    this.#filters.set(filter, shared);
+    shared.listeners.add(listener);
+    if (shared.granted) listener.granted?.(shared);
+    for (const value of shared.kept.values()) listener.message(value, shared);
+    if (shared.partial && this.#client !== undefined) void this.#ask(this.#client, shared);
+    return () => this.#giveUp(shared, listener);
   }
 
-  #ask(client: Client, shared: Shared): void {
-    client.subscribe(shared.filter, { onpub: (_, message) => this.#take(shared, message) }).then(() => {
-      if (client !== this.#client) return;
+  async #ask(client: Client, shared: Shared): Promise<void> {
+    shared.partial = false;
+    const isWanted = () => this.#filters.get(shared.filter) === shared;
+    const onpub = (_: string, message: Value) => this.#take(shared, message);
+    try {
+      if (!await this.#insist(client, isWanted, () => client.subscribe(shared.filter, { onpub }))) return;
+      if (shared.granted) return;
       shared.granted = true;
       for (const listener of shared.listeners) listener.granted?.(shared);
-    }, (error) => {
-      // Where the connection ended, the next one asks again.
-      if (client !== this.#client || this.#filters.get(shared.filter) !== shared) return;
+    } catch (error) {
+      if (!isWanted()) return;
       this.#filters.delete(shared.filter);
       this.#forget(shared);
-      for (const listener of shared.listeners) listener.refused(error);
-    });
+      for (const listener of shared.listeners) listener.refused(error as Error);
+    }
   }
 
-  #giveUp(shared: Shared, listener: Listener): void {
+  async #giveUp(shared: Shared, listener: Listener): Promise<void> {
+    const { filter } = shared, client = this.#client;
     shared.listeners.delete(listener);
-    if (shared.listeners.size > 0 || this.#filters.get(shared.filter) !== shared) return;
-    this.#filters.delete(shared.filter);
+    if (shared.listeners.size > 0 || this.#filters.get(filter) !== shared) return;
+    this.#filters.delete(filter);
     this.#forget(shared);
-    this.#client?.unsubscribe(shared.filter).catch((error) => this.#counts.reason = error.message);
+    if (client !== undefined) {
+      await this.#insist(client, () => !this.#filters.has(filter), () => client.unsubscribe(filter));
+    }
+  }
+
+  /**
+   * Asks the broker until it has answered; whether it has, and the answer is still wanted. No answer is no
+   * refusal: where the connection has ended, the next one asks for all that is wanted then.
+   */
+  async #insist(client: Client, isWanted: () => boolean, ask: () => Promise<unknown>): Promise<boolean> {
+    for (;;) {
+      const answered = await ask().then(() => true, (error) => {
+        if (error instanceof MqttError && error.code !== 128) return false;
+        throw error;
+      });
+      if (!answered) await pause(AGAIN, this.#stop.signal);
+      if (client !== this.#client || this.#stop.signal.aborted || !isWanted()) return false;
+      if (answered) return true;
+    }
   }
 
   #take(shared: Shared, message: Value): void {
+    if (this.#filters.get(shared.filter) !== shared) return; // given up, and the broker does not know yet
     // One that was kept comes again when somebody subscribes another filter that matches it.
     if (message.retain && shared.kept.has(message.topic)) return;
     this.#counts.received++;
     shared.count++;
     this.#keep(shared, message);
-    for (const listener of shared.listeners) listener.message(message, shared.count);
+    for (const listener of shared.listeners) listener.message(message, shared);
   }
 
-  /** Remembers the last value of a topic; an empty one is how a broker is told to forget it. */
-  #keep({ kept }: Shared, { topic, payload }: Value): void {
-    this.#drop(kept, topic);
-    if (payload.length === 0) return;
-    kept.set(topic, { topic, payload: payload.slice(), retain: true });
+  /** Remembers the last value of a topic, and forgets the oldest of this filter or of all, where they are too many. */
+  #keep(shared: Shared, { topic, payload }: Value): void {
+    this.#drop(shared.kept.get(topic));
+    // An empty one is how a broker is told to forget a value; whether it was told so cannot be seen.
+    if (payload.length === 0) return void (shared.partial = true);
+    const value = { topic, payload: payload.slice(), retain: true, shared };
+    shared.kept.set(topic, value);
+    this.#kept.add(value);
     this.#keptBytes += payload.length + topic.length;
-    for (const oldest of kept.keys()) {
-      if (kept.size <= KEPT_TOPICS && this.#keptBytes <= KEPT_BYTES) break;
-      this.#drop(kept, oldest);
-    }
+    while (shared.kept.size > KEPT_TOPICS) this.#evict(shared.kept.values().next().value!);
+    while (this.#keptBytes > KEPT_BYTES) this.#evict(this.#kept.values().next().value!);
   }
 
-  #drop(kept: Map<string, Value>, topic: string): void {
-    const value = kept.get(topic);
+  #evict(value: Kept): void {
+    this.#drop(value);
+    value.shared.partial = true;
+  }
+
+  #drop(value: Kept | undefined): void {
     if (value === undefined) return;
-    kept.delete(topic);
-    this.#keptBytes -= value.payload.length + topic.length;
+    value.shared.kept.delete(value.topic);
+    this.#kept.delete(value);
+    this.#keptBytes -= value.payload.length + value.topic.length;
   }
 
   #forget({ kept }: Shared): void {
-    for (const topic of kept.keys()) this.#drop(kept, topic);
+    for (const value of kept.values()) this.#drop(value);
   }
 
   /**
@@ -248,6 +296,7 @@ export class Broker {
    * @throws {MqttError} If the connection ended first: it may have arrived, or not.
    */
   async publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void> {
+    checkTopic(topic);
     const client = this.#client;
     if (client === undefined) throw this.away();
     try {
@@ -292,6 +341,23 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
     signal.addEventListener("abort", done);
     if (signal.aborted) done();
   });
+}
+
+/**
+ * The payload of a request in JSON: text (`payload`), or bytes (`base64`).
+ *
+ * @throws {TypeError} If it is none.
+ */
+export function payloadOf({ payload = "", base64 }: { payload?: unknown; base64?: unknown }): string | Uint8Array {
+  if (base64 === undefined) {
+    if (typeof payload !== "string") throw new TypeError("Cannot publish as payload must be a string");
+    return payload;
+  }
+  if (typeof base64 !== "string") throw new TypeError("Cannot publish as base64 must be a string");
+  // What is no base64 is skipped there: then it does not come out again.
+  const bytes = Buffer.from(base64, "base64"), withoutPadding = base64.replace(/={1,2}$/, "");
+  if (bytes.toString("base64").replace(/=+$/, "") === withoutPadding) return bytes;
+  throw new TypeError("Cannot publish as base64 is not base64");
 }
 
 let lastValue: Value | undefined;

@@ -3,11 +3,12 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import process from "node:process";
 import { MqttError } from "../../mod.ts";
-import { AwayError, Broker, json, type Value } from "./broker.ts";
+import { AwayError, Broker, json, payloadOf, type Subscription, type Value } from "./broker.ts";
 import { pathOf, queryOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type OutboxLimits } from "./outbox.ts";
 import * as program from "./program.ts";
+import { checkFilter } from "./topics.ts";
 
 /** The bounds are those of HTTP.md. */
 export interface HttpOptions extends program.BrokerOptions, program.ListenOptions {
@@ -17,15 +18,15 @@ export interface HttpOptions extends program.BrokerOptions, program.ListenOption
   /** Requests under way, and streams open; 2,000 and 256 by default. */
   maxRequests?: number;
   maxStreams?: number;
-  /** Messages, and characters, that may wait for a slow stream; 5,000 and 1 MiB by default. */
-  maxWaiting?: { messages: number; size: number };
+  /** What may wait for a slow stream; 5,000 messages and 1 MiB by default. */
+  maxWaiting?: OutboxLimits;
   /** Milliseconds a GET waits for a value (1,000), a topic that was read stays subscribed (60,000), between heartbeats (15,000). */
   wait?: number;
   linger?: number;
   heartbeat?: number;
 }
 
-/** Answers of a stream that takes nothing for as many heartbeats are given up. */
+/** A stream that takes nothing for as many heartbeats is given up. */
 const MISSED_HEARTBEATS = 4;
 /** Topics that stay subscribed after they were read. */
 const LINGERING = 1000;
@@ -47,12 +48,15 @@ class Refused extends Error {
 export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const { maxBody = 1_048_576, maxBodies = 67_108_864, maxRequests = 2000, maxStreams = 256 } = options;
   const { linger = 60_000, heartbeat = 15_000 } = options;
+  // First of all: where it cannot listen, nothing else was begun.
+  const server = createServer(), url = await listen(server, options);
   const broker = new Broker(options.broker, options.op, options.log);
   const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
+  const outboxes = new Set<Outbox>();
   let requests = 0, bodies = 0, streams = 0, dropped = 0;
 
   const tooLarge = () => new Refused(413, `The body is over ${maxBody} bytes`);
-  const server = createServer(async (request, response) => {
+  server.on("request", async (request: IncomingMessage, response: ServerResponse) => {
     let size = 0;
     requests++;
     response.on("close", () => {
@@ -108,26 +112,28 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
 
   /** Many messages in one request: each line is `{"topic", "payload" | "base64", "retain"?}`. */
   async function publishLines(body: Buffer, response: ServerResponse): Promise<void> {
+    if (!isUtf8(body)) throw new Refused(400, "The body is not UTF-8");
     const lines = body.toString().split("\n");
     const published = await Promise.allSettled(lines.map(async (line) => {
       if (line.trim() === "") return false;
-      const { topic, payload = "", base64, retain } = JSON.parse(line);
-      await broker.publish(topic, base64 === undefined ? payload : Buffer.from(base64, "base64"), { retain });
+      const message = JSON.parse(line);
+      await broker.publish(message.topic, payloadOf(message), { retain: message.retain });
       return true;
     }));
     const failed = published.findIndex(({ status }) => status === "rejected");
     if (failed === -1) return void response.writeHead(204).end();
     const { reason } = published[failed] as PromiseRejectedResult;
     const count = published.filter((line) => line.status === "fulfilled" && line.value).length;
-    reason.message = `Line ${failed + 1}: ${reason.message} (${count} messages were published)`;
-    throw reason;
+    const [status, headers] = meaningOf(reason);
+    throw new Refused(status, `Line ${failed + 1}: ${reason.message} (${count} messages were published)`, headers);
   }
 
   /** The last value of a topic, or the next that comes within the time. */
   async function answerValue(topic: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (/[+#]/.test(topic)) throw new Refused(400, "Wildcards are for streams: Accept: text/event-stream");
+    checkFilter(topic);
     if (!broker.connected) throw broker.away();
-    const wait = Math.min(Number(queryOf(request).get("wait") ?? options.wait ?? 1000) || 0, 60_000);
+    const wait = Math.min(Math.max(Number(queryOf(request).get("wait") ?? options.wait ?? 1000) || 0, 0), 60_000);
     const value = await new Promise<Value | undefined>((resolve, reject) => {
       const timer = setTimeout(settle, wait);
       response.on("close", settle);
@@ -135,7 +141,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       function settle(result?: Value | Error): void {
         clearTimeout(timer);
         response.off("close", settle);
-        queueMicrotask(() => stop()); // a value may be there before subscribe() has returned
+        queueMicrotask(() => void stop()); // a value may be there before subscribe() has returned
         if (result instanceof Error) return reject(result);
         keepSubscribed(topic);
         resolve(result);
@@ -172,60 +178,64 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
 
   /** A stream of events, until the client leaves. */
   function stream(filter: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    checkFilter(filter);
     if (!broker.connected) throw broker.away();
     if (streams >= maxStreams) throw new Refused(503, "Too many streams are open", { "retry-after": "10" });
+    streams++;
     return new Promise((resolve, reject) => {
-      let id = "", beats: ReturnType<typeof setInterval> | undefined, missed = 0;
+      let beats: ReturnType<typeof setInterval> | undefined, missed = 0;
       const outbox = new Outbox({
         ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
         write: (frames) => response.write(frames.join("")),
         lost: (count) => event("dropped", { count }),
-      }, options.maxWaiting ?? { messages: 5000, size: 1_048_576 });
+      }, options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 });
+      outboxes.add(outbox);
       const stop = broker.subscribe(filter, {
         granted(subscription) {
           if (response.headersSent) return;
-          id = subscription.id;
-          streams++;
           response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
           response.write(`retry: 1000\n: the messages of ${JSON.stringify(filter)}\n\n`);
           const last = request.headers["last-event-id"];
-          if (typeof last === "string") {
-            outbox.push(event("missed", { count: countMissed(last, id, subscription.count) }));
-          }
+          if (typeof last === "string") outbox.tell(event("missed", { count: countMissed(last, subscription) }));
+          outbox.flush();
           beats = setInterval(beat, heartbeat);
           broker.changed.add(tell);
         },
-        message: (value, count) => outbox.push(`id: ${id}-${count}\ndata: {${json(value)}}\n\n`),
+        message: (value, { id, count }) => outbox.push(`id: ${id}-${count}\ndata: {${json(value)}}\n\n`),
         refused(error) {
           if (response.headersSent) response.end(event("refused", { reason: error.message }));
           else reject(error);
         },
       });
-      response.on("drain", () => outbox.flush()).on("close", () => {
+      response.on("drain", () => {
+        missed = 0;
+        outbox.flush();
+      }).on("close", () => {
         clearInterval(beats);
         broker.changed.delete(tell);
-        stop();
+        void stop();
+        outboxes.delete(outbox);
         dropped += outbox.dropped;
-        if (id !== "") streams--;
+        streams--;
         resolve();
       });
       function beat(): void {
         missed = response.writableNeedDrain ? missed + 1 : 0;
         if (missed >= MISSED_HEARTBEATS) response.destroy();
-        else outbox.push(": heartbeat\n\n");
+        else outbox.tell(": heartbeat\n\n", "heartbeat");
       }
       function tell(): void {
         const { broker: state, reason, away } = broker.status();
-        outbox.push(event(state, { reason, away }));
+        outbox.tell(event(state, { reason, away }), "state");
       }
     });
   }
 
   function status(): Record<string, unknown> {
-    return { ...broker.status(), requests: requests - streams, streams, dropped };
+    const all = [...outboxes].reduce((sum, outbox) => sum + outbox.dropped, dropped);
+    return { ...broker.status(), requests: requests - streams, streams, dropped: all };
   }
 
-  const url = await listen(server, options);
   return {
     url,
     status,
@@ -261,7 +271,7 @@ function read(request: IncomingMessage, hold: Hold): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const timer = setTimeout(() => settle(new Refused(408, "The body took too long")), BODY_TIME);
-    request.on("data", take).on("end", settle).on("error", settle).on("close", settle);
+    request.on("data", take).on("end", settle).on("error", () => settle()).on("close", settle);
     function take(chunk: Buffer): void {
       chunks.push(chunk);
       try {
@@ -285,7 +295,7 @@ function event(name: string, data: Record<string, unknown>): string {
 }
 
 /** How many messages a stream that comes again has missed; null when the filter was given up meanwhile. */
-function countMissed(last: string, id: string, count: number): number | null {
+function countMissed(last: string, { id, count }: Subscription): number | null {
   return last.startsWith(`${id}-`) ? count - Number(last.slice(id.length + 1)) : null;
 }
 
@@ -296,18 +306,18 @@ function preflight(response: ServerResponse): void {
   }).end();
 }
 
-/** Answers with the status that the error means. */
+/** The status that an error means, and its headers. */
+function meaningOf(error: Error): [status: number, headers: Record<string, string>] {
+  if (error instanceof Refused) return [error.status, error.headers];
+  if (error instanceof AwayError) return [503, { "retry-after": `${error.retryAfter}` }];
+  if (error instanceof MqttError) return error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }];
+  const isMistake = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+  return [isMistake ? 400 : 500, {}];
+}
+
 function fail(response: ServerResponse, error: Error): void {
   if (response.headersSent) return void response.destroy();
-  const [status, headers] = error instanceof Refused
-    ? [error.status, error.headers]
-    : error instanceof AwayError
-    ? [503, { "retry-after": `${error.retryAfter}` }]
-    : error instanceof MqttError
-    ? error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }]
-    : error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError
-    ? [400, {}]
-    : [500, {}];
+  const [status, headers] = meaningOf(error);
   if (status === 500) process.emitWarning(error);
   const text = `${error.message}\n`;
   response.writeHead(status, {
@@ -318,13 +328,14 @@ function fail(response: ServerResponse, error: Error): void {
 }
 
 if (program.isProgram(import.meta.url)) {
-  const values = program.parse(
+  const usage =
     `http.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
-The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
-    { ...program.brokerArgs, ...program.listenArgs },
-  );
+The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
+  const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;
-  const bridge = await startHttp({ ...program.brokerOptions(values), ...program.listenOptions(values), log });
-  program.runUntilSignal(bridge);
-  log(`HTTP on ${bridge.url} for ${values.broker}`);
+  const { url } = await program.run(
+    usage,
+    async () => startHttp({ ...await program.brokerOptions(values), ...program.listenOptions(values), log }),
+  );
+  log(`HTTP on ${url} for ${values.broker}`);
 }

@@ -1,5 +1,6 @@
 /** One command to see it all: an embedded broker, a simulated greenhouse, the bridges and the page. */
 import { Aedes } from "aedes";
+import { Buffer } from "node:buffer";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { startGreenhouse } from "./greenhouse.ts";
@@ -14,10 +15,21 @@ Without --broker it has its own, and a greenhouse that publishes. The HTTP bridg
 /** A broker inside this process, on a free port of the loopback interface. */
 async function startBroker(): Promise<{ url: string; stop(): void }> {
   const broker = await Aedes.createBroker();
-  const server = createServer((socket: Socket) => broker.handle(socket));
+  const server = createServer((socket: Socket) => broker.handle(readWhole(socket)));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return { url: `mqtt://127.0.0.1:${port}`, stop: () => broker.close(() => server.close()) };
+}
+
+/** aedes reads once for each 'readable'. On Deno that may be a part, and no other event comes for the rest. */
+function readWhole(socket: Socket): Socket {
+  const read = socket.read.bind(socket);
+  socket.read = () => {
+    const parts: Buffer[] = [];
+    for (let part; (part = read()) !== null;) parts.push(part);
+    return parts.length === 0 ? null : Buffer.concat(parts);
+  };
+  return socket;
 }
 
 /** On the port that was asked for, or, where nobody asked and it is taken, on any. */
@@ -31,31 +43,31 @@ async function start(open: (port: number) => Promise<program.Bridge>, port: numb
 }
 
 const values = program.parse(usage, { ...program.listenArgs, broker: { type: "string" } });
-const embedded = values.broker === undefined ? await startBroker() : undefined;
-const broker = program.brokerOptions({ broker: values.broker ?? embedded!.url });
-const to = program.listenOptions(values);
-const stopGreenhouse = embedded && await startGreenhouse(embedded.url);
-const web = await start((port) => startWebSocket({ ...broker, ...to, port }), to.port!);
-const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! && to.port! + 1);
-
-program.runUntilSignal({
-  url: web.url,
-  status: () => ({ websocket: web.status(), http: http.status() }),
-  async close() {
-    await stopGreenhouse?.();
-    await Promise.all([web.close(), http.close()]);
-    embedded?.stop();
-  },
-});
-
-const hash = new URLSearchParams({
-  ...embedded ? { filter: "greenhouse/#", topic: "greenhouse/heater/set", message: "on" } : { filter: "#" },
-  ...to.token ? { token: to.token } : {},
-});
-console.log(`The page, with the WebSocket bridge behind it:
+await program.run(usage, async () => {
+  const to = program.listenOptions(values);
+  const embedded = values.broker === undefined ? await startBroker() : undefined;
+  const broker = await program.brokerOptions({ broker: values.broker ?? embedded!.url });
+  const web = await start((port) => startWebSocket({ ...broker, ...to, port }), to.port!);
+  const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! && to.port! + 1);
+  const stopGreenhouse = embedded && await startGreenhouse(embedded.url);
+  const hash = new URLSearchParams({
+    ...embedded ? { filter: "greenhouse/#", topic: "greenhouse/heater/set", message: "on" } : { filter: "#" },
+    ...to.token ? { token: to.token } : {},
+  });
+  console.log(`The page, with the WebSocket bridge behind it:
     ${web.url}/#${hash}
 The HTTP bridge:
     curl -N -H 'Accept: text/event-stream' ${http.url}/greenhouse/temperature
     curl -d on ${http.url}/greenhouse/heater/set
 The broker${embedded ? ", embedded" : ""}: ${broker.broker}
 Ctrl+C ends it all.`);
+  return {
+    url: web.url,
+    status: () => ({ websocket: web.status(), http: http.status() }),
+    async close() {
+      await stopGreenhouse?.();
+      await Promise.all([web.close(), http.close()]);
+      embedded?.stop();
+    },
+  };
+});

@@ -1,8 +1,9 @@
 /** What the three programs share: their command line, and their end. */
+import { existsSync, realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import type { ConnectOptions } from "../../mod.ts";
+import { connect, type ConnectOptions, MqttError } from "../../mod.ts";
 import type { GuardOptions } from "./guard.ts";
 
 type Options = NonNullable<ParseArgsConfig["options"]>;
@@ -44,9 +45,10 @@ export const listenArgs = {
   origin: { type: "string", multiple: true },
 } as const;
 
-/** Whether this module is the program. */
+/** Whether this module is the program, by whatever link. */
 export function isProgram(url: string): boolean {
-  return process.argv[1] !== undefined && fileURLToPath(url) === process.argv[1];
+  const [, started = ""] = process.argv;
+  return existsSync(started) && realpathSync(started) === realpathSync(fileURLToPath(url));
 }
 
 /** The values of the command line; a mistake in it is told with the usage, and ends the program. */
@@ -73,25 +75,36 @@ function leave(text: string, code: number): never {
 export function listenOptions(
   values: { host: string; port: string; token?: string | undefined; origin?: string[] | undefined },
 ): ListenOptions {
-  const token = values.token ?? process.env["BRIDGE_TOKEN"];
-  return {
-    host: values.host,
-    port: Number(values.port),
-    origins: values.origin ?? [],
-    ...token ? { token } : {},
-  };
+  const token = values.token ?? process.env["BRIDGE_TOKEN"], port = Number(values.port);
+  if (!/^\d+$/.test(values.port) || port > 65_535) throw new TypeError(`Cannot listen on port ${values.port}`);
+  return { host: values.host, port, origins: values.origin ?? [], ...token === undefined ? {} : { token } };
 }
 
-/** The options of `connect()` that the environment has. */
-export function brokerOptions(values: { broker: string }): BrokerOptions {
+/** The broker, and the options of `connect()` that the environment has; checked by an attempt that ends before it starts. */
+export async function brokerOptions(values: { broker: string }): Promise<BrokerOptions> {
   const { MQTT_USER, MQTT_PASSWORD } = process.env;
-  return {
-    broker: values.broker,
-    op: {
-      ...MQTT_USER === undefined ? {} : { uname: MQTT_USER },
-      ...MQTT_PASSWORD === undefined ? {} : { passwd: MQTT_PASSWORD },
-    },
+  const op: ConnectOptions = {
+    ...MQTT_USER === undefined ? {} : { uname: MQTT_USER },
+    ...MQTT_PASSWORD === undefined ? {} : { passwd: MQTT_PASSWORD },
   };
+  await connect(values.broker, undefined, { ...op, signal: AbortSignal.abort() }).catch((error) => {
+    if (!(error instanceof MqttError)) throw error;
+  });
+  return { broker: values.broker, op };
+}
+
+/** Starts a bridge, and runs it until a signal ends it; a wrong option is told with the usage, and ends the program. */
+export async function run<B extends Bridge>(usage: string, start: () => B | Promise<B>): Promise<B> {
+  try {
+    const bridge = await start();
+    runUntilSignal(bridge);
+    return bridge;
+  } catch (error) {
+    const { message, code } = error as Error & { code?: string };
+    if (error instanceof TypeError || error instanceof RangeError) leave(`${message}\n\n${usage}`, 2);
+    if (code === undefined) throw error;
+    return leave(message, 1); // the port is taken, or is not for us
+  }
 }
 
 /** Writes a line with the time. */
@@ -99,8 +112,7 @@ export function log(line: string): void {
   console.log(`${new Date().toISOString()} ${line}`);
 }
 
-/** Runs the bridge until a signal ends it. */
-export function runUntilSignal(bridge: Bridge): void {
+function runUntilSignal(bridge: Bridge): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       void bridge.close().then(() => {

@@ -5,6 +5,7 @@ import { WebSocket } from "ws";
 import type { MqttError } from "../../mod.ts";
 import { AwayError, Broker, pause, type Value } from "./broker.ts";
 import * as program from "./program.ts";
+import { checkFilter } from "./topics.ts";
 
 /** What goes where, and the bounds; those are of SMQ.md. */
 export interface SmqOptions extends program.BrokerOptions {
@@ -55,8 +56,10 @@ export function startSmq(options: SmqOptions): program.Bridge {
   check(toMqtt.every((topic) => !topic.startsWith(smqPrefix)), `SMQ topics with ${smqPrefix} come from MQTT`);
   check([uid, credentials].every((text) => Buffer.byteLength(text) < 256), "uid or credentials are over 255 bytes");
   check(Buffer.byteLength(uid) >= 6, "uid must have at least 6 bytes");
+  check(/^wss?:/.test(options.hub) && URL.canParse(options.hub), "hub must be a ws: or wss: URL");
+  for (const filter of toSmq) checkFilter(filter);
 
-  const broker = new Broker(options.broker, options.op);
+  const broker = new Broker(options.broker, options.op, log);
   const stop = new AbortController();
   const counts = { hub: "away", reason: "not connected yet", connections: 0 };
   /** Of each direction: confirmed; refused as too large, as an echo, as a topic that cannot be; lost, and perhaps lost. */
@@ -68,6 +71,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
   let head = 0, queued = 0, publishing = 0;
   let socket: WebSocket | undefined;
   let etid = 0;
+  let last: Value | undefined;
   /** Messages since the last PING, and before it; and when the hub must have answered, and when it last spoke. */
   let sent = 0, pinged = 0;
   let due = Infinity, heard = 0;
@@ -76,7 +80,10 @@ export function startSmq(options: SmqOptions): program.Bridge {
 
   // MQTT to SMQ.
 
-  function take({ topic, payload }: Value): void {
+  function take(value: Value): void {
+    if (value === last) return; // it came by another filter
+    last = value;
+    const { topic, payload } = value;
     if (topic.startsWith(mqttPrefix)) return void up.loops++; // it came from SMQ
     if (payload.length > MAX_PAYLOAD) return void up.tooLarge++;
     const known = topics.get(topic) ?? create(topic);
@@ -207,7 +214,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
     due = Infinity;
     for (const topic of toMqtt) send(SUBSCRIBE, topic);
     for (const topic of topics.values()) send(CREATE, smqPrefix + topic.name);
-    log(`The hub is here; ${tell()}`);
+    log(`The hub is here; so far, ${tell()}`);
   }
 
   /** Asks whether all has arrived; a hub that does not answer has gone. */
@@ -259,14 +266,16 @@ export function startSmq(options: SmqOptions): program.Bridge {
     await new Promise((resolve) => {
       made.on("error", (error) => reason ||= error.message).on("close", resolve);
     });
-    counts.reason = reason || "the hub closed the connection";
+    const why = reason || "the hub closed the connection";
+    if (counts.hub === "connected") log(`The hub is away: ${why}`);
+    else if (counts.reason !== why) log(`No hub: ${why}`);
+    counts.reason = why;
     clearInterval(timer);
     stop.signal.removeEventListener("abort", end);
     up.unconfirmed += sent + pinged;
     sent = pinged = 0;
     sources.clear();
     for (const topic of topics.values()) topic.tid = undefined;
-    if (counts.hub === "connected") log(`The hub is away: ${counts.reason}`);
     counts.hub = "away";
     socket = undefined;
   }
@@ -283,7 +292,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
 
   function tell(): string {
     const loss = ({ dropped, unconfirmed }: typeof up) => `${dropped} lost, ${unconfirmed} perhaps`;
-    return `so far, to SMQ ${loss(up)}; to MQTT ${loss(down)}`;
+    return `to SMQ ${loss(up)}; to MQTT ${loss(down)}`;
   }
 
   function status(): Record<string, unknown> {
@@ -291,8 +300,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
   }
 
   broker.changed.add(() => {
-    if (broker.connected) log(`The broker is here; ${tell()}`);
-    else log(`The broker is away: ${broker.status().reason}`);
+    if (broker.connected) log(`So far, ${tell()}`);
   });
   for (const filter of toSmq) {
     broker.subscribe(filter, { message: take, refused: (error) => log(`No messages of ${filter}: ${error.message}`) });
@@ -316,32 +324,30 @@ function check(holds: boolean, mistake: string): void {
 }
 
 if (program.isProgram(import.meta.url)) {
-  const values = program.parse(
-    `smq.ts --hub ws://localhost/smq.lsp [--broker mqtt://localhost] [--uid mqtt3c-bridge]
+  const usage = `smq.ts --hub ws://localhost/smq.lsp [--broker mqtt://localhost] [--uid mqtt3c-bridge]
        [--to-smq <MQTT filter>]... [--smq-prefix mqtt/]   messages of these filters go to SMQ
        [--to-mqtt <SMQ topic>]... [--mqtt-prefix smq/]    messages of these topics go to MQTT
-The environment may have MQTT_USER, MQTT_PASSWORD and SMQ_CREDENTIALS.`,
-    {
-      ...program.brokerArgs,
-      hub: { type: "string", default: "ws://localhost/smq.lsp" },
-      uid: { type: "string", default: "mqtt3c-bridge" },
-      "to-smq": { type: "string", multiple: true, default: [] },
-      "smq-prefix": { type: "string", default: "mqtt/" },
-      "to-mqtt": { type: "string", multiple: true, default: [] },
-      "mqtt-prefix": { type: "string", default: "smq/" },
-    },
-  );
-  const bridge = startSmq({
-    ...program.brokerOptions(values),
-    hub: values.hub,
-    uid: values.uid,
-    credentials: process.env["SMQ_CREDENTIALS"] ?? "",
-    toSmq: values["to-smq"],
-    smqPrefix: values["smq-prefix"],
-    toMqtt: values["to-mqtt"],
-    mqttPrefix: values["mqtt-prefix"],
-    log: program.log,
+The environment may have MQTT_USER, MQTT_PASSWORD and SMQ_CREDENTIALS.`;
+  const values = program.parse(usage, {
+    ...program.brokerArgs,
+    hub: { type: "string", default: "ws://localhost/smq.lsp" },
+    uid: { type: "string", default: "mqtt3c-bridge" },
+    "to-smq": { type: "string", multiple: true, default: [] },
+    "smq-prefix": { type: "string", default: "mqtt/" },
+    "to-mqtt": { type: "string", multiple: true, default: [] },
+    "mqtt-prefix": { type: "string", default: "smq/" },
   });
-  program.runUntilSignal(bridge);
+  await program.run(usage, async () =>
+    startSmq({
+      ...await program.brokerOptions(values),
+      hub: values.hub,
+      uid: values.uid,
+      credentials: process.env["SMQ_CREDENTIALS"] ?? "",
+      toSmq: values["to-smq"],
+      smqPrefix: values["smq-prefix"],
+      toMqtt: values["to-mqtt"],
+      mqttPrefix: values["mqtt-prefix"],
+      log: program.log,
+    }));
   program.log(`SMQ at ${values.hub} for ${values.broker}`);
 }

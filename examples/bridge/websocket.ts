@@ -5,10 +5,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { type WebSocket, WebSocketServer } from "ws";
-import { type AwayError, Broker, json } from "./broker.ts";
+import { type AwayError, Broker, json, payloadOf } from "./broker.ts";
 import { pathOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { Outbox } from "./outbox.ts";
+import { Outbox, type OutboxLimits, weigh } from "./outbox.ts";
 import * as program from "./program.ts";
 
 /** The bounds are those of WEBSOCKET.md. */
@@ -18,9 +18,9 @@ export interface WebSocketOptions extends program.BrokerOptions, program.ListenO
   /** Sockets, and filters of each; 256 and 100 by default. */
   maxSockets?: number;
   maxFilters?: number;
-  /** Messages, and characters, that may wait for a slow socket; 5,000 and 1 MiB by default. */
-  maxWaiting?: { messages: number; size: number };
-  /** Milliseconds between pings; a socket that answers none is ended. 15,000 by default. */
+  /** What may wait for a slow socket; 5,000 messages and 1 MiB by default. */
+  maxWaiting?: OutboxLimits;
+  /** Milliseconds between pings; a socket that answers none of four, and takes nothing, is ended. 15,000 by default. */
   heartbeat?: number;
 }
 
@@ -38,17 +38,21 @@ interface Request {
 
 /** Bytes the socket may have in its own buffer; what is more waits in the outbox. */
 const HIGH_WATER = 262_144;
-/** Publishes of one socket that may wait for the broker; then the socket is not read. */
-const PUBLISHING = 1000;
+/** What requests of one socket may weigh that have no answer, and answers that it has not taken; then it is not read. */
+const ASKED = 1_024_000;
+/** A socket that answers as many pings with nothing, and takes nothing, is given up. */
+const MISSED_HEARTBEATS = 4;
 
 /** Starts the bridge and the page; it listens at once, whether the broker is there or not. */
 export async function startWebSocket(options: WebSocketOptions): Promise<program.Bridge> {
   const { maxSockets = 256, maxFilters = 100, heartbeat = 15_000, maxMessage = 1_048_576 } = options;
+  // First of all: where it cannot listen, nothing else was begun.
+  const server = createServer(), url = await listen(server, options);
   const broker = new Broker(options.broker, options.op, options.log);
-  const sockets = new Set<WebSocket>();
+  const sockets = new Map<WebSocket, Outbox>();
   let dropped = 0, failure = "";
 
-  const server = createServer((request, response) => {
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const refusal = refuse(request, options);
     if (pathOf(request) !== "/status") return void serve(request, response);
     if (refusal) response.writeHead(refusal.status).end(refusal.reason);
@@ -68,89 +72,109 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
 
   /** Serves one socket, from its first message to its last. */
   function attend(socket: WebSocket): void {
-    const filters = new Map<string, () => void>();
-    let publishing = 0, alive = true, last: unknown;
+    const filters = new Map<string, () => Promise<void>>();
+    let asked = 0, missed = 0, full = false, last: unknown;
     const outbox = new Outbox({
-      ready: () => socket.readyState === socket.OPEN && socket.bufferedAmount < HIGH_WATER,
+      ready() {
+        full = socket.bufferedAmount >= HIGH_WATER;
+        return !full && socket.readyState === socket.OPEN;
+      },
       write(frames) {
         for (const frame of frames.slice(0, -1)) socket.send(frame);
-        socket.send(frames.at(-1)!, () => outbox.flush());
+        socket.send(frames.at(-1)!, () => {
+          if (full) missed = 0; // it reads: its answer to a ping may be far behind
+          outbox.flush();
+        });
+        regulate();
       },
       lost: (count) => JSON.stringify({ type: "dropped", count }),
-    }, options.maxWaiting ?? { messages: 5000, size: 1_048_576 });
+    }, options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 });
 
-    const send = (message: Record<string, unknown>) => outbox.push(JSON.stringify(message));
     const tell = () => {
       const { broker: state, reason, away } = broker.status();
-      send({ type: "state", broker: state, reason, away });
+      outbox.tell(JSON.stringify({ type: "state", broker: state, reason, away }), "state");
     };
 
-    function subscribe({ filter, id }: Request): void {
-      if (typeof filter !== "string") throw new TypeError("Cannot subscribe as filter must be a string");
-      if (filters.has(filter)) throw new TypeError(`"${filter}" is subscribed already`);
-      if (filters.size >= maxFilters) throw new RangeError(`Cannot subscribe to more than ${maxFilters} filters`);
-      let answered = false;
-      filters.set(filter, () => {}); // until subscribe() has returned
-      const stop = broker.subscribe(filter, {
-        granted() {
-          if (!answered) send({ type: "subscribed", filter, id });
-          answered = true;
-        },
-        message(value) {
-          if (value === last) return; // it came by another filter of this socket
-          last = value;
-          outbox.push(`{"type":"message",${json(value)}}`);
-        },
-        refused(error) {
-          filters.delete(filter);
-          send({ type: "error", filter, id, message: error.message });
-        },
-      });
-      filters.set(filter, stop);
+    /** Takes more from the socket, or not. */
+    function regulate(): void {
+      const weight = asked + outbox.weight;
+      if (weight >= ASKED) socket.pause();
+      else if (weight <= ASKED / 2) socket.resume();
     }
 
-    function unsubscribe({ filter, id }: Request): void {
+    /** Resolves with the answer when the broker has granted the filter. */
+    function subscribe({ filter, id }: Request): Promise<Record<string, unknown>> {
+      if (filters.has(filter)) throw new TypeError(`"${filter}" is subscribed already`);
+      if (filters.size >= maxFilters) throw new RangeError(`Cannot subscribe to more than ${maxFilters} filters`);
+      last = undefined;
+      return new Promise((resolve, reject) => {
+        const stop = broker.subscribe(filter, {
+          granted: () => resolve({ type: "subscribed", filter, id }),
+          message(value) {
+            if (value === last) return; // it came by another filter of this socket
+            last = value;
+            outbox.push(`{"type":"message",${json(value)}}`);
+          },
+          refused(error) {
+            filters.delete(filter);
+            reject(error);
+          },
+        });
+        filters.set(filter, () => {
+          reject(new Error("It was given up before the broker had granted it"));
+          return stop();
+        });
+      });
+    }
+
+    function unsubscribe({ filter, id }: Request): Promise<void> {
       const stop = filters.get(filter);
       if (stop === undefined) throw new TypeError(`"${filter}" is not subscribed`);
       filters.delete(filter);
-      stop();
-      send({ type: "unsubscribed", filter, id });
+      outbox.tell(JSON.stringify({ type: "unsubscribed", filter, id }));
+      return stop();
     }
 
-    async function publish({ topic, payload = "", base64, retain = false, id }: Request): Promise<void> {
-      if (++publishing === PUBLISHING) socket.pause();
-      try {
-        await broker.publish(topic, base64 === undefined ? payload : Buffer.from(base64, "base64"), { retain });
-        if (id !== undefined) send({ type: "published", id });
-      } finally {
-        if (--publishing === PUBLISHING >> 1) socket.resume();
-      }
+    async function publish(request: Request): Promise<Record<string, unknown> | undefined> {
+      const { topic, retain = false, id } = request;
+      await broker.publish(topic, payloadOf(request), { retain });
+      return id === undefined ? undefined : { type: "published", id };
+    }
+
+    function perform(request: Request): Promise<Record<string, unknown> | undefined | void> {
+      if (request.type === "publish") return publish(request);
+      if (request.type === "subscribe") return subscribe(request);
+      if (request.type === "unsubscribe") return unsubscribe(request);
+      throw new TypeError(`Cannot do ${JSON.stringify(request.type)}: subscribe, unsubscribe or publish`);
     }
 
     async function take(text: string): Promise<void> {
-      let id: unknown;
+      const weight = weigh(text);
+      let request: Partial<Request> = {};
+      asked += weight;
+      regulate();
       try {
-        const request = JSON.parse(text) as Request;
-        id = request.id;
-        if (request.type === "publish") await publish(request);
-        else if (request.type === "subscribe") subscribe(request);
-        else if (request.type === "unsubscribe") unsubscribe(request);
-        else throw new TypeError(`Cannot do ${JSON.stringify(request.type)}: subscribe, unsubscribe or publish`);
+        request = JSON.parse(text);
+        const answer = await perform(request as Request);
+        if (answer) outbox.tell(JSON.stringify(answer));
       } catch (error) {
         const { message, retryAfter } = error as AwayError;
-        send({ type: "error", id, message, retryAfter });
+        outbox.tell(JSON.stringify({ type: "error", filter: request?.filter, id: request?.id, message, retryAfter }));
       }
+      asked -= weight;
+      regulate();
     }
 
-    sockets.add(socket);
+    sockets.set(socket, outbox);
     broker.changed.add(tell);
     tell();
     const beat = setInterval(() => {
-      if (!alive && !socket.isPaused) return socket.terminate();
-      alive = false;
+      // What a socket that is not read answers cannot be known; whether it takes what it was sent can.
+      if (socket.isPaused && socket.bufferedAmount === 0) missed = 0;
+      if (++missed > MISSED_HEARTBEATS) return socket.terminate();
       socket.ping();
     }, heartbeat);
-    socket.on("pong", () => alive = true);
+    socket.on("pong", () => missed = 0);
     socket.on("message", (data, isBinary) => {
       if (isBinary) socket.close(1003, "JSON in text messages, please");
       else void take((data as Buffer).toString());
@@ -159,23 +183,23 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
     socket.on("close", () => {
       clearInterval(beat);
       broker.changed.delete(tell);
-      for (const stop of filters.values()) stop();
+      for (const stop of filters.values()) void stop();
       sockets.delete(socket);
       dropped += outbox.dropped;
     });
   }
 
   function status(): Record<string, unknown> {
-    return { ...broker.status(), sockets: sockets.size, dropped, failure };
+    const all = [...sockets.values()].reduce((sum, outbox) => sum + outbox.dropped, dropped);
+    return { ...broker.status(), sockets: sockets.size, dropped: all, failure };
   }
 
-  const url = await listen(server, options);
   return {
     url,
     status,
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets) socket.terminate();
+      for (const socket of sockets.keys()) socket.terminate();
       server.closeAllConnections();
       await Promise.all([closed, broker.close()]);
     },
@@ -208,13 +232,14 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
 }
 
 if (program.isProgram(import.meta.url)) {
-  const values = program.parse(
+  const usage =
     `websocket.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
-The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`,
-    { ...program.brokerArgs, ...program.listenArgs },
-  );
+The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
+  const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;
-  const bridge = await startWebSocket({ ...program.brokerOptions(values), ...program.listenOptions(values), log });
-  program.runUntilSignal(bridge);
-  log(`WebSocket and page on ${bridge.url} for ${values.broker}`);
+  const { url } = await program.run(
+    usage,
+    async () => startWebSocket({ ...await program.brokerOptions(values), ...program.listenOptions(values), log }),
+  );
+  log(`WebSocket and page on ${url} for ${values.broker}`);
 }

@@ -43,7 +43,8 @@ export async function startBrowser(): Promise<Browser> {
   const profile = mkdtempSync(join(tmpdir(), "mqtt3c-chromium-"));
   const flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking " +
     "disable-component-update disable-sync disable-dev-shm-usage hide-scrollbars remote-debugging-port=0";
-  const args = [...flags.split(" ").map((flag) => `--${flag}`), `--user-data-dir=${profile}`, "about:blank"];
+  const named = [`--user-data-dir=${profile}`, "--host-resolver-rules=MAP *.example 127.0.0.1"];
+  const args = [...flags.split(" ").map((flag) => `--${flag}`), ...named, "about:blank"];
   const process = await startProcess(chromium, args, { env: { HOME: profile } });
   const stop = async () => {
     await process.stop();

@@ -1,11 +1,13 @@
 import { Buffer } from "node:buffer";
+import { connect } from "node:net";
+import process from "node:process";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { type HttpOptions, startHttp } from "../../examples/bridge/http.ts";
 import type { Bridge } from "../../examples/bridge/program.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
 import { type Embedded, freePort, startAedes } from "../support/servers.ts";
-import { ask, listen, post, subscriber, until } from "./support.ts";
+import { ask, listen, post, startSlowWay, subscriber, until } from "./support.ts";
 
 /** Runs a test with a broker and a bridge, and ends both. */
 async function withBridge(
@@ -151,11 +153,21 @@ test("http: a stream that comes again is told how many it has missed", () =>
   }));
 
 test("http: what is wrong is 400, 404, 405 or 413", () =>
-  withBridge({ maxBody: 1000 }, async ({ url }) => {
+  withBridge({ maxBody: 1000 }, async ({ url, status }) => {
     const statuses: [number, ...Parameters<typeof ask>][] = [
       [400, url, "/a/+", { method: "POST", body: "x" }],
       [400, url, "/a/%23", { method: "POST", body: "x" }],
       [400, url, "/a%00", { method: "POST", body: "x" }],
+      [400, url, "/a%01", { method: "POST", body: "x" }],
+      [400, url, "/a%EF%BF%BF", { method: "POST", body: "x" }],
+      [400, url, `/${"a/".repeat(250)}`, { method: "POST", body: "x" }],
+      [400, url, "/", { method: "POST", body: `{"topic":"a","base64":"%%%"}` }],
+      [400, url, "/", { method: "POST", body: Buffer.from(`{"topic":"a","payload":"\xff"}`, "latin1") }],
+      [400, url, "/a%01"],
+      [400, url, "/$share/g/a?wait=1"],
+      [400, url, "/a%01", { headers: { accept: "text/event-stream" } }],
+      [400, url, "/$share/g/a", { headers: { accept: "text/event-stream" } }],
+      [404, url, "/a?wait=-5"],
       [400, url, "/%ff", { method: "POST", body: "x" }],
       [400, url, `/${"x".repeat(8000)}/+`, { method: "POST", body: "x" }],
       [400, url, "/a/+"],
@@ -173,6 +185,7 @@ test("http: what is wrong is 400, 404, 405 or 413", () =>
       assertEquals(answer.status, status, `${request[1].slice(0, 20)}: ${answer.text}`);
       if (status !== 204) assertGreater(answer.text.length, 10);
     }
+    assertEquals(status()["connections"], 1);
   }));
 
 test("http: the token guards all of it, and pages of other origins are refused", () =>
@@ -206,6 +219,10 @@ test("http: while the broker is away it is 503 with Retry-After, and the stream 
       assertGreater(Number(answer.headers["retry-after"]), 0);
     }
     assertEquals((await listen(url, "/a")).status, 503);
+    assertEquals((await post(url, "/a/+", "x")).status, 400);
+    assertEquals((await post(url, "/", `{"topic":"a","payload":7}`)).status, 400);
+    assertEquals((await ask(url, "/a%00")).status, 400);
+    assertEquals((await listen(url, "/a%23")).status, 400);
   };
   await away();
   let broker = await startAedes({ port });
@@ -232,20 +249,23 @@ test("http: a message whose arrival the broker did not confirm is 503, and count
   const broker = await startScripted([
     wait(37),
     send([0x20, 2, 0, 0]),
-    wait(60),
+    wait(37 + 2 * 110),
     ({ socket }) => void socket.destroy(),
   ]);
   const { url, status, close } = await startHttp({ broker: `mqtt://127.0.0.1:${broker.port}` });
   await until(() => status()["broker"] === "connected", "connected");
-  const answer = await post(url, "/a", "x".repeat(100));
-  assertEquals(answer.status, 503);
-  assertEquals([status()["published"], status()["unconfirmed"]], [0, 1]);
+  const lines = `{"topic":"a","payload":"${"x".repeat(100)}"}\n{"topic":"b"}`;
+  for (const answer of await Promise.all([post(url, "/", lines), post(url, "/", lines)])) {
+    assertEquals(answer.status, 503);
+    assertMatch(answer.text, /^Line 1: (?!Line)/); // both failed for one reason
+  }
+  assertEquals([status()["published"], status()["unconfirmed"]], [0, 4]);
   await close();
   await broker.stop();
 });
 
 test("http: a slow stream loses its oldest messages and is told how many; the others lose none", () =>
-  withBridge({ maxWaiting: { messages: 20, size: 1_000_000 } }, async ({ url, status }, { port }) => {
+  withBridge({ maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
     const { publish, stop } = await subscriber(port);
     const slow = await listen(url, "/f"), fast = await listen(url, "/f");
     slow.pause();
@@ -268,7 +288,81 @@ test("http: a slow stream loses its oldest messages and is told how many; the ot
     }
     assertEquals(got + lost, count);
     assertGreater(lost, 0);
+    assertEquals(status()["dropped"], lost, "the status counts those of open streams, too");
     for (const stream of [slow, fast]) await stream.stop();
     await until(() => status()["dropped"] === lost, "the status counts them");
     await stop();
+  }));
+
+test("http: a stream that is slow, but reads, is not given up", () =>
+  withBridge({ heartbeat: 100, maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
+    const mqtt = await subscriber(port), way = await startSlowWay(url);
+    const slow = await listen(way.url, "/f");
+    const body = "x".repeat(50_000);
+    for (const start = performance.now(); performance.now() - start < (status()["dropped"] ? 800 : 10_000);) {
+      await mqtt.publish("f", body);
+    }
+    assertGreater(Number(status()["dropped"]), 0, "it was slow");
+    assertEquals(status()["streams"], 1);
+    await slow.stop();
+    await way.stop();
+    await mqtt.stop();
+  }));
+
+test("http: a page of another site cannot read by a name of its own for this machine", () =>
+  withBridge({ origins: ["https://bridge.example"] }, async ({ url }) => {
+    const { port } = new URL(url);
+    const ask403 = async (host: string, origin?: string) =>
+      (await ask(url, "/", { headers: { host, ...origin ? { origin } : {} } })).status;
+    for (const host of [`evil.example:${port}`, "evil.example", "localhost.evil.example", `127.0.0.1.evil.example`]) {
+      assertEquals(await ask403(host), 403, host);
+    }
+    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, `[::1]:${port}`, "192.0.2.1", "bridge.example"]) {
+      assertEquals(await ask403(host), 200, host);
+    }
+    // A page that came by the address: a literal one cannot be another site's name.
+    assertEquals(await ask403(`192.0.2.1:${port}`, `http://192.0.2.1:${port}`), 200);
+    assertEquals(await ask403(`192.0.2.1:${port}`, `http://192.0.2.2:${port}`), 403);
+    assertEquals(await ask403(`evil.example:${port}`, `http://evil.example:${port}`), 403);
+  }));
+
+test("http: as many streams are open as may be, and no more", () =>
+  withBridge({ maxStreams: 3 }, async ({ url, status }) => {
+    for (let round = 0; round < 2; round++) {
+      const streams = await Promise.all(Array.from({ length: 10 }, (_, i) => listen(url, `/${i}`)));
+      assertEquals(streams.map(({ status }) => status).sort(), [200, 200, 200, ...Array(7).fill(503)]);
+      assertEquals(status()["streams"], 3);
+      for (const stream of streams) await stream.stop();
+      await until(() => status()["streams"] === 0, "no stream is left");
+    }
+  }));
+
+test("http: a POST that is broken off is no failure of the bridge", () =>
+  withBridge({}, async ({ url, status }) => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on("warning", warn);
+    const { port, hostname } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    socket.write("POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nx");
+    await until(() => bridgeRequests(url, 1), "it has come");
+    socket.resetAndDestroy();
+    await until(() => bridgeRequests(url, 0), "it has gone");
+    assertEquals((await post(url, "/a", "x")).status, 204);
+    assertEquals([warnings, status()["published"]], [[], 1]);
+    process.off("warning", warn);
+  }));
+
+test("http: where it cannot listen, nothing is left", () =>
+  withBridge({}, async ({ url }, { broker, port }) => {
+    const clients = broker.connectedClients;
+    const to = { broker: `mqtt://127.0.0.1:${port}` };
+    const taken = await startHttp({ ...to, port: Number(new URL(url).port) }).catch((error) => error);
+    assertEquals(taken.code, "EADDRINUSE");
+    await assertRejects(() => startHttp({ ...to, token: "" }), TypeError, "token is empty");
+    const { url: other, close } = await startHttp({ ...to, host: "0.0.0.0" });
+    assert(!other.includes("0.0.0.0"), other);
+    await until(async () => JSON.parse((await ask(other, "/")).text).broker === "connected", "it is connected");
+    assertEquals(broker.connectedClients, clients + 1);
+    await close();
   }));

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { runScript, startScript } from "../support/spawn.ts";
@@ -19,6 +22,7 @@ test("main: one command opens broker, greenhouse, bridges and page, and says whe
   await page.ask({ type: "subscribe", filter: "greenhouse/heater" });
   assertEquals((await post(http!, "/greenhouse/heater/set", "on")).status, 204);
   while ((await page.next("message")).payload !== "on");
+  assertEquals((await post(http!, "/photo", new Uint8Array(1_000_000))).status, 204);
   await page.stop();
   program.kill("SIGTERM");
   assertEquals(await program.exited, 0);
@@ -35,6 +39,33 @@ test("the programs tell a mistake in their command line, and how to use them", a
     assertEquals([help.code, help.stderr], [0, ""]);
     assertMatch(help.stdout, /--broker/);
   }
+});
+
+test("the programs tell a wrong option with their usage, not with a stack", async () => {
+  for (
+    const [name, args, mistake, env] of [
+      ["http", ["--port", "abc"], /port abc/],
+      ["http", ["--token", ""], /token is empty/],
+      ["http", ["--broker", "http://localhost"], /mqtt/],
+      ["websocket", [], /uname/, { MQTT_PASSWORD: "secret" }],
+      ["main", ["--port", "70000"], /port 70000/],
+      ["smq", ["--hub", "localhost"], /hub/],
+    ] as const
+  ) {
+    const { code, stderr } = await runScript(`examples/bridge/${name}.ts`, [...args], { env: env ?? {} });
+    assertEquals(code, 2, stderr);
+    assertMatch(stderr, mistake);
+    assertMatch(stderr, new RegExp(`${name}.ts .*--broker`));
+  }
+});
+
+test("the programs may be started by a link", async () => {
+  const tree = join(import.meta.dirname!, "..", ".."), folder = mkdtempSync(join(tmpdir(), "mqtt3c-bridge-"));
+  symlinkSync(tree, join(folder, "link"));
+  const { code, stdout } = await runScript(`${relative(tree, folder)}/link/examples/bridge/smq.ts`, ["--help"]);
+  rmSync(folder, { recursive: true });
+  assertEquals(code, 0);
+  assertMatch(stdout, /--broker/);
 });
 
 test("the programs run without a broker, and end when they are told", async () => {

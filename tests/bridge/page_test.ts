@@ -127,6 +127,7 @@ testPage(
       await mqtt.stop();
       await broker.stop();
       await page.until(name("Broker away"));
+      await page.run(`document.querySelector("#topic").value = "a/b"`);
       await page.run(`document.querySelector("#publish").requestSubmit()`);
       await result("^Not published: The broker is away");
       broker = await startAedes({ port });
@@ -168,6 +169,9 @@ testPage(
       await page.open(`${bridge.url}/#filter=f/%23`);
       await page.until(name("Token needed"));
       assertEquals(await page.run("document.activeElement.id"), "token-value");
+      await page.type("wrong");
+      await page.press("Enter");
+      await page.until(`document.querySelector("#token-result").textContent === "That token is wrong"`);
       await page.type("s3cret");
       await page.press("Enter");
       await page.until(name("Connected"));
@@ -186,6 +190,76 @@ testPage(
       assertEquals([rows, cards], [500, 6]);
       assertMatch(more, /^[\d,]+ messages of further topics are not listed$/);
     } finally {
+      await browser.stop();
+      await bridge.close();
+      await mqtt.stop();
+      await broker.stop();
+    }
+  },
+);
+
+testPage(
+  "page: odd values, another filter, and a name it may not come by",
+  needs("chromium"),
+  async () => {
+    const broker = await startAedes();
+    const bridge = await startWebSocket({ broker: `mqtt://127.0.0.1:${broker.port}` });
+    const mqtt = await subscriber(broker.port);
+    const browser = await startBrowser();
+    const { page } = browser;
+    let busy = true;
+    const work = (async () => {
+      for (let i = 0; busy; i++) {
+        for (let k = 0; k < 20; k++) await mqtt.publish(`old/${k}`, `${i}`);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    const subscribe = async (filter: string) => {
+      await page.run(`document.querySelector("#filter").value = "${filter}"`);
+      await page.run(`document.querySelector("#subscribe").requestSubmit()`);
+    };
+    const topics = () =>
+      page.run<string[]>(`[...document.querySelectorAll("#topics tr")].map((row) => row.cells[0].textContent)`);
+    try {
+      await page.open(`${bridge.url}/#filter=odd/%23`);
+      await page.until(name("Connected"));
+      await until(() => bridge.status()["sockets"] === 1, "its socket is there");
+      for (const value of ["1e999", "-1.7e308", '{"a":1e999}']) await mqtt.publish("odd/huge", value);
+      for (const value of ["-1.7e299", "1.7e299"]) await mqtt.publish("odd/large", value);
+      await mqtt.publish("odd/bytes", Uint8Array.of(1, 255, 3));
+      await mqtt.publish("odd/one", "5");
+      await page.until(`${card("odd/one")} !== null`);
+      await until(async () => await page.run<number>(drawn("odd/one")) > 10, "a single value is drawn");
+      assertEquals(await topics(), ["odd/bytes", "odd/huge", "odd/large", "odd/one"]);
+      assertEquals(await page.run(`${card("odd/huge")} === null && ${card("odd/large")} !== null`), true);
+      await page.run(`document.querySelector("#message").value = "before"`);
+      await page.run(`${row("odd/bytes")}.querySelector("button:last-child").click()`);
+      assertEquals(
+        await page.run(`[document.querySelector("#topic").value, document.querySelector("#message").value]`),
+        ["odd/bytes", ""],
+      );
+
+      for (let round = 0; round < 3; round++) {
+        await subscribe("old/#");
+        await page.until(`${row("old/1")} !== undefined`);
+        await subscribe(`new/${round}`);
+        await until(async () => {
+          await mqtt.publish(`new/${round}`, "x");
+          return (await topics()).includes(`new/${round}`);
+        }, "the other filter's messages come");
+        assertEquals(await topics(), [`new/${round}`]);
+      }
+      assertEquals(page.errors, []);
+
+      await page.open(`http://bridge.example:${new URL(bridge.url).port}/`);
+      await page.until(name("Not allowed"));
+      assertMatch(
+        await page.run(`document.querySelector("#state-detail").textContent`),
+        /--origin http:\/\/bridge\.example:\d+ allows it/,
+      );
+    } finally {
+      busy = false;
+      await work;
       await browser.stop();
       await bridge.close();
       await mqtt.stop();

@@ -62,7 +62,7 @@ interface Direction {
 
 function status(bridge: Bridge) {
   return bridge.status() as {
-    mqtt: { broker: string };
+    mqtt: { broker: string; connections: number };
     smq: { hub: string; reason: string };
     toSmq: Direction;
     toMqtt: Direction;
@@ -154,11 +154,13 @@ test("smq: nothing goes in circles", async () => {
   assertThrows(() => startSmq({ broker, hub, smqPrefix: "" }), TypeError, "circles");
   assertThrows(() => startSmq({ broker, hub, mqttPrefix: "" }), TypeError, "circles");
   assertThrows(() => startSmq({ broker, hub, uid: "short" }), TypeError, "6 bytes");
+  assertThrows(() => startSmq({ broker, hub: "http://127.0.0.1" }), TypeError, "ws: or wss:");
+  assertThrows(() => startSmq({ broker, hub, toSmq: ["a/#/b"] }), TypeError, "filter");
 });
 
 test("smq: topics that are denied, cannot be, or are too many are counted, and hold up nothing", () =>
   withBridge(
-    { toSmq: ["a/#"], toMqtt: ["no", "t/+", "t"], denied: ["no", "mqtt/a/no"], maxTopics: 3 },
+    { toSmq: ["a/#"], toMqtt: ["no", "t/+", "t\u0001"], denied: ["no", "mqtt/a/no"], maxTopics: 3 },
     async (parts) => {
       const { hub, broker, inbox, bridge, lines } = parts;
       const mqtt = await subscriber(broker.port);
@@ -167,7 +169,9 @@ test("smq: topics that are denied, cannot be, or are too many are counted, and h
       for (const topic of ["a/no", "a/1", "a/no", "a/2", "a/3", "a/1"]) await mqtt.publish(topic, topic);
       for (const topic of ["a/1", "a/2", "a/1"]) assertEquals((await inbox.next()).data.toString(), topic);
       assertEquals(status(bridge).toSmq.refused, 3);
-      await until(() => status(bridge).toMqtt.refused === 1, "the topic with a wildcard is counted");
+      await until(() => hub.publish("t\u0001", "a control character") === 1, "it has subscribed");
+      await until(() => status(bridge).toMqtt.refused === 2, "the topics that cannot be are counted");
+      assertEquals(status(bridge).mqtt.connections, 1);
       assertMatch(lines.join("\n"), /refused the subscription to no/);
       await mqtt.stop();
     },
@@ -223,7 +227,11 @@ test("smq: the broker may come late, go and come again", async () => {
     await until(() => status(bridge).mqtt.broker === "away", "it notices");
   }
   assertEquals(status(bridge).toMqtt.dropped, 1);
-  assertMatch(lines.join("\n"), /The broker is away: .*\n.*The broker is here; .* to MQTT 1 lost, 0 perhaps/);
+  assertMatch(lines[0]!, /^(No broker: |The hub is here)/);
+  assertMatch(
+    lines.join("\n"),
+    /The broker is away: .*\n(No broker: .*\n)*The broker is here; .*\nSo far, .* to MQTT 1 lost, 0 perhaps/,
+  );
   await bridge.close();
   await hub.kill();
 });
@@ -237,6 +245,7 @@ test("smq: a hub that falls silent, or does not speak SMQ, is left and tried aga
     ["text"],
     [Uint8Array.of(1, 1, 0, 0, 0, 0), Uint8Array.of(3, 5, 0, 0, 0, 0, 110, 111)],
   ];
+  const lines: string[] = [];
   const reasons = [/did not answer/, /did not answer/, /did not answer/, /not SMQ/, /not SMQ: text/, /refused .* 5 no/];
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   await new Promise((resolve) => server.on("listening", resolve));
@@ -250,11 +259,14 @@ test("smq: a hub that falls silent, or does not speak SMQ, is left and tried aga
     hub: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
     toSmq: ["a"],
     timeout: 60,
+    log: (line) => lines.push(line),
   });
   for (const [i, reason] of reasons.entries()) {
     await until(() => connections > i, `connection ${i}`);
     await until(() => reason.test(status(bridge).smq.reason) || connections > i + 1, `${reason}`);
   }
+  assertMatch(lines.join("\n"), /No hub: the hub did not answer.*\n/);
+  assertMatch(lines.join("\n"), /No hub: the hub refused the connection: 5 no/);
   await bridge.close();
   for (const socket of server.clients) socket.terminate();
   await new Promise((resolve) => server.close(resolve));
@@ -291,4 +303,12 @@ test("smq: another bridge with the same uid takes its place, and they do not wre
     await until(() => status(bridge).smq.reason.includes("reconnect"), "the first has been told");
     await other.close();
     await until(() => status(bridge).smq.hub === "connected", "the first is back");
+  }));
+
+test("smq: a message that several filters match goes to SMQ once", () =>
+  withBridge({ toSmq: ["a/#", "a/b", "a/+", "a/b"] }, async ({ broker, inbox }) => {
+    const mqtt = await subscriber(broker.port);
+    for (const payload of ["1", "1", "2"]) await mqtt.publish("a/b", payload);
+    for (const payload of ["1", "1", "2"]) assertEquals((await inbox.next()).data.toString(), payload);
+    await mqtt.stop();
   }));

@@ -1,6 +1,7 @@
 /** What the tests of the bridges share: plain clients of HTTP, of event streams and of JSON over WebSocket. */
 import { Buffer } from "node:buffer";
 import { get, type IncomingHttpHeaders, request } from "node:http";
+import { type AddressInfo, connect as connectSocket, createServer, type Socket } from "node:net";
 import { WebSocket } from "ws";
 import { connect, type Message } from "../../mod.ts";
 import { patience } from "../support/process.ts";
@@ -223,5 +224,36 @@ export async function subscriber(port: number, ...filters: string[]): Promise<Su
     inbox,
     publish: (topic, message, retain = false) => mqtt.publish(topic, message, { retain }),
     stop: () => mqtt.disconnect(),
+  };
+}
+
+/** A slow way to a server: some 10 MB a second come back, a piece at a time. */
+export async function startSlowWay(to: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const { hostname, port } = new URL(to);
+  const sockets = new Set<Socket>();
+  const server = createServer((here) => {
+    const there = connectSocket(Number(port), hostname);
+    for (const [socket, other] of [[here, there], [there, here]] as const) {
+      sockets.add(socket);
+      socket.on("error", () => {}).on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    here.on("data", (bytes) => there.write(bytes));
+    there.on("data", (bytes) => {
+      here.write(bytes);
+      there.pause();
+      setTimeout(() => there.resume(), 5);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
   };
 }

@@ -1,11 +1,12 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertMatch, assertRejects } from "@std/assert";
 import { startWebSocket, type WebSocketOptions } from "../../examples/bridge/websocket.ts";
 import type { Bridge } from "../../examples/bridge/program.ts";
 import { needs } from "../support/process.ts";
 import { type Embedded, freePort, startAedes, startMosquitto } from "../support/servers.ts";
-import { ask, dial, subscriber, until } from "./support.ts";
+import { send, startScripted, wait } from "../support/scripted.ts";
+import { ask, dial, startSlowWay, subscriber, until } from "./support.ts";
 
 /** Runs a test with a broker and a bridge, and ends both. */
 async function withBridge(
@@ -61,6 +62,10 @@ test("websocket: a mistake is answered, and only it fails", () =>
         [{ type: "publish", topic: "a/+", payload: "x" }, /wildcard/],
         [{ type: "publish", topic: 7 }, /string/],
         [{ type: "publish", topic: "a", payload: 7 }, /string/],
+        [{ type: "publish", topic: "a", base64: "%%%" }, /base64/],
+        [{ type: "publish", topic: "a\u0001", payload: "x" }, /control character/],
+        [{ type: "subscribe", filter: "a\u0001" }, /control character/],
+        [{ type: "subscribe", filter: "$share/g/a" }, /shared/],
         [{ type: "subscribe", filter: "a/#/b" }, /#/],
         [{ type: "subscribe", filter: 7 }, /string/],
         [{ type: "unsubscribe", filter: "a" }, /not subscribed/],
@@ -102,8 +107,11 @@ test("websocket: a filter is subscribed once however many want it, and given up 
     assertEquals((await pages[2].next("message")).payload, "2");
 
     const late = await dial(url);
-    await late.ask({ type: "subscribe", filter: "f/#" });
-    assertEquals(await late.next("message"), { type: "message", topic: "f/a", payload: "2", retain: true });
+    for (let round = 0; round < 2; round++) {
+      await late.ask({ type: "subscribe", filter: "f/#" });
+      assertEquals(await late.next("message"), { type: "message", topic: "f/a", payload: "2", retain: true });
+      await late.ask({ type: "unsubscribe", filter: "f/#" });
+    }
     await late.stop();
     assertEquals(asked, ["f/#"]);
     await pages[2].stop();
@@ -126,7 +134,7 @@ test("websocket: a message that several filters of a socket match comes once", (
   }));
 
 test("websocket: a slow socket loses its oldest messages and is told how many; the others lose none", () =>
-  withBridge({ maxWaiting: { messages: 20, size: 1_000_000 } }, async ({ url, status }, { port }) => {
+  withBridge({ maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
     const mqtt = await subscriber(port);
     const slow = await dial(url), fast = await dial(url);
     for (const page of [slow, fast]) await page.ask({ type: "subscribe", filter: "f" });
@@ -149,6 +157,7 @@ test("websocket: a slow socket loses its oldest messages and is told how many; t
     }
     assertEquals(got + lost, count);
     assertGreater(lost, 0);
+    assertEquals(status()["dropped"], lost, "the status counts those of open sockets, too");
     for (const page of [slow, fast]) await page.stop();
     await until(() => status()["dropped"] === lost, "the status counts them");
     await mqtt.stop();
@@ -190,6 +199,7 @@ test("websocket: origin and token are checked before a socket is opened", () =>
       await dial(`${url}/?access_token=s3cret`, { origin: `http://127.0.0.1:${port}` }),
     ];
     await assertRejects(() => dial(url, { authorization }), Error, "503");
+    assertEquals((await ask(url, "/status", { headers: { authorization, host: "bridge.example" } })).status, 200);
     assertEquals((await ask(url, "/status")).status, 401);
     assertEquals(JSON.parse((await ask(url, "/status", { headers: { authorization } })).text).sockets, 3);
     for (const page of pages) await page.stop();
@@ -256,4 +266,51 @@ test("websocket: it serves the page, and nothing else", () =>
       assertEquals((await ask(url, path)).status, 404);
     }
     assertEquals((await ask(url, "/", { method: "POST", body: "x" })).status, 404);
+  }));
+
+test("websocket: a socket that is slow, but reads, is not ended, and gets every answer", () =>
+  withBridge({ heartbeat: 100, maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
+    const mqtt = await subscriber(port), way = await startSlowWay(url);
+    const slow = await dial(way.url);
+    await slow.ask({ type: "subscribe", filter: "f" });
+    const body = "x".repeat(50_000), answers: number[] = [];
+    let asked = 0;
+    for (const start = performance.now(); performance.now() - start < (status()["dropped"] ? 800 : 10_000);) {
+      await mqtt.publish("f", body);
+      if (asked < 50) slow.send({ type: "publish", topic: "g", id: ++asked });
+    }
+    assertEquals(status()["sockets"], 1);
+    assertGreater(Number(status()["dropped"]), 0, "it was slow");
+    while (answers.length < asked) answers.push((await slow.next("published")).id);
+    assertEquals(answers, Array.from({ length: asked }, (_, i) => i + 1));
+    await slow.stop();
+    await way.stop();
+    await mqtt.stop();
+  }));
+
+test("websocket: a socket that asks more than the broker answers is not read, and nobody else is refused", async () => {
+  const broker = await startScripted([wait(37), send([0x20, 2, 0, 0])]);
+  const { url, status, close } = await startWebSocket({ broker: `mqtt://127.0.0.1:${broker.port}` });
+  await until(() => status()["broker"] === "connected", "the bridge is connected");
+  const flood = await dial(url), other = await dial(url);
+  for (let i = 0; i < 20_000; i++) {
+    flood.send({ type: "subscribe", filter: `f/${i}` });
+    flood.send({ type: "unsubscribe", filter: `f/${i}` });
+  }
+  await flood.next("unsubscribed");
+  for (let i = 0; i < 20; i++) assertEquals((await other.ask({ type: "publish", topic: "+" })).type, "error");
+  // What the socket sent in one piece before it was paused is still taken.
+  assertLess(broker.received().length, 100_000);
+  await flood.stop();
+  await other.stop();
+  await close();
+  await broker.stop();
+});
+
+test("websocket: a page that came by a name of another site gets nothing", () =>
+  withBridge({ host: "0.0.0.0" }, async ({ url }) => {
+    const { host, port } = new URL(url);
+    assertEquals((await ask(url, "/status", { headers: { host: `evil.example:${port}` } })).status, 403);
+    await assertRejects(() => dial(url, { host: `evil.example:${port}` }), Error, "403");
+    await (await dial(url, { origin: `http://${host}` })).stop();
   }));

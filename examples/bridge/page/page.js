@@ -8,6 +8,8 @@ const STEP = 0.1;
 const MAX_CHARTS = 6;
 const MAX_LINES = 4;
 const MAX_TOPICS = 500;
+/** Larger numbers are listed, not drawn: their range would overflow. */
+const MAX_NUMBER = 1e300;
 /** Milliseconds between two drawings. */
 const FRAME = 200;
 const MAX_DELAY = 5000;
@@ -41,6 +43,7 @@ const seen = new IntersectionObserver((entries) => {
 class Topic {
   count = 0;
   text = "";
+  isText = true;
   changed = true;
   /** Whether the row can be seen: writing to 500 rows that cannot costs more than all messages. */
   isSeen = false;
@@ -65,7 +68,7 @@ class Topic {
     this.toggle.hidden = true;
     const edit = button("Edit", `Edit ${name} in the form`, () => {
       $("topic").value = name;
-      $("message").value = this.text;
+      $("message").value = this.isText ? this.text : "";
       $("message").focus();
     });
     actions.append(this.toggle, edit);
@@ -75,6 +78,7 @@ class Topic {
   take(/** @type {{ payload?: string, base64?: string, retain?: boolean }} */ message) {
     this.count++;
     this.changed = true;
+    this.isText = message.payload !== undefined;
     this.text = message.payload ?? `${atob(message.base64).length} bytes`;
     const values = numbersOf(message.payload);
     if (values.length === 0 || message.retain && this.data[0].length > 0) return;
@@ -182,7 +186,12 @@ class Chart {
             space: 80,
             values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], clock)),
           },
-          { ...axis, size: 52, space: 30 },
+          {
+            ...axis,
+            space: 30,
+            size: (_, labels) => Math.max(52, ...(labels ?? []).map((label) => 10 + 7 * label.length)),
+            values: (_, values, _axis, _space, step) => labelsOf(values, step),
+          },
         ],
         series: [
           {},
@@ -191,7 +200,11 @@ class Chart {
             stroke: colour(`--chart-${i + 1}`),
             fill: lines.length === 1 ? `${colour("--chart-1")}22` : undefined,
             width: 2,
-            points: { show: false },
+            points: {
+              show: false,
+              filter: (plot, series) => alone(plot.data[series]),
+              fill: colour(`--chart-${i + 1}`),
+            },
           })),
         ],
       },
@@ -233,13 +246,29 @@ function rangeOf(/** @type {number | null} */ low, /** @type {number | null} */ 
   return [low - margin, high + margin];
 }
 
+/** Labels of an axis: as many digits as tell one from the next, and short ones for what is large or tiny. */
+function labelsOf(/** @type {number[]} */ values, /** @type {number} */ step) {
+  const most = Math.max(...values.map(Math.abs));
+  const notation = most >= 1e15 || most < 1e-3 ? "scientific" : most >= 1e5 ? "compact" : "standard";
+  const digits = Math.min(Math.max(Math.ceil(Math.log10(most / step)) + 1, 1), 12);
+  const format = new Intl.NumberFormat([], { notation, maximumSignificantDigits: digits });
+  return values.map((value) => value === 0 ? "0" : format.format(value));
+}
+
+/** Where values are that have none beside them, so that no line shows them. */
+function alone(/** @type {(number | null)[]} */ line) {
+  const isNone = (/** @type {number} */ at) => (line[at] ?? null) === null;
+  return line.flatMap((_, i) => !isNone(i) && isNone(i - 1) && isNone(i + 1) ? [i] : []);
+}
+
 /** The numbers of a payload: itself, or those a JSON object holds. */
 function numbersOf(/** @type {string | undefined} */ text) {
   if (text === undefined || text.length > 10_000) return [];
-  if (/^\s*-?\d+(\.\d+)?(e[+-]?\d+)?\s*$/i.test(text)) return [["value", Number(text)]];
+  const isNumber = (/** @type {unknown} */ value) => typeof value === "number" && Math.abs(value) < MAX_NUMBER;
+  if (/^\s*-?\d+(\.\d+)?(e[+-]?\d+)?\s*$/i.test(text)) return isNumber(+text) ? [["value", +text]] : [];
   if (!text.trimStart().startsWith("{")) return [];
   try {
-    return Object.entries(JSON.parse(text)).filter(([, value]) => typeof value === "number");
+    return Object.entries(JSON.parse(text)).filter(([, value]) => isNumber(value));
   } catch {
     return []; // a text that only looks like JSON is listed, not drawn
   }
@@ -272,13 +301,17 @@ function showState(/** @type {string} */ state, /** @type {string} */ name, deta
 
 async function connect() {
   const headers = token === "" ? {} : { authorization: `Bearer ${token}` };
-  const status = await fetch("/status", { headers }).then((answer) => answer.status, () => 0);
-  if (status === 401) {
+  // A POST says where the page is from, as the socket will.
+  const answer = await fetch("/status", { method: "POST", headers }).catch(() => undefined);
+  if (answer?.status === 401) {
     showState("offline", "Token needed");
     $("token").hidden = false;
-    return $("token-value").focus();
+    say("token-result", token === "" ? "" : "That token is wrong", true);
+    $("token-value").focus();
+    return $("token-value").select();
   }
-  if (status !== 200) return retry(status === 0 ? "" : `it answers ${status}`);
+  if (answer?.status === 403) return retry(await answer.text(), "Not allowed");
+  if (!answer?.ok) return retry(answer === undefined ? "" : `it answers ${answer.status}`);
   const url = new URL("/", location.href.replace(/^http/, "ws"));
   url.hash = "";
   if (token !== "") url.searchParams.set("access_token", token);
@@ -298,9 +331,9 @@ async function connect() {
   };
 }
 
-function retry(/** @type {string} */ reason) {
+function retry(/** @type {string} */ reason, name = "Bridge away") {
   const delay = Math.round((0.5 + Math.random() / 2) * Math.min(MAX_DELAY, 500 * 2 ** failures++));
-  showState("offline", "Bridge away", `${reason === "" ? "" : `${reason}; `}trying again`);
+  showState("offline", name, `${reason === "" ? "" : `${reason}; `}trying again`);
   setTimeout(connect, delay);
 }
 
@@ -356,12 +389,14 @@ function say(/** @type {string} */ id, /** @type {string} */ text, failed = fals
   $(id).classList.toggle("failed", failed);
 }
 
-$("subscribe").addEventListener("submit", (event) => {
+$("subscribe").addEventListener("submit", async (event) => {
   event.preventDefault();
   const wanted = $("filter").value;
   if (wanted === filter) return;
-  void ask({ type: "unsubscribe", filter });
+  const given = filter;
   filter = wanted;
+  await ask({ type: "unsubscribe", filter: given }); // messages that come before the answer are of that filter
+  if (wanted !== filter) return;
   for (const topic of topics.values()) topic.hide();
   seen.disconnect();
   topics.clear();
