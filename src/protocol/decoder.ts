@@ -11,7 +11,7 @@ import { TopicCache } from "./topic_cache.ts";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A connection starts with a small block, and has a larger one when a read filled it: 4 KiB messages take 0.8 of the time. */
-const FIRST_BLOCK = 2048;
+const FIRST_BLOCK = 1024;
 const BLOCK = 262_144;
 
 /** The remaining length that packets of a type must have (-1: it varies), and where it says so. */
