@@ -20,12 +20,12 @@ interface Bar {
 }
 
 const RUNTIMES: Runtime[] = ["node", "deno", "bun", "c"];
-const CLIENTS = ["mqtt3c", "mqtt3c_worker", "mqttjs", "u8-mqtt", "libmosquitto", "paho", "raw"];
+const CLIENTS = ["mqtt3c", "mqtt3c_worker", "mqtt3c_sync", "mqttjs", "u8-mqtt", "libmosquitto", "paho", "raw"];
 
 const [WIDTH, MARGIN, GUTTER, TOP, BOTTOM] = [920, 24, 32, 92, 62];
 const PANEL_WIDTH = (WIDTH - 2 * MARGIN - GUTTER) / 2;
 const [HEAD, ROW, BAR, GROUP_GAP, PANEL_GAP] = [42, 16, 11, 8, 30];
-const [LABELS, VALUES] = [138, 52];
+const [LABELS, VALUES] = [164, 52];
 
 type Palette = Record<"page" | "edge" | "ink" | "soft" | "ours" | "worker" | "js" | "native" | "raw", string>;
 
@@ -45,7 +45,7 @@ const colors = ({ page, edge, ink, soft, ours, worker, js, native, raw }: Palett
   text { fill: ${ink}; }
   .soft { fill: ${soft}; }
   .mqtt3c { fill: ${ours}; }
-  .mqtt3c_worker { fill: ${worker}; }
+  .mqtt3c_worker, .mqtt3c_sync { fill: ${worker}; }
   .mqttjs, .u8-mqtt { fill: ${js}; }
   .libmosquitto, .paho { fill: ${native}; }
   .raw { fill: ${raw}; }`;

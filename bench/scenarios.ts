@@ -162,6 +162,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       peer: "sink",
       unit: "bytes",
       params: { count: 1000 },
+      clients: ["mqtt3c", "mqttjs", "u8-mqtt", "raw"], // a thread each is another matter
       quick: true,
     },
     {
