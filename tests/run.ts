@@ -93,7 +93,7 @@ function sum(text: string, pattern: RegExp): number {
   return [...text.matchAll(pattern)].reduce((total, match) => total + Number(match[1]), 0);
 }
 
-function onDeno(): Promise<Result> {
+function onDeno(files: string[]): Promise<Result> {
   const args = ["test", "-A", "--no-check", "--reporter=dot", "--sanitize-ops", "--sanitize-resources", ...files];
   return suite(process.execPath, args, (text) => ({
     passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
@@ -112,7 +112,14 @@ async function onBun(): Promise<Result> {
 function onNode(): Promise<Result> {
   build(join(root, "dist"), true);
   const built = portable.map((file) => join("dist", file.replace(/\.ts$/, ".js")));
-  const args = ["--enable-source-maps", "--test", "--test-reporter=spec", "--test-timeout=120000", ...built];
+  const args = [
+    "--enable-source-maps",
+    "--test",
+    "--test-reporter=spec",
+    "--test-timeout=120000",
+    "--test-concurrency=2",
+    ...built,
+  ];
   return suite("node", args, (text) => ({
     passed: sum(text, /^ℹ pass (\d+)$/gm),
     failed: sum(text, /^ℹ (?:fail|cancelled) (\d+)$/gm),
@@ -146,7 +153,16 @@ if (wanted.includes("check")) {
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
 const lanes: Record<string, () => Promise<void>> = {
-  deno: async () => report(`Deno ${await version(process.execPath)}`, onDeno),
+  deno: async () => {
+    const name = `Deno ${await version(process.execPath)}`;
+    // It runs one file after the other, and these mostly wait.
+    const threads = files.filter((file) => /^tests.(worker|tree|soak)/.test(file));
+    const others = files.filter((file) => !threads.includes(file));
+    await Promise.all([
+      others.length && report(name, () => onDeno(others)),
+      threads.length && report(`${name}, threads`, () => onDeno(threads)),
+    ]);
+  },
   bun: async () => report(`Bun ${await version(await bunBinary())}`, onBun),
   node: async () => {
     if (which("node")) await report(`Node ${await version("node")}, built package`, onNode);

@@ -269,13 +269,13 @@ test("websocket: it serves the page, and nothing else", () =>
   }));
 
 test("websocket: a socket that is slow, but reads, is not ended, and gets every answer", () =>
-  withBridge({ heartbeat: 100, maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
+  withBridge({ heartbeat: 500, maxWaiting: { messages: 20, bytes: 1_000_000 } }, async ({ url, status }, { port }) => {
     const mqtt = await subscriber(port), way = await startSlowWay(url);
     const slow = await dial(way.url);
     await slow.ask({ type: "subscribe", filter: "f" });
     const body = "x".repeat(50_000), answers: number[] = [];
     let asked = 0;
-    for (const start = performance.now(); performance.now() - start < (status()["dropped"] ? 800 : 10_000);) {
+    for (const start = performance.now(); performance.now() - start < (status()["dropped"] ? 2500 : 10_000);) {
       await mqtt.publish("f", body);
       if (asked < 50) slow.send({ type: "publish", topic: "g", id: ++asked });
     }
