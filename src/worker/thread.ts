@@ -175,6 +175,8 @@ export class Thread {
   /** Ends the thread. */
   async end(): Promise<void> {
     const worker = this.#worker;
+    // The runtime keeps the worker until an event loop hears of its end, but not the connection's memory with it.
+    this.#connection = undefined;
     if (worker === undefined) return;
     worker.postMessage("exit" satisfies ToThread);
     const timer = setTimeout(() => worker.terminate(), LINGER);
