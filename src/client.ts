@@ -29,7 +29,8 @@ const ACCEPTED = Promise.resolve();
 
 /** One connection, from the attempt to its end. What comes from another than the client's own is not heard. */
 interface Link {
-  readonly abort: AbortController;
+  /** Gives up what is under way until the transport has started. */
+  abort: AbortController | undefined;
   /** Settled once, with why it ended. */
   readonly over: Deferred<MqttError | undefined>;
   /** When what the state waits for has failed; milliseconds. */
@@ -293,7 +294,7 @@ export class LoopClient implements Client {
 
   async #attempt(link: Link): Promise<void> {
     const { uname, passwd, id, will } = this.#settings;
-    const { signal } = link.abort;
+    const { signal } = link.abort!;
     const session = this.#session;
     signal.throwIfAborted();
     const transport = await this.#dial(signal);
@@ -311,6 +312,7 @@ export class LoopClient implements Client {
       written: () => this.#written(link, transport),
       closed: (error) => this.#fail(link, error),
     });
+    link.abort = undefined; // a signal is 1 KiB, on Deno 5
     if (signal.aborted) return;
     link.writing = true;
     transport.write(session.connect({ id, will, ...credentials }, this.#clock.now()));
@@ -334,7 +336,7 @@ export class LoopClient implements Client {
     if (link !== this.#link) return;
     link.deadline = Infinity;
     link.writing = true; // nothing is written to it any more
-    link.abort.abort(error);
+    link.abort?.abort(error);
     link.transport?.close();
     link.over.resolve(error);
   }

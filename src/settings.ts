@@ -91,9 +91,20 @@ export function parseSettings(op: ConnectOptions, login: { uname?: string; passw
   if (typeof uname !== "function") toCredential(uname, "uname");
   if (typeof passwd !== "function") toCredential(passwd, "passwd");
   check(passwd === undefined || uname !== undefined, "passwd", "with uname [MQTT-3.1.2-22]");
-  const { will, reconnect } = { will: parseWill(op.will), reconnect: parseReconnect(op.reconnect) };
-  const session = { keepalive, cleanSession, maxPacketSize, maxBuffered };
-  return { ...session, id, uname, passwd, will, timeout, reconnect, signal, rejectUntrusted: checkTls(op.tls) };
+  return {
+    keepalive,
+    cleanSession,
+    maxPacketSize,
+    maxBuffered,
+    id,
+    uname,
+    passwd,
+    will: parseWill(op.will),
+    timeout,
+    reconnect: parseReconnect(op.reconnect),
+    signal,
+    rejectUntrusted: checkTls(op.tls),
+  };
 }
 
 /** Whether every server that is not trusted is refused. */

@@ -2,7 +2,7 @@
  * @module */
 
 import { MqttError, violation } from "../errors.ts";
-import { makeBlock, Message, newBlock } from "../message.ts";
+import { makeBlock, Message, newBlock, NO_BLOCK } from "../message.ts";
 import * as packet from "./packet.ts";
 import { NAMES, PUBLISH } from "./packet.ts";
 import { checkFilter, TopicName } from "./topic.ts";
@@ -11,7 +11,7 @@ import { TopicCache } from "./topic_cache.ts";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A connection starts with a small block, and has a larger one when a read filled it: 4 KiB messages take 0.8 of the time. */
-const FIRST_BLOCK = 1024;
+const FIRST_BLOCK = 256;
 const BLOCK = 262_144;
 
 /** The remaining length that packets of a type must have (-1: it varies), and where it says so. */
@@ -39,7 +39,7 @@ export type Packet = packet.ControlPacket | Message;
 export class Decoder {
   readonly #maxPacketSize: number;
   readonly #topics = new TopicCache(decodeName);
-  #block = makeBlock(new Uint8Array(0));
+  #block = NO_BLOCK;
   /** The bytes from #start to #end wait to be decoded. */
   #start = 0;
   #end = 0;
@@ -77,7 +77,7 @@ export class Decoder {
     const { length } = this.#block.bytes;
     if (length < this.#end) { // its memory was transferred, with a payload
       if (this.waiting > 0) return new Uint8Array(64); // next() tells
-      this.#block = makeBlock(new Uint8Array(0));
+      this.#block = NO_BLOCK;
       this.#start = this.#end = 0;
     }
     if (length - this.#end < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);

@@ -11,6 +11,10 @@ const MAX_PROBES = 8;
 const MAX_NAMES = 1 << 16;
 const MAX_WORDS = 1 << 20;
 
+/** What a table starts with, and never writes to. */
+const NO_SLOTS = new Int32Array(0);
+const NO_RECORDS = Int32Array.of(0, 0, -1);
+
 /** Where in a name's record is the index in #names, the record of the name that came next last time, and the length. */
 const INDEX = 0, NEXT = 1, LENGTH = 2;
 
@@ -23,9 +27,9 @@ export class TopicCache {
   readonly #decode: (bytes: Uint8Array) => string;
   #names: TopicName[] = [];
   /** Two numbers a slot: hash, and place of the record in #records (0: free). */
-  #slots = new Int32Array(0);
+  #slots = NO_SLOTS;
   /** For each name INDEX, NEXT, LENGTH and its words; the first record is nobody's. */
-  #records = Int32Array.of(0, 0, -1);
+  #records = NO_RECORDS;
   #used = 3;
   #last = 0;
 
@@ -84,8 +88,8 @@ export class TopicCache {
     const size = 5 + (length >> 2);
     if (this.#names.length === MAX_NAMES || this.#used + size > MAX_WORDS) {
       this.#names = [];
-      this.#slots = new Int32Array(0);
-      this.#records = Int32Array.of(0, 0, -1);
+      this.#slots = NO_SLOTS;
+      this.#records = NO_RECORDS;
       this.#used = 3;
       this.#last = 0;
     }

@@ -12,10 +12,10 @@ import type { Sink, Transport, Trust } from "./transport.ts";
  * The socket must be told when it is made, before there is a sink, and be paused until then.
  */
 export class DirectRead {
-  sink: Sink | undefined;
+  to: Pick<Sink, "space" | "received"> | undefined;
   readonly options: OnReadOpts = {
-    buffer: () => this.sink?.space() ?? new Uint8Array(64),
-    callback: (length, chunk) => this.sink?.received(chunk, length) ?? false,
+    buffer: () => this.to?.space() ?? new Uint8Array(64),
+    callback: (length, chunk) => this.to?.received(chunk, length) ?? false,
   };
 }
 
@@ -26,23 +26,6 @@ export class DirectRead {
 const LONGEST_TURN = 20;
 /** Shorter reads are of a stream that leaves turns; they are spared the clock. */
 const LONG_READ = 4096;
-
-/** A sink whose reads leave turns to others: where they would not, it says no and later calls `resume`. */
-function fair(sink: Sink, resume: () => void): Sink {
-  let began = 0;
-  const received = (chunk: Uint8Array, length: number) => {
-    if (length < LONG_READ) return sink.received(chunk, length);
-    if (began === 0) {
-      began = performance.now();
-      setImmediate(() => began = 0);
-    }
-    const more = sink.received(chunk, length);
-    if (!more || performance.now() - began < LONGEST_TURN) return more;
-    setImmediate(resume);
-    return false;
-  };
-  return { space: () => sink.space(), received, written: () => sink.written(), closed: (error) => sink.closed(error) };
-}
 
 /** Why a stream is not ready; the cause is its error, if it had one. */
 type Failure = (cause: NodeJS.ErrnoException | undefined) => MqttError;
@@ -57,6 +40,8 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   /** Whether the sink wants more, and whether it waits for a write. */
   #reading = true;
   #writing = false;
+  /** When this turn's first long read came; 0 before it. */
+  #began = 0;
   #over = false;
   /** The first one. Deno does not always keep it in `errored`. */
   #error: NodeJS.ErrnoException | undefined;
@@ -90,20 +75,32 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     });
   }
 
-  start(to: Sink): void {
+  start(sink: Sink): void {
     const { stream } = this;
-    const sink = fair(to, () => this.#sink && this.resume());
-    this.#sink = { ...sink, received: (chunk, length) => this.#reading = sink.received(chunk, length) };
+    this.#sink = sink;
     if (stream.destroyed || stream.readableEnded || this.#error) return this.#closed();
     stream.on("close", this.#ended).on("end", this.#ended);
-    if (this.#direct) this.#direct.sink = this.#sink;
-    else stream.on("data", this.#received);
+    if (this.#direct) this.#direct.to = this;
+    else stream.on("data", (chunk: Uint8Array) => this.received(chunk, chunk.length) || stream.pause());
     stream.resume();
   }
 
-  readonly #received = (chunk: Uint8Array) => {
-    if (this.#sink?.received(chunk, chunk.length) === false) this.stream.pause();
-  };
+  /** Where the stream may read to. */
+  space(): Uint8Array {
+    return this.#sink!.space();
+  }
+
+  /** Passes a read on; whether to go on. Where reads leave no turn to others, it stops, and goes on after them. */
+  received(chunk: Uint8Array, length: number): boolean {
+    if (length >= LONG_READ && this.#began === 0) {
+      this.#began = performance.now();
+      setImmediate(() => this.#began = 0);
+    }
+    this.#reading = this.#sink?.received(chunk, length) ?? false;
+    if (!this.#reading || length < LONG_READ || performance.now() - this.#began < LONGEST_TURN) return this.#reading;
+    setImmediate(() => this.#sink && this.resume());
+    return this.#reading = false;
+  }
 
   /** A socket is done with a chunk once it is written; another stream may hand it on as it is, and gets a copy. */
   write(bytes: Uint8Array): void {
@@ -116,17 +113,19 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     });
   }
 
-  readonly resume = (): void => {
+  resume(): void {
     this.#reading = true;
     if (this.#over) this.#closed();
     else this.stream.resume();
-  };
+  }
 
-  readonly end = (): void => void this.stream.end();
+  end(): void {
+    this.stream.end();
+  }
 
   close(): void {
     this.#sink = undefined;
-    if (this.#direct) this.#direct.sink = undefined;
+    if (this.#direct) this.#direct.to = undefined;
     this.stream.destroy();
   }
 
@@ -136,11 +135,11 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     if (this.#reading || this.#writing) this.#closed();
   };
 
-  readonly #closed = () => {
+  #closed(): void {
     const sink = this.#sink;
     this.close();
     sink?.closed(this.failure());
-  };
+  }
 
   /** Why it is over: `"tls"` or `"socketclosed"`. */
   failure(): MqttError {
