@@ -46,6 +46,8 @@ export class Decoder {
   #blockSize = FIRST_BLOCK;
   /** The size of the packet that waits for its end, as far as known. */
   #needed = 0;
+  /** What came with the end of that packet, not copied: TLS gives 16 KiB at a time, in memory of its own. */
+  #rest: Uint8Array | undefined;
 
   /** The topic name of the last PUBLISH given. */
   topic: TopicName = new TopicName("");
@@ -59,49 +61,67 @@ export class Decoder {
 
   /** How many bytes wait to be decoded. */
   get waiting(): number {
-    return this.#end - this.#start;
+    return this.#end - this.#start + (this.#rest?.length ?? 0);
   }
 
   /** A byte that waits, by its place; undefined when it has not come. */
   peek(index: number): number | undefined {
-    return index < this.waiting ? this.#block.bytes[this.#start + index] : undefined;
+    return index < this.#end - this.#start ? this.#block.bytes[this.#start + index] : undefined;
   }
 
   /** The last bytes received, as many as asked for: those that wait, and what was decoded since. */
   last(count: number): Uint8Array {
-    return this.#block.bytes.subarray(this.#end - count, this.#end);
+    const rest = this.#rest ?? NO_BLOCK.bytes;
+    const last = this.#block.bytes.subarray(this.#end + rest.length - count, this.#end);
+    return rest.length === 0 ? last : join(last, rest);
   }
 
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
-    const { length } = this.#block.bytes;
-    if (length < this.#end) { // its memory was transferred, with a payload
-      if (this.waiting > 0) return new Uint8Array(64); // next() tells
-      this.#block = NO_BLOCK;
-      this.#start = this.#end = 0;
+    if (this.#block.bytes.length < this.#end) { // its memory was transferred, with a payload
+      if (this.#start < this.#end) return new Uint8Array(64); // next() tells
+      this.#take(NO_BLOCK.bytes);
     }
-    if (length - this.#end < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);
+    if (this.#rest !== undefined) this.#append(this.#rest);
+    const room = this.#block.bytes.length - this.#end;
+    if (room < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);
     return this.#block.bytes.subarray(this.#end);
   }
 
   /** Takes the first `length` bytes of `chunk`, which nobody writes again. */
   receive(chunk: Uint8Array, length: number = chunk.length): void {
     const { bytes, buffer, byteOffset } = this.#block;
+    if (this.#rest !== undefined) {
+      this.#rest = join(this.#rest, chunk.subarray(0, length));
+      return;
+    }
     if (bytes.length < this.#end && this.waiting > 0) return; // next() tells
     const own = chunk.buffer === buffer && chunk.byteOffset === byteOffset + this.#end;
     if (own && length <= bytes.length - this.#end) {
       if (length === chunk.length && this.#blockSize < BLOCK) this.#blockSize *= 4;
+      this.#end += length;
+    } else if (this.waiting === 0) {
+      this.#take(chunk.subarray(0, length));
     } else {
-      if (length < chunk.length) chunk = chunk.subarray(0, length);
-      if (this.waiting === 0) {
-        this.#block = makeBlock(chunk);
-        this.#start = this.#end = 0;
-      } else {
-        if (length > bytes.length - this.#end) this.#renew(length);
-        this.#block.bytes.set(chunk, this.#end);
-      }
+      const missing = Math.max(this.#needed - this.waiting, 0) || length;
+      this.#append(chunk.subarray(0, Math.min(missing, length)));
+      if (missing < length) this.#rest = chunk.subarray(missing, length);
     }
-    this.#end += length;
+  }
+
+  /** Goes on in other memory, when nothing waits. */
+  #take(chunk: Uint8Array): void {
+    this.#block = makeBlock(chunk);
+    this.#start = 0;
+    this.#end = chunk.length;
+  }
+
+  /** Copies to the end of what waits. */
+  #append(chunk: Uint8Array): void {
+    this.#rest = undefined;
+    if (chunk.length > this.#block.bytes.length - this.#end) this.#renew(chunk.length);
+    this.#block.bytes.set(chunk, this.#end);
+    this.#end += chunk.length;
   }
 
   /** Moves what waits to a new block with room for more. */
@@ -122,6 +142,10 @@ export class Decoder {
    * @throws {MqttError} `"protocol"`, `"unknowncp"` or `"overflow"`; the stream has no further packets.
    */
   next(): Packet | undefined {
+    if (this.#start === this.#end && this.#rest !== undefined) {
+      this.#take(this.#rest);
+      this.#rest = undefined;
+    }
     const start = this.#start, end = this.#end;
     if (start === end) return undefined;
     const { bytes, view } = this.#block;
@@ -185,6 +209,13 @@ export class Decoder {
       );
     }
   }
+}
+
+function join(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const joined = new Uint8Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
 }
 
 function detached(): MqttError {

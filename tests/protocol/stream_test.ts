@@ -113,6 +113,21 @@ describe("decoder: any cut of the stream gives the same packets", () => {
     });
   }
 
+  test("what waited is there, whole, after a packet of it was taken", () => {
+    for (const make of Object.values(FEEDERS)) {
+      const random = new Random(3), feeder = make(random), decoder = new Decoder(MAX);
+      const stream = join(Array.from({ length: 300 }, () => encodeNaive(random.packet(300))));
+      for (let at = 0; at < stream.length;) {
+        at += feeder.feed(decoder, stream, at, 1 + random.size(1000));
+        for (let found = true; found;) {
+          const { waiting } = decoder;
+          found = decoder.next() !== undefined;
+          assertBytes(decoder.last(waiting), stream.subarray(at - waiting, at));
+        }
+      }
+    }
+  });
+
   test("the tests' own reader agrees", () => {
     const random = new Random(7);
     const expected = Array.from({ length: 200 }, () => random.packet());
