@@ -2,7 +2,7 @@
  * @module */
 
 import { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "./api.ts";
 import { LoopClient } from "./client.ts";
 import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
@@ -53,7 +53,7 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
   for (const option of ["reconnect", "port", "proxy"] as const) {
     check(!op[option], `${option} with a connection handed in`, "left out: that connection is the only one");
   }
-  const secure = sock instanceof TLSSocket || "handshake" in Object(sock);
+  const secure = isTls(sock) || "handshake" in Object(sock);
   check(
     secure || !op.tls,
     "tls with a connection handed in",
@@ -77,6 +77,11 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
   return (signal) => adopt(sock, name, signal);
 }
 
+/** Whether it is a `tls.TLSSocket`, without loading what that is. */
+function isTls(sock: Connection): sock is TLSSocket {
+  return sock instanceof Duplex && "getPeerCertificate" in sock;
+}
+
 async function adopt(sock: Connection, name: string | undefined, signal: AbortSignal): Promise<SocketTransport> {
   const stream = duplexOf(sock);
   const transport = new SocketTransport(stream, { sock });
@@ -84,7 +89,7 @@ async function adopt(sock: Connection, name: string | undefined, signal: AbortSi
   const shakesHands = stream !== sock && "handshake" in sock;
   const { secureConnecting = shakesHands } = stream as { secureConnecting?: boolean };
   if (secureConnecting && !stream.destroyed) await transport.ready("secureConnect", signal, handshakeFailed);
-  if (stream instanceof TLSSocket) {
+  if (isTls(stream)) {
     // The name its owner asked for: whether that was checked cannot be seen.
     const { servername } = stream as { servername?: unknown };
     return secured(

@@ -2,7 +2,7 @@
  * @module */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { checkServerIdentity, connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
+import type { PeerCertificate, SecureContextOptions, TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
 import { type Host, type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
@@ -33,9 +33,15 @@ export type Target = { host: string; port: number; tls?: TlsOptions | undefined;
  * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"` or `"tls"`; or what the signal was aborted with.
  */
 export async function dial({ host, port, tls, proxy }: Target, signal: AbortSignal): Promise<Transport> {
+  if (tls) await loadTls(); // before there is a connection that nobody listens to meanwhile
   const transport = await open(proxy ?? { host, port }, !tls && !proxy, signal);
   if (proxy) await tunnel(transport, proxy, { host, port }, signal);
   return tls ? upgrade(transport.stream, tls.servername ?? host, tls, signal) : transport;
+}
+
+/** Only for those who need it: 2 ms of a program's start. */
+function loadTls(): Promise<typeof import("node:tls")> {
+  return import("node:tls");
 }
 
 /** Small packets would wait 40 ms for others without `noDelay`. */
@@ -56,6 +62,7 @@ async function open({ host, port }: Host, directly: boolean, signal: AbortSignal
 }
 
 async function upgrade(socket: Socket, name: string, tls: TlsOptions, signal: AbortSignal): Promise<SocketTransport> {
+  const { connect: connectTls } = await loadTls();
   const { ca, cert, key } = tls as SecureContextOptions;
   const servername = isIP(name) === 0 ? name : undefined; // an address is no server name (RFC 6066, section 3)
   const ALPNProtocols = tls.alpn && [...tls.alpn];
@@ -74,18 +81,23 @@ async function upgrade(socket: Socket, name: string, tls: TlsOptions, signal: Ab
 }
 
 /** The transport after its handshake, unless that has been followed by an alert at once. */
-export function secured(transport: SocketTransport<TLSSocket>, name: string | undefined): SocketTransport {
-  if (transport.stream.destroyed) throw transport.failure();
-  transport.trusted = trust(transport.stream, name);
+export async function secured(
+  transport: SocketTransport<TLSSocket>,
+  name: string | undefined,
+): Promise<SocketTransport> {
+  const { checkServerIdentity } = await loadTls();
+  const { stream } = transport;
+  if (stream.destroyed) throw transport.failure();
+  transport.trusted = trust(stream, (certificate) => {
+    return name === undefined || checkServerIdentity(name, certificate) === undefined;
+  });
   return transport;
 }
 
-/** What is known of the server after the handshake; `name` is what the certificate must be valid for. */
-function trust(socket: TLSSocket, name: string | undefined): Trust {
+/** What is known of the server after the handshake; `isValid` looks at the name in its certificate. */
+function trust(socket: TLSSocket, isValid: (certificate: PeerCertificate) => boolean): Trust {
   const certificate = socket.getPeerCertificate();
-  if (socket.authorized) {
-    return name === undefined || checkServerIdentity(name, certificate) === undefined || "wrongname";
-  }
+  if (socket.authorized) return isValid(certificate) || "wrongname";
   const problem = String(socket.authorizationError), now = new Date();
   // Compared here, as Deno calls an expired certificate one of an unknown issuer.
   const outdated = new Date(certificate.valid_to) < now || new Date(certificate.valid_from) > now;
