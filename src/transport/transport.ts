@@ -15,7 +15,7 @@ export interface Sink {
   space(): Uint8Array;
   /** The first `length` bytes of `chunk` are new, and nobody writes them again. False: read no more until `resume`. */
   received(chunk: Uint8Array, length: number): boolean;
-  /** What was given to `write` has gone out, and its memory is free. */
+  /** What was given to `write`, which could not say so at once, has gone out, and its memory is free. */
   written(): void;
   /** The connection is over; said once. */
   closed(error: MqttError): void;
@@ -30,8 +30,8 @@ export interface Transport {
   readonly unsent?: number;
   /** Starts to tell the sink what comes. */
   start(sink: Sink): void;
-  /** Sends bytes, which must not change until the sink's `written`; the next write waits for it. */
-  write(bytes: Uint8Array): void;
+  /** Sends bytes, which must not change until they have gone out: now, if true, or else when the sink hears `written`; the next write waits for it. */
+  write(bytes: Uint8Array): boolean;
   /** Reads again after `received` returned false. */
   resume(): void;
   /** Says that nothing more will be written; what was written still arrives. */

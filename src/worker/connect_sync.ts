@@ -251,8 +251,7 @@ export class SyncClient implements Disposable {
     this.#session.leave();
     const written = () => !this.#writing && this.#session.output.buffered === 0;
     if (open && this.#drain(written, due)) {
-      this.#writing = true;
-      connection!.write(this.#session.disconnect());
+      this.#write(connection!, this.#session.disconnect());
       if (this.#drain(written, due)) {
         this.#connection?.end();
         this.#drain(() => false, performance.now() + LINGER);
@@ -369,9 +368,19 @@ export class SyncClient implements Disposable {
     while (this.#state === "open" && !this.#writing) {
       const block = this.#session.output.take();
       if (block === undefined) return;
-      this.#writing = true;
-      this.#connection!.write(block);
+      this.#write(this.#connection!, block);
     }
+  }
+
+  #write(connection: PortTransport, bytes: Uint8Array<ArrayBuffer>): void {
+    this.#writing = true;
+    if (connection.write(bytes)) this.#written();
+  }
+
+  #written(): void {
+    this.#told = true;
+    this.#writing = false;
+    this.#session.output.written();
   }
 
   #greet(connection: PortTransport): void {
@@ -380,7 +389,6 @@ export class SyncClient implements Disposable {
       checkTrust(connection.trusted, this.#settings);
       const credentials = { uname: askCredentialNow(uname, "uname"), passwd: askCredentialNow(passwd, "passwd") };
       this.#state = "connecting";
-      this.#writing = true;
       connection.start({
         space: () => this.#session.space(),
         received: (chunk, length) => {
@@ -388,14 +396,10 @@ export class SyncClient implements Disposable {
           this.#session.receive(chunk, length);
           return false;
         },
-        written: () => {
-          this.#told = true;
-          this.#writing = false;
-          this.#session.output.written();
-        },
+        written: () => this.#written(),
         closed: (error) => this.#lose(error),
       });
-      connection.write(this.#session.connect({ id, will, ...credentials }, performance.now()));
+      this.#write(connection, this.#session.connect({ id, will, ...credentials }, performance.now()));
     } catch (error) {
       this.#lose(error as MqttError);
     }

@@ -139,14 +139,16 @@ export class PortTransport implements Transport {
    * Whole blocks only, so that the thread can send PINGREQ between any two. A block is written when
    * the next one has room: the thread and the socket are never idle. DISCONNECT, when all has gone out.
    */
-  write(bytes: Uint8Array): void {
-    this.#writing = true;
+  write(bytes: Uint8Array): boolean {
     this.#outside = bytes.length > AHEAD || bytes[0]! >> 4 === DISCONNECT;
     if (this.#outside) this.#tell(bytes.slice().buffer as ArrayBuffer);
     else this.output.put(bytes);
-    this.#confirm();
+    if (this.#hasRoom) return true;
+    this.#writing = true;
     // Not before: to be woken for nothing costs the thread 100 us.
-    if (this.#writing && !this.sleep()) this.#confirm();
+    if (this.sleep() || !this.#hasRoom) return false;
+    this.#writing = false;
+    return true;
   }
 
   resume(): void {

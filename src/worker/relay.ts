@@ -3,6 +3,7 @@
 
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { setImmediate } from "node:timers";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { OnPublish } from "../api.ts";
 import { makeBlock, Message } from "../message.ts";
@@ -17,6 +18,9 @@ import { carry, type Dialling, type FromRelay, type FromThread } from "./message
 import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
 import { Ring } from "./ring.ts";
 import { Sieve } from "./sieve.ts";
+
+/** Blocks that are written one after the other before the thread looks for what has come. */
+const LONGEST_TURN = 64;
 
 /** Where this module is, for the thread to import; nothing here runs when it is imported. */
 export function locate(): string {
@@ -139,38 +143,46 @@ class Relay implements Sink {
     this.#say?.();
   }
 
-  /** Writes what there is, unless a write is in flight: PINGREQ, all that is in the ring, then the other block. */
+  /** Writes what there is, unless a write is in flight. Now and then others have their turn: the client may be as fast as the socket. */
   #write(): void {
-    if (this.#done !== undefined || this.#transport === undefined) return;
+    for (let turn = 0; this.#done === undefined && this.#transport !== undefined; turn++) {
+      if (turn === LONGEST_TURN) return void setImmediate(() => this.#write());
+      const next = this.#next();
+      if (next === undefined) return;
+      if (next.bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
+      this.#done = next.done;
+      if (!this.#transport.write(next.bytes)) return;
+      this.#gone();
+    }
+  }
+
+  /** What is to be written, and what to do when it is: PINGREQ, all that is in the ring, then the other block. */
+  #next(): { bytes: Uint8Array; done: () => void } | undefined {
     if (this.#pinging) {
       this.#pinging = false;
-      return this.#send(encode({ type: PINGREQ }), () => {});
+      return { bytes: encode({ type: PINGREQ }), done: () => {} };
     }
     let count = this.#output.take(this.#block);
     if (count === 0) {
       this.#output.awaitBytes();
       count = this.#output.take(this.#block);
     }
-    if (count > 0) {
-      this.#send(this.#block.subarray(0, count), () => this.#output.finish(count));
-    } else if (this.#large !== undefined) {
-      this.#send(this.#large, () => this.#tell("sent"));
-      this.#large = undefined;
-    }
-  }
-
-  #send(bytes: Uint8Array, done: () => void): void {
-    if (bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
-    this.#done = done;
-    this.#transport!.write(bytes);
+    if (count > 0) return { bytes: this.#block.subarray(0, count), done: () => this.#output.finish(count) };
+    const large = this.#large;
+    this.#large = undefined;
+    return large && { bytes: large, done: () => this.#tell("sent") };
   }
 
   written(): void {
+    this.#gone();
+    this.#write();
+  }
+
+  #gone(): void {
     const done = this.#done;
     this.#done = undefined;
     this.#keepAlive.sent(performance.now());
     done?.();
-    this.#write();
   }
 
   space(): Uint8Array {

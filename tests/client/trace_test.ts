@@ -16,7 +16,7 @@ async function taps(trace: Trace): Promise<{ send(bytes: Uint8Array): void; rece
     sock: undefined,
     trusted: false,
     start: (sink) => tap = sink,
-    write: () => {},
+    write: () => true,
     resume: () => {},
     end: () => {},
     close: () => {},

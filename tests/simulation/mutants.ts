@@ -18,14 +18,14 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a publish() that waits for room never goes on",
     file: "src/client.ts",
-    find: "    this.#flush();\n    this.#makeRoom();",
-    replace: "    this.#flush();",
+    find: '    this.#makeRoom();\n    if (this.#state !== "leaving") return;',
+    replace: '    if (this.#state !== "leaving") return;',
   },
   {
     mistake: "a second write while one is in flight",
     file: "src/client.ts",
-    find: "if (writing || transport === undefined",
-    replace: "if (transport === undefined",
+    find: "if (transport.write(bytes) && link === this.#link)",
+    replace: "if (!transport.write(bytes) || link === this.#link)",
   },
   {
     mistake: "an attempt that was given up while the password was asked goes on",

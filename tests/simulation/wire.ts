@@ -59,6 +59,8 @@ export class Wire implements Transport {
   readonly #longestRead: number;
   readonly #window: number;
   readonly #inPlace: number;
+  /** How often the client's kernel accepts bytes while they are written. */
+  readonly #atOnce: number;
   /** To the client: what has arrived in its socket. */
   #inbox: Uint8Array[] = [];
   /** Since when. */
@@ -86,6 +88,7 @@ export class Wire implements Transport {
     this.#longestRead = random.pick([1, 5, 65_536, 65_536]);
     this.#window = random.pick([2000, 60_000, 300_000]);
     this.#inPlace = random.pick([0, 0.5, 1]);
+    this.#atOnce = random.pick([0, 0, 0.5, 1]);
   }
 
   get writing(): boolean {
@@ -106,7 +109,7 @@ export class Wire implements Transport {
     this.#readSoon();
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     if (this.closed) this.#observer.fail("a write to a closed connection");
     if (this.ended) this.#observer.fail("a write after end()");
     if (this.#write !== undefined) this.#observer.fail("a second write in flight");
@@ -116,7 +119,9 @@ export class Wire implements Transport {
     if (this.#written.rest.length > 0) this.#observer.fail("a write that ends within a packet");
     this.#write = { bytes, copy: bytes.slice(), at: 0 };
     this.#observer.wrote(this, packets);
-    this.#acceptSoon();
+    if (this.#random.chance(this.#atOnce)) this.#accept();
+    else this.#acceptSoon();
+    return this.#write === undefined;
   }
 
   resume(): void {
@@ -252,7 +257,11 @@ export class Wire implements Transport {
   }
 
   #acceptSoon(): void {
-    this.#world.onThread(this.#random.chance(0.7) ? 0 : this.#random.int(1, 30), () => this.#accept());
+    this.#world.onThread(this.#random.chance(0.7) ? 0 : this.#random.int(1, 30), () => {
+      const waited = this.#write !== undefined;
+      this.#accept();
+      if (waited && this.#write === undefined) this.#sink?.written();
+    });
   }
 
   #accept(): void {
@@ -276,7 +285,6 @@ export class Wire implements Transport {
     assertBytes(write.bytes, write.copy, "what was given to write changed before written()");
     this.#write = undefined;
     this.lastWrite = this.#world.now;
-    this.#sink?.written();
   }
 
   #passToBroker(): void {

@@ -106,13 +106,14 @@ export class FakeTransport implements Transport {
   /** Called in start(). */
   started: () => void = () => {};
 
-  write(given: Uint8Array): void {
+  write(given: Uint8Array): boolean {
     this.#check(!this.closed, "write after close");
     this.#check(!this.ended, "write after end");
     this.#check(this.#flying === undefined, "write before the last one was written");
     this.#check(given.length > 0, "write of nothing");
     this.#flying = { bytes: given, copy: given.slice() };
     if (this.flows) queueMicrotask(() => this.flush());
+    return false;
   }
 
   resume(): void {
