@@ -1,9 +1,9 @@
 /**
  * Runs everything: the static checks, then the same test files on Deno, on Bun and, built, on Node.
  *
- *     deno task test [--only check|deno|bun|node[,...]] [part of a file name ...]
+ *     deno task test [--only check|soak|deno|bun|node[,...]] [part of a file name ...]
  *
- * The tests in tests/tree/ are about the tree itself and run on Deno only.
+ * The tests in tests/tree/ are about the tree itself and run on Deno only, and so does the soak of two minutes.
  */
 import { join } from "node:path";
 import process from "node:process";
@@ -20,7 +20,7 @@ interface Result {
 
 const root = join(import.meta.dirname!, "..");
 const limit = 15 * 60_000; // of one suite, in milliseconds
-const parts = ["check", "deno", "bun", "node"];
+const parts = ["check", "soak", "deno", "bun", "node"];
 const { values, positionals } = parseArgs({
   options: { only: { type: "string", multiple: true, default: [] } },
   allowPositionals: true,
@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
 const only = values.only.flatMap((value) => value.split(","));
 const unknown = only.find((part) => !parts.includes(part));
 if (unknown !== undefined) fatal(`--only takes ${parts.join(", ")}, not ${unknown}`);
-const wanted = only.length ? only : positionals.length ? parts.slice(1) : parts;
+const wanted = only.length ? only : positionals.length ? parts.slice(2) : parts;
 const files = sources("tests").filter((file) => file.endsWith("_test.ts"))
   .filter((file) => !positionals.length || positionals.some((part) => file.includes(part)));
 if (!files.length) fatal(`No test file is named like ${positionals.join(" or ")}`);
@@ -126,6 +126,14 @@ function onNode(): Promise<Result> {
   }), (text) => text.slice(Math.max(0, text.indexOf("✖ failing tests:"))));
 }
 
+/** Each mode at a mixed load, for two minutes in all. */
+function onSoak(): Promise<Result> {
+  return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.67"], (text) => ({
+    passed: [...text.matchAll(/^flat$/gm)].length,
+    failed: [...text.matchAll(/^GROWN$/gm)].length,
+  }));
+}
+
 /** What the tests need beyond npm packages, and the packages of Debian and Homebrew that have it. */
 const tools: [string, string, string][] = [
   ["mosquitto", "mosquitto", "mosquitto"],
@@ -153,6 +161,9 @@ if (wanted.includes("check")) {
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
 const lanes: Record<string, () => Promise<void>> = {
+  soak: async () => {
+    if (which("mosquitto")) await report("soak, two minutes", onSoak);
+  },
   deno: async () => {
     const name = `Deno ${await version(process.execPath)}`;
     // It runs one file after the other, and these mostly wait.

@@ -1,6 +1,8 @@
 /** A client at a mixed load, in a process of its own: `child.ts mode port seconds every`; prints a line for each interval. */
 import { readdirSync } from "node:fs";
 import process from "node:process";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { type Client, connect, connectSync, connectWorker, type Message } from "../../mod.ts";
 import { Random } from "../support/random.ts";
 
@@ -8,10 +10,18 @@ const [mode = "", port = "", seconds = "", every = ""] = process.argv.slice(2);
 const url = `mqtt://127.0.0.1:${port}`;
 const random = new Random(1);
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-const collect: () => void = (globalThis as { gc?: () => void }).gc ?? (() => {});
+const collect = makeCollect();
 
 const start = performance.now();
 let latencies: number[] = [], messages = 0, reported = start;
+
+/** The garbage collector, to be called. */
+function makeCollect(): () => void {
+  const { Bun } = globalThis as { Bun?: { gc(force: boolean): void } };
+  if (Bun !== undefined) return () => Bun.gc(true);
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc");
+}
 
 /** What the system says of the process; 0 where it does not say. */
 function count(what: "fd" | "task"): number {
@@ -27,11 +37,13 @@ function report(last = false): boolean {
   if (last || now - reported >= Number(every) * 1000) {
     reported = now;
     collect();
+    const { rss, heapUsed, external } = process.memoryUsage();
     latencies.sort((a, b) => a - b);
     const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? 0;
     const line = {
       seconds: Math.round((now - start) / 1000),
-      rss: Math.round(process.memoryUsage().rss / 2 ** 20),
+      rss: Math.round(rss / 2 ** 20),
+      used: Math.round((heapUsed + external) / 2 ** 20 * 10) / 10,
       files: count("fd"),
       threads: count("task"),
       messages,

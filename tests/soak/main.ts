@@ -1,6 +1,6 @@
 /**
  * The long form: `deno run -A tests/soak/main.ts [--minutes 2] [--mode connect] [--every 60]`: each mode for so long, a
- * line for each interval of so many seconds; ends with 1 if memory or files have grown.
+ * line for each interval of so many seconds; ends with 1 if memory, files or latencies have grown.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -13,15 +13,18 @@ const seconds = 60 * Number(values.minutes ?? 2);
 const every = Number(values.every ?? Math.min(60, seconds / 8));
 
 for (const mode of modes.filter((mode) => values.mode === undefined || mode === values.mode)) {
-  console.log(`${mode}\n   seconds  rss MiB  files  threads  messages  p50 ms  p99 ms`);
+  console.log(`${mode}\n   seconds  rss MiB  used MiB  files  threads  messages  p50 ms  p99 ms`);
   const moments = await soak(mode, seconds, every, (moment) => {
-    const { seconds, rss, files, threads, messages, p50, p99 } = moment;
-    const cells = [seconds, rss, files, threads, messages, p50.toFixed(2), p99.toFixed(2)];
-    console.log(cells.map((cell, i) => String(cell).padStart([10, 9, 7, 9, 10, 8, 8][i]!)).join(""));
+    const { seconds, rss, used, files, threads, messages, p50, p99 } = moment;
+    const cells = [seconds, rss, used, files, threads, messages, p50.toFixed(2), p99.toFixed(2)];
+    console.log(cells.map((cell, i) => String(cell).padStart([10, 9, 10, 7, 9, 10, 8, 8][i]!)).join(""));
   });
-  const half = moments.slice(1, -1);
-  const middle = half[half.length >> 1] as Moment, last = half.at(-1) as Moment;
-  const flat = last.rss <= middle.rss * 1.1 + 10 && last.files <= middle.files + 12;
+  const [earlier, later] = [moments.slice(1, moments.length >> 1), moments.slice(moments.length >> 1, -1)];
+  const most = (of: Moment[], what: keyof Moment) => Math.max(...of.map((moment) => moment[what]));
+  const flat = most(later, "rss") <= most(earlier, "rss") * 1.1 + 10 &&
+    most(later, "used") <= most(earlier, "used") * 1.1 + 2 &&
+    most(later, "files") <= most(earlier, "files") + 12 &&
+    most(later, "p50") <= most(earlier, "p50") * 10 + 50;
   console.log(flat ? "flat\n" : "GROWN\n");
   if (!flat) process.exitCode = 1;
 }

@@ -4,10 +4,11 @@ import { startScript } from "../support/spawn.ts";
 
 export const modes = ["connect", "connectWorker", "connectSync"] as const;
 
-/** A process at a moment: mebibytes, open files, threads, messages so far, and latencies in milliseconds. */
+/** A process at a moment: mebibytes, resident and used by this thread's objects, open files, threads, messages so far, and latencies in milliseconds. */
 export interface Moment {
   seconds: number;
   rss: number;
+  used: number;
   files: number;
   threads: number;
   messages: number;
