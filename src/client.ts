@@ -128,9 +128,10 @@ export class LoopClient implements Client {
     } catch (error) {
       return Promise.reject(error);
     }
+    const waits = output.buffered > HIGH_WATER;
     if (output.buffered > WRITE) this.#flush();
-    if (output.buffered > 0 && !this.#pumping && !this.#scheduled) this.#schedule();
-    return output.buffered > HIGH_WATER ? (this.#room ??= deferred()).promise : ACCEPTED;
+    if (waits || !this.#pumping) this.#schedule();
+    return waits ? (this.#room ??= deferred()).promise : ACCEPTED;
   }
 
   subscribe(
@@ -317,6 +318,7 @@ export class LoopClient implements Client {
     link.abort = undefined; // a signal is 1 KiB, on Deno 5
     if (signal.aborted) return;
     this.#write(transport, session.connect({ id, will, ...credentials }, this.#clock.now()));
+    this.#flush(); // the answer may have come with it
   }
 
   #newLink(milliseconds: number): Link {
@@ -406,6 +408,7 @@ export class LoopClient implements Client {
       link.transport?.resume();
     }
     this.#flush();
+    this.#makeRoom();
   };
 
   /** Writes what there is, unless a write is in flight. */

@@ -78,10 +78,8 @@ export class Decoder {
 
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
   space(): Uint8Array {
-    if (this.#block.bytes.length < this.#end) { // its memory was transferred, with a payload
-      if (this.#start < this.#end) return new Uint8Array(64); // next() tells
-      this.#take(NO_BLOCK.bytes);
-    }
+    if (this.#isLost) return new Uint8Array(64); // next() tells
+    if (this.#block.bytes.length < this.#end) this.#take(NO_BLOCK.bytes);
     if (this.#rest !== undefined) this.#append(this.#rest);
     const room = this.#block.bytes.length - this.#end;
     if (room < Math.min(this.#blockSize >> 3, this.#needed || BLOCK)) this.#renew(this.#blockSize);
@@ -91,11 +89,11 @@ export class Decoder {
   /** Takes the first `length` bytes of `chunk`, which nobody writes again. */
   receive(chunk: Uint8Array, length: number = chunk.length): void {
     const { bytes, buffer, byteOffset } = this.#block;
+    if (this.#isLost) return; // next() tells
     if (this.#rest !== undefined) {
       this.#rest = join(this.#rest, chunk.subarray(0, length));
       return;
     }
-    if (bytes.length < this.#end && this.waiting > 0) return; // next() tells
     const own = chunk.buffer === buffer && chunk.byteOffset === byteOffset + this.#end;
     if (own && length <= bytes.length - this.#end) {
       if (length === chunk.length && this.#blockSize < BLOCK) this.#blockSize *= 4;
@@ -107,6 +105,11 @@ export class Decoder {
       this.#append(chunk.subarray(0, Math.min(missing, length)));
       if (missing < length) this.#rest = chunk.subarray(missing, length);
     }
+  }
+
+  /** Whether the memory of what waits was transferred, with a payload. */
+  get #isLost(): boolean {
+    return this.#rest?.length === 0 || this.#start < this.#end && this.#block.bytes.length < this.#end;
   }
 
   /** Goes on in other memory, when nothing waits. */
@@ -143,6 +146,7 @@ export class Decoder {
    */
   next(): Packet | undefined {
     if (this.#start === this.#end && this.#rest !== undefined) {
+      if (this.#isLost) throw detached();
       this.#take(this.#rest);
       this.#rest = undefined;
     }

@@ -114,13 +114,50 @@ test("a socket with listeners of its owner keeps them", () =>
 /** A Duplex whose other end is a script: what is written is collected, what is pushed is read. */
 class Line extends Duplex {
   readonly written: Uint8Array[] = [];
+  readonly #rest: Uint8Array;
+  constructor(rest: Uint8Array = new Uint8Array(0)) {
+    super();
+    this.#rest = rest;
+  }
   override _read(): void {}
   override _write(chunk: Uint8Array, _encoding: string, done: () => void): void {
-    this.written.push(chunk); // not copied, as a queue would do
-    if (this.written.length === 1) this.push(connack);
+    if (this.written.length < 1000) this.written.push(chunk); // not copied, as a queue would do
+    if (this.written.length === 1) this.push(Uint8Array.of(...connack, ...this.#rest));
     done();
   }
 }
+
+/** A line that was talked on before: its end says the rest while CONNECT is written. */
+async function startedLine(rest: Uint8Array): Promise<Line> {
+  const line = new Line(rest);
+  line.on("data", () => {}).push("hello");
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  line.removeAllListeners("data");
+  return line;
+}
+
+test("a Duplex that answers while it is written to: what that asks for is answered at once", async () => {
+  const line = await startedLine(Uint8Array.of(0x32, 6, 0, 1, 0x74, 0, 7, 0x31));
+  const client = await connect(line, undefined, { keepalive: 0 });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assertEquals(line.written.slice(1).map((bytes) => [...bytes.subarray(0, 4)]), [[0x40, 2, 0, 7]]);
+  line.destroy();
+  assertEquals((await client.run()).code, "socketclosed");
+});
+
+test("a loop that awaits each publish() lets timers ring, although the line takes everything at once", async () => {
+  const line = new Line();
+  const client = await connect(line);
+  for (const size of [10, 300_000]) {
+    const payload = new Uint8Array(size), start = performance.now();
+    let rang = false;
+    setTimeout(() => rang = true, 50);
+    while (!rang && performance.now() - start < 20_000) await client.publish("t", payload);
+    assert(rang, `no timer rang while messages of ${size} bytes were published`);
+  }
+  line.destroy();
+  assertEquals((await client.run()).code, "socketclosed");
+});
 
 test("a Duplex that keeps what it is given sees it unchanged", async () => {
   const line = new Line();

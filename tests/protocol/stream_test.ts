@@ -431,4 +431,15 @@ test("a payload that is transferred takes nothing with it but what lies beside i
   assertEquals(error.code, "socketclosed");
   const half = [join([message, message.subarray(0, 50)]), message.subarray(50)];
   assertThrows(() => take(new Decoder(MAX), half), MqttError, "transferred");
+
+  const stream = join([message, message, message]), decoder = new Decoder(MAX);
+  decoder.receive(stream.subarray(0, 150));
+  const { payload } = decoder.next() as Message;
+  assertEquals(decoder.next(), undefined);
+  decoder.receive(stream.subarray(150)); // the end of the second is copied, the third is not
+  structuredClone(payload, { transfer: [payload.buffer as ArrayBuffer] });
+  assertEquals((decoder.next() as Message).payload.length, 99);
+  assertEquals(decoder.space().length, 64);
+  decoder.receive(message);
+  assertThrows(() => decoder.next(), MqttError, "transferred");
 });

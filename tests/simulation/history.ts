@@ -873,7 +873,7 @@ class History implements Observer {
   #checkQuiet(): void {
     const wire = this.#current;
     if (this.#end !== undefined || this.#left || wire === undefined) return;
-    if (wire.fault !== "none" || wire.oversized) return;
+    if (wire.fault !== "none" || this.#wires.some((wire) => wire.oversized)) return;
     if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
     if (!wire.writing) { // or else the network is slow
       if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
