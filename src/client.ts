@@ -20,7 +20,7 @@ import type { Dial, Transport, Trust } from "./transport/transport.ts";
 
 /** So many bytes are written at once, although this tick's code may go on: 4 KiB messages take 0.7 of the time of writes of 64 KiB. */
 const WRITE = 262_144;
-/** publish() waits while more bytes than this do: one write's worth. */
+/** publish() waits while more bytes than this do. */
 const HIGH_WATER = 65_536;
 /** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
 const LINGER = 1000;
