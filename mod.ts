@@ -12,17 +12,21 @@
  * @module
  */
 
-export { connect, type Connection } from "./src/connect.ts";
-export { connectSync, type SyncClient } from "./src/worker/connect_sync.ts";
-export { connectWorker } from "./src/worker/connect_worker.ts";
+export { connect, type Connection } from "./src/client/connect.ts";
+export { connectSync } from "./src/client/connect_sync.ts";
+export { connectWorker } from "./src/client/connect_worker.ts";
 export type {
   Client,
+  ConnectionStatus,
   ConnectOptions,
   Credential,
   MessagesOptions,
   OnPublish,
+  OnStatus,
   PublishOptions,
   ReconnectOptions,
+  Stats,
+  Status,
   SubscribeCallback,
   SubscribeOptions,
   Trace,
@@ -32,7 +36,8 @@ export type {
 export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
+export type { SyncClient } from "./src/client/sync_client.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tcp.ts";
-export type { Trust } from "./src/transport/transport.ts";
+export type { Trust } from "./src/session/trust.ts";

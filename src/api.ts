@@ -5,7 +5,7 @@ import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tcp.ts";
-import type { Trust } from "./transport/transport.ts";
+import type { Trust } from "./session/trust.ts";
 
 /**
  * Called with each message, synchronously and in order. What it throws surfaces as an uncaught
@@ -71,6 +71,31 @@ export interface TraceRecord {
 /** Gets each packet sent and received, as `op.trace`; it runs synchronously and should be quick. */
 export type Trace = (record: TraceRecord) => void;
 
+/** What becomes of the connection. `address` says where the broker is, without credentials; undefined for a connection handed in. */
+export type ConnectionStatus =
+  /** A connection is opened; `attempt` counts from 1 since the last one that the broker accepted. */
+  | { readonly type: "connecting"; readonly attempt: number; readonly address: string | undefined }
+  /** The broker has accepted; `sessionPresent`: it has kept the session [MQTT-3.2.2-2]; `version`: 4 is MQTT 3.1.1. */
+  | { readonly type: "connected"; readonly sessionPresent: boolean; readonly version: 4 }
+  /** The connection, or an attempt, has failed with `error`; the next attempt begins in `delay` milliseconds. */
+  | { readonly type: "waiting"; readonly error: MqttError; readonly delay: number }
+  /** The client has ended: what `run()` tells. */
+  | { readonly type: "closed"; readonly error: MqttError };
+
+/** What `onstatus` hears: the connection's status, and what happened on it. */
+export type Status =
+  | ConnectionStatus
+  /** A subscription that was made again after a reconnect was refused: it has ended. */
+  | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
+  /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
+  | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
+
+/** Counters, since the client was made. */
+export interface Stats {
+  /** Messages that were passed over, as they exceed `maxPacketSize`. */
+  readonly dropped: number;
+}
+
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {
   /** TCP port; 1883, or 8883 with TLS. */
@@ -105,11 +130,19 @@ export interface ConnectOptions {
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
   signal?: AbortSignal;
   /**
+   * Hears what becomes of the connection: each change once, in order, and never inside a call that the program is making.
+   * In the blocking mode `run()` and `receive()` tell it; the last 1,000 wait for them.
+   */
+  onstatus?: OnStatus;
+  /**
    * Gets each packet sent and received, without credentials and payloads; see {@linkcode flightRecorder}.
    * Not of `connectSync`; of `connectWorker` without the pings, which are its thread's.
    */
   trace?: Trace;
 }
+
+/** Hears what becomes of the connection. What it throws surfaces as an uncaught error. */
+export type OnStatus = (status: Status) => void;
 
 /** How a message is published. */
 export interface PublishOptions {
@@ -185,8 +218,18 @@ export interface Client extends AsyncDisposable {
   disconnect(): Promise<void>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
+  /** The last status of the connection. */
+  readonly status: ConnectionStatus;
+  /** Counters. */
+  readonly stats: Stats;
   /** The connection under it: a `net.Socket`, a `tls.TLSSocket`, or what was handed in. */
   readonly sock: unknown;
   /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
   readonly trusted: Trust;
 }
+
+/** What the blocking mode shares with the others: the same calls, without promises. */
+export type Blocking = {
+  readonly [K in "publish" | "subscribe" | "unsubscribe" | "disconnect" | "run" | "status" | "stats" | "trusted"]:
+    Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
+};

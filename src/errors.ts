@@ -46,3 +46,19 @@ export class MqttError extends Error {
 export function violation(mistake: string, statement: string, cause?: unknown): MqttError {
   return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);
 }
+
+/** Lets an error of the application's own code surface as an uncaught one: nothing here stops for it. */
+export function surface(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
+/** Calls the application; what it throws surfaces. */
+export function invoke<A extends unknown[]>(callback: ((...args: A) => void) | undefined, ...args: A): void {
+  try {
+    callback?.(...args);
+  } catch (error) {
+    surface(error);
+  }
+}

@@ -26,8 +26,17 @@ const FLAG_STATEMENTS: Record<number, string> = {
   [packet.DISCONNECT]: "3.14.1-1",
 };
 
+/** A PUBLISH over `maxPacketSize`, whose payload is passed over; `packetId` is 0 at QoS 0. Sizes are in bytes. */
+export type OversizedPublish = {
+  readonly type: "oversized";
+  readonly topic: string;
+  readonly size: number;
+  readonly qos: packet.QoS;
+  readonly packetId: number;
+};
+
 /** A packet as the decoder gives it: a PUBLISH is a {@linkcode Message}. */
-export type Packet = packet.ControlPacket | Message;
+export type Packet = packet.ControlPacket | Message | OversizedPublish;
 
 /**
  * Takes chunks as they come and gives packets: `receive`, then `next` until it is dry. Any cut
@@ -46,6 +55,8 @@ export class Decoder {
   #blockSize = FIRST_BLOCK;
   /** The size of the packet that waits for its end, as far as known. */
   #needed = 0;
+  /** Bytes of an oversized PUBLISH that are still to be passed over. */
+  #skip = 0;
   /** What came with the end of that packet, not copied: TLS gives 16 KiB at a time, in memory of its own. */
   #rest: Uint8Array | undefined;
 
@@ -140,7 +151,8 @@ export class Decoder {
 
   /**
    * The next packet, or undefined when more bytes are needed. A PUBLISH is a {@linkcode Message};
-   * `topic` and `packetId` then belong to it.
+   * `topic` and `packetId` then belong to it. One over `maxPacketSize` is given once its head has come,
+   * and its payload passed over as it comes; any other packet over it is a mistake.
    *
    * @throws {MqttError} `"protocol"`, `"unknowncp"` or `"overflow"`; the stream has no further packets.
    */
@@ -150,6 +162,7 @@ export class Decoder {
       this.#take(this.#rest);
       this.#rest = undefined;
     }
+    if (this.#skip > 0) this.#passOver();
     const start = this.#start, end = this.#end;
     if (start === end) return undefined;
     const { bytes, view } = this.#block;
@@ -173,7 +186,7 @@ export class Decoder {
     }
     const limit = at + length;
     if (type !== PUBLISH) checkLength(type, length);
-    this.#checkSize(limit - start);
+    if (limit - start > this.#maxPacketSize) return this.#oversized(type, at, limit);
     if (limit > end) {
       this.#needed = limit - start;
       return undefined;
@@ -205,13 +218,37 @@ export class Decoder {
     return new Message(topic.name, first, this.#block, payload, limit - payload);
   }
 
-  #checkSize(size: number): void {
-    if (size > this.#maxPacketSize) {
+  #oversized(type: number, at: number, limit: number): OversizedPublish | undefined {
+    const start = this.#start, end = this.#end, size = limit - start;
+    if (type !== PUBLISH) {
       throw new MqttError(
         "overflow",
-        `A packet of ${size} bytes is over maxPacketSize, ${this.#maxPacketSize}: raise it if such messages are expected`,
+        `A ${NAMES[type]} of ${size} bytes is over maxPacketSize, ${this.#maxPacketSize}: raise it if such packets are expected`,
       );
     }
+    const { bytes, view } = this.#block;
+    const qos = (bytes[start]! >> 1 & 3) as packet.QoS;
+    const nameLength = at + 2 > end ? 0 : bytes[at]! << 8 | bytes[at + 1]!;
+    const payload = at + 2 + nameLength + (qos === 0 ? 0 : 2);
+    if (payload > limit) throw tooShort(PUBLISH);
+    if (payload > end) {
+      this.#needed = payload - start;
+      return undefined;
+    }
+    const packetId = qos === 0 ? 0 : bytes[payload - 2]! << 8 | bytes[payload - 1]!;
+    must(qos === 0 || packetId !== 0, "a PUBLISH with packet identifier 0", "2.3.1-1");
+    const topic = this.#topics.get(bytes, view, at + 2, nameLength).name;
+    this.#needed = 0;
+    this.#start = payload;
+    this.#skip = limit - payload;
+    return { type: "oversized", topic, size, qos, packetId };
+  }
+
+  /** Passes over what has come of an oversized payload. */
+  #passOver(): void {
+    const passed = Math.min(this.#skip, this.#end - this.#start);
+    this.#skip -= passed;
+    this.#start += passed;
   }
 }
 

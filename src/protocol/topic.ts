@@ -55,8 +55,8 @@ export function checkFilter(filter: unknown): asserts filter is string {
 /** A topic name with the values last matched to it, so that each name is matched once. */
 export class TopicName {
   readonly name: string;
-  /** What {@linkcode TopicFilters.match} found, as of `version`. */
-  matches: readonly unknown[] | undefined;
+  /** What {@linkcode TopicFilters.match} made of it, as of `version`. */
+  matches: unknown;
   version: object | undefined;
 
   constructor(name: string) {
@@ -122,13 +122,13 @@ export class TopicFilters<T> {
     }
   }
 
-  /** The values of all filters that match the name; the same array until the filters change. */
-  match(topic: TopicName): readonly T[] {
+  /** What `combine`, always the same one, makes of the values of all filters that match the name; made again when the filters change. */
+  match<R>(topic: TopicName, combine: (values: T[]) => R): R {
     if (topic.version !== this.#version) {
-      topic.matches = this.#find(topic.name);
+      topic.matches = combine(this.#find(topic.name));
       topic.version = this.#version;
     }
-    return topic.matches as readonly T[];
+    return topic.matches as R;
   }
 
   #find(name: string): T[] {
@@ -164,5 +164,10 @@ export class TopicFilters<T> {
 export function matches(filter: string, name: string): boolean {
   const filters = new TopicFilters<true>();
   filters.set(filter, true);
-  return filters.match(new TopicName(name)).length > 0;
+  return filters.match(new TopicName(name), (values) => values.length > 0);
+}
+
+/** The filter that says which messages come: of a shared subscription, what is behind the group (`$share/group/filter`, `$queue/filter`). */
+export function routeOf(filter: string): string {
+  return /^(?:\$share\/[^/]*|\$queue)\/(.+)$/s.exec(filter)?.[1] ?? filter;
 }

@@ -5,7 +5,8 @@ import { type OnReadOpts, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import { MqttError } from "../errors.ts";
-import type { Sink, Transport, Trust } from "./transport.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Sink, Transport } from "./transport.ts";
 
 /**
  * Bytes that a socket reads straight into the sink's memory: half the CPU time of 'data' events.

@@ -6,7 +6,8 @@ import type { PeerCertificate, SecureContextOptions, TLSSocket } from "node:tls"
 import { MqttError } from "../errors.ts";
 import { type Host, type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
-import type { Transport, Trust } from "./transport.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Transport } from "./transport.ts";
 
 /** TLS as the application asks for it. */
 export interface TlsOptions {

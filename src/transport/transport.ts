@@ -2,12 +2,7 @@
  * @module */
 
 import type { MqttError } from "../errors.ts";
-
-/**
- * What is known of the server's certificate: `true` when it is valid for the name, `false` when
- * there is none (no TLS), and otherwise what is wrong with it.
- */
-export type Trust = boolean | "untrusted" | "wrongname" | "expired";
+import type { Trust } from "../session/trust.ts";
 
 /** Who hears what happens on a connection; nothing is called after `closed`. */
 export interface Sink {

@@ -4,7 +4,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { type ErrorCode, MqttError } from "../errors.ts";
 import type { Target } from "../transport/tcp.ts";
-import type { Trust } from "../transport/transport.ts";
+import type { Trust } from "../session/trust.ts";
 
 /** What a thread is made with. */
 export interface ThreadData {

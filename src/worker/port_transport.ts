@@ -2,10 +2,11 @@
  * @module */
 
 import type { MessagePort } from "node:worker_threads";
-import { type Deferred, deferred } from "../deferred.ts";
+import { type Deferred, deferred } from "../client/deferred.ts";
 import type { MqttError } from "../errors.ts";
 import { DISCONNECT } from "../protocol/packet.ts";
-import type { Sink, Transport, Trust } from "../transport/transport.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Sink, Transport } from "../transport/transport.ts";
 import { type FromRelay, restore, type ToRelay } from "./messages.ts";
 import { Ring } from "./ring.ts";
 

@@ -8,7 +8,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { OnPublish } from "../api.ts";
 import { makeBlock, Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
-import { KeepAlive } from "../protocol/keepalive.ts";
+import { KeepAlive } from "../session/keepalive.ts";
 import { CONNACK, DISCONNECT, PINGREQ, PINGRESP } from "../protocol/packet.ts";
 import { TopicFilters } from "../protocol/topic.ts";
 import { dial, type Target } from "../transport/tcp.ts";

@@ -43,6 +43,7 @@ export class Sieve {
     for (;;) {
       const { waiting } = decoder;
       const packet = this.#next();
+      if (packet?.type === "oversized") this.#broken = true; // the client passes over it, and tells it
       if (this.#broken) return [...parts, decoder.last(waiting)];
       if (packet === undefined) return parts;
       if (packet.type === PUBLISH && packet.qos === 0 && !this.#isRouted()) this.#onpub(packet.topic, packet);
@@ -60,6 +61,6 @@ export class Sieve {
   }
 
   #isRouted(): boolean {
-    return this.#routes.size > 0 && this.#routes.match(this.#decoder.topic).length > 0;
+    return this.#routes.size > 0 && this.#routes.match(this.#decoder.topic, (found) => found.length > 0);
   }
 }

@@ -9,9 +9,10 @@ import {
 } from "@std/assert";
 import { describe, test } from "node:test";
 import type { Client } from "../../src/api.ts";
+import { LoopClient } from "../../src/client/loop_client.ts";
 import { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import type { Trust } from "../../src/transport/transport.ts";
+import type { Trust } from "../../src/session/trust.ts";
 import { bytes } from "../support/bytes.ts";
 import { CONNACK, FakeTransport, World } from "../support/fakes.ts";
 import { encodeNaive, frame } from "../support/naive.ts";
@@ -1978,7 +1979,7 @@ describe("loop: any order of events", () => {
     ];
     const bag = actions.flatMap(([weight, action]) => Array<() => unknown>(Math.ceil(weight * 3)).fill(action));
 
-    ask("open", world.client.open());
+    ask("open", LoopClient.opened(world.client));
     const end = world.client.run();
     for (let step = 0; step < 300; step++) {
       await random.pick(bag)();

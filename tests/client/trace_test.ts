@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertMatch, assertThrows } from "@std/assert";
 import { connect, connectWorker, flightRecorder, type Trace, type TraceRecord } from "../../mod.ts";
 import type { Sink, Transport } from "../../src/transport/transport.ts";
-import { traceDial } from "../../src/trace.ts";
+import { traceDial } from "../../src/transport/trace.ts";
 import { join } from "../support/bytes.ts";
 import { encodeNaive, type NaivePacket } from "../support/naive.ts";
 import { Random } from "../support/random.ts";

@@ -10,7 +10,7 @@ import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
 import type { Packet } from "../../src/protocol/decoder.ts";
-import { Session } from "../../src/protocol/session.ts";
+import { Session } from "../../src/session/session.ts";
 import { plain } from "../protocol/compare.ts";
 import { hex } from "../support/bytes.ts";
 import { decodeNaive, Malformed, type NaivePacket } from "../support/naive.ts";

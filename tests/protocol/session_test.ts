@@ -10,7 +10,7 @@ import {
 import { describe, test } from "node:test";
 import { type ErrorCode, MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
-import { Session, type SessionEvent, type SessionSettings } from "../../src/protocol/session.ts";
+import { Session, type SessionEvent, type SessionSettings } from "../../src/session/session.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
 import { encodeNaive, frame, type NaivePacket, NaiveReader } from "../support/naive.ts";
 

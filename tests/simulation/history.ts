@@ -9,12 +9,12 @@
  * - received: what is behind a full iterator when its connection ends; what comes after `disconnect()`.
  */
 import type { Client } from "../../src/api.ts";
-import type { LoopClient } from "../../src/client.ts";
-import type { Clock } from "../../src/clock.ts";
+import type { LoopClient } from "../../src/client/loop_client.ts";
+import type { Clock } from "../../src/client/clock.ts";
 import type { ConnectOptions, OnPublish } from "../../src/api.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import type { Settings } from "../../src/settings.ts";
+import type { Settings } from "../../src/client/settings.ts";
 import type { Dial } from "../../src/transport/transport.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";

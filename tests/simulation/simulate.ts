@@ -1,7 +1,7 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
-import { LoopClient } from "../../src/client.ts";
+import { LoopClient } from "../../src/client/loop_client.ts";
 import { MqttError } from "../../src/errors.ts";
-import { parseSettings } from "../../src/settings.ts";
+import { parseSettings } from "../../src/client/settings.ts";
 import { type Library, type Outcome, play } from "./history.ts";
 
 /** The sources. */

@@ -1,6 +1,7 @@
 /** A simulated TCP connection: bytes that are delayed, merged, cut, stalled and lost; and the client's end of it. */
 import type { MqttError } from "../../src/errors.ts";
-import type { Sink, Transport, Trust } from "../../src/transport/transport.ts";
+import type { Trust } from "../../src/session/trust.ts";
+import type { Sink, Transport } from "../../src/transport/transport.ts";
 import { assertBytes } from "../support/bytes.ts";
 import { Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
 import type { Random } from "../support/random.ts";

@@ -1,5 +1,5 @@
 /** Virtual time: events in their order, each followed by the promises and ticks it set going. */
-import type { Clock } from "../../src/clock.ts";
+import type { Clock } from "../../src/client/clock.ts";
 import type { Random } from "../support/random.ts";
 
 interface Event {

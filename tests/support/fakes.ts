@@ -1,11 +1,12 @@
 /** A world for the client's loop without sockets and without time: what happens, happens when the test says so. */
 import { assert, assertEquals } from "@std/assert";
 import type { ConnectOptions, OnPublish } from "../../src/api.ts";
-import { LoopClient } from "../../src/client.ts";
-import type { Clock } from "../../src/clock.ts";
+import { LoopClient } from "../../src/client/loop_client.ts";
+import type { Clock } from "../../src/client/clock.ts";
 import { MqttError } from "../../src/errors.ts";
-import { parseSettings } from "../../src/settings.ts";
-import type { Dial, Sink, Transport, Trust } from "../../src/transport/transport.ts";
+import { parseSettings } from "../../src/client/settings.ts";
+import type { Trust } from "../../src/session/trust.ts";
+import type { Dial, Sink, Transport } from "../../src/transport/transport.ts";
 import { assertBytes, bytes, join } from "./bytes.ts";
 import { type NaivePacket, NaiveReader } from "./naive.ts";
 
@@ -213,15 +214,15 @@ export class World {
   constructor(op: ConnectOptions = {}, onpub?: OnPublish | null) {
     const settings = parseSettings({ id: "ID", ...op }, {});
     const listen: OnPublish = (topic, message) => void this.heard.push(`${topic}: ${message}`);
-    this.client = new LoopClient(
-      settings,
-      (signal) => {
+    this.client = new LoopClient(settings, {
+      dial: (signal) => {
         this.signals.push(signal);
         return this.dial(signal);
       },
-      onpub === null ? undefined : onpub ?? listen,
-      this.clock,
-    );
+      onpub: onpub === null ? undefined : onpub ?? listen,
+      onstatus: op.onstatus,
+      clock: this.clock,
+    });
   }
 
   /** A client whose broker has accepted it. */
@@ -237,7 +238,7 @@ export class World {
 
   /** Begins to connect. */
   async start(): Promise<void> {
-    this.opened = this.client.open();
+    this.opened = LoopClient.opened(this.client);
     this.opened.catch(() => {}); // each test looks at it itself
     await this.clock.settle();
   }

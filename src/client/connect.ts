@@ -3,14 +3,14 @@
 
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import type { Client, ConnectOptions, OnPublish } from "./api.ts";
-import { LoopClient } from "./client.ts";
+import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import { LoopClient } from "./loop_client.ts";
 import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
-import { traceDial } from "./trace.ts";
-import { handshakeFailed, SocketTransport } from "./transport/socket.ts";
-import { duplexOf, type Streams } from "./transport/streams.ts";
-import { dial, secured } from "./transport/tcp.ts";
-import type { Dial } from "./transport/transport.ts";
+import { traceDial } from "../transport/trace.ts";
+import { handshakeFailed, SocketTransport } from "../transport/socket.ts";
+import { duplexOf, type Streams } from "../transport/streams.ts";
+import { dial, secured } from "../transport/tcp.ts";
+import type { Dial } from "../transport/transport.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;
@@ -40,11 +40,11 @@ export type Connection = Duplex | Streams;
  */
 export async function connect(addr: string | Connection, onpub?: OnPublish, op: ConnectOptions = {}): Promise<Client> {
   checkFunction(onpub, "onpub");
-  const { target, ...login } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
-  const settings = parseSettings(op, login);
+  const { target, ...known } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
+  const settings = parseSettings(op, known);
   const open: Dial = target ? (signal) => dial(target, signal) : handIn(addr as Connection, op);
-  const client = new LoopClient(settings, traceDial(open, op.trace), onpub);
-  await client.open();
+  const client = new LoopClient(settings, { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus });
+  await LoopClient.opened(client);
   return client;
 }
 

@@ -1,10 +1,10 @@
 /** What passes on a connection, packet by packet: seen at the transport, so that client and session know nothing of it.
  * @module */
 
-import type { Trace, TraceRecord } from "./api.ts";
-import { CONNACK, CONNECT, NAMES, PUBLISH, type QoS, SUBACK, SUBSCRIBE, UNSUBSCRIBE } from "./protocol/packet.ts";
-import { call } from "./subscriptions.ts";
-import type { Dial, Transport } from "./transport/transport.ts";
+import type { Trace, TraceRecord } from "../api.ts";
+import { invoke } from "../errors.ts";
+import { CONNACK, CONNECT, NAMES, PUBLISH, type QoS, SUBACK, SUBSCRIBE, UNSUBSCRIBE } from "../protocol/packet.ts";
+import type { Dial, Transport } from "./transport.ts";
 
 /** Connections as `dial` opens them, traced; without `trace` they are untouched, so that costs nothing. */
 export function traceDial(dial: Dial, trace: Trace | undefined): Dial {
@@ -19,6 +19,9 @@ function traced(transport: Transport, trace: Trace): Transport {
       return transport.sock;
     },
     trusted: transport.trusted,
+    get unsent() {
+      return transport.unsent ?? 0;
+    },
     start: (sink) =>
       transport.start({
         space: () => sink.space(),
@@ -74,7 +77,7 @@ class Walker {
       this.#skip = size - before;
       if (size !== Infinity) {
         const time = performance.now();
-        call(this.#trace, { direction: this.#direction, time, size, ...describe(head.subarray(0, size)) });
+        invoke(this.#trace, { direction: this.#direction, time, size, ...describe(head.subarray(0, size)) });
       }
     }
   }

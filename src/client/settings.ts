@@ -1,13 +1,21 @@
 /** From what the caller gave to what the client works with; whatever is wrong throws before any I/O.
  * @module */
 
-import type { ConnectOptions, Credential, PublishOptions, ReconnectOptions } from "./api.ts";
-import { MqttError } from "./errors.ts";
-import { MAX_REMAINING_LENGTH, type QoS, type WillFields } from "./protocol/packet.ts";
-import type { SessionSettings } from "./protocol/session.ts";
-import { checkFilter, checkName, checkString } from "./protocol/topic.ts";
-import type { Proxy } from "./transport/proxy.ts";
-import type { Target, TlsOptions } from "./transport/tcp.ts";
+import type {
+  ConnectOptions,
+  Credential,
+  MessagesOptions,
+  OnPublish,
+  PublishOptions,
+  SubscribeCallback,
+  SubscribeOptions,
+} from "../api.ts";
+import { MqttError } from "../errors.ts";
+import { type FilterRequest, MAX_REMAINING_LENGTH, type QoS, type WillFields } from "../protocol/packet.ts";
+import type { SessionSettings } from "../session/session.ts";
+import { checkFilter, checkName, checkString } from "../protocol/topic.ts";
+import type { Proxy } from "../transport/proxy.ts";
+import type { Target, TlsOptions } from "../transport/tcp.ts";
 
 const utf8 = new TextEncoder();
 
@@ -18,23 +26,17 @@ const MAX_HOST = 255;
 /** The longest timer, in milliseconds. */
 const MAX_TIMER = 2 ** 31 - 1;
 
-/** What a client is made of, apart from its connections; `timeout` is in milliseconds. */
+/** What a client is made of, apart from its connections. */
 export interface Settings extends SessionSettings {
-  id: string;
-  uname: Credential | undefined;
-  passwd: Credential | undefined;
-  will: WillFields | undefined;
-  timeout: number;
-  reconnect: Required<ReconnectOptions> | undefined;
-  signal: AbortSignal | undefined;
-  /** Whether a server that is not trusted is refused although it gets no credentials. */
-  rejectUntrusted: boolean;
+  readonly uname: Credential | undefined;
+  readonly passwd: Credential | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
 type Url<P> = { protocol: P; host: string; port: number | undefined; uname: string; passwd: string };
 
 /** Where `addr` and `op` say the broker is; and the user name and password of a URL, if it has some. */
-export function parseTarget(addr: string, op: ConnectOptions): { target: Target; uname?: string; passwd?: string } {
+export function parseTarget(addr: string, op: ConnectOptions): { target: Target; address: string; uname?: string; passwd?: string } {
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr);
   const url: Partial<Url<string>> = isUrl ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : {};
   const { host = addr, uname, passwd } = url;
@@ -48,7 +50,8 @@ export function parseTarget(addr: string, op: ConnectOptions): { target: Target;
   checkRange("port", port, 1, 65_535);
   const proxy = op.proxy === undefined ? undefined : parseProxy(op.proxy);
   const target = { host, port, tls: tls === true ? {} : tls || undefined, proxy };
-  return { target, ...(uname && { uname }), ...(passwd && { passwd }) };
+  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return { target, address, ...(uname && { uname }), ...(passwd && { passwd }) };
 }
 
 function parseProxy(text: string | URL): Proxy {
@@ -75,7 +78,10 @@ function parseUrl<P extends string>(text: string | URL, what: string, protocols:
 }
 
 /** The options, checked and completed; `login` is what a URL says. */
-export function parseSettings(op: ConnectOptions, login: { uname?: string; passwd?: string }): Settings {
+export function parseSettings(
+  op: ConnectOptions,
+  login: { uname?: string; passwd?: string; address?: string },
+): Settings {
   check(isObject(op), "op", "an object");
   const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
@@ -88,6 +94,7 @@ export function parseSettings(op: ConnectOptions, login: { uname?: string; passw
   check(id !== "" || cleanSession, "an empty client identifier", "with cleanSession [MQTT-3.1.3-7]");
   check(signal === undefined || signal instanceof AbortSignal, "signal", "an AbortSignal");
   checkFunction(op.trace, "trace");
+  checkFunction(op.onstatus, "onstatus");
   if (typeof uname !== "function") toCredential(uname, "uname");
   if (typeof passwd !== "function") toCredential(passwd, "passwd");
   check(passwd === undefined || uname !== undefined, "passwd", "with uname [MQTT-3.1.2-22]");
@@ -103,7 +110,10 @@ export function parseSettings(op: ConnectOptions, login: { uname?: string; passw
     timeout,
     reconnect: parseReconnect(op.reconnect),
     signal,
+    hasCredentials: uname !== undefined,
     rejectUntrusted: checkTls(op.tls),
+    pingAfter: keepalive,
+    address: login.address,
   };
 }
 
@@ -250,7 +260,33 @@ export function listFilters(topic: string | readonly string[]): readonly string[
   return list;
 }
 
-/** The granted QoS of several filters. */
-export function lowest(codes: readonly number[]): number {
-  return codes.reduce((lowest, code) => Math.min(lowest, code));
+/** What subscribe() asks for, checked. */
+export function checkSubscribe(
+  topic: string | readonly string[],
+  options: SubscribeOptions,
+  callback?: SubscribeCallback,
+): { filters: FilterRequest[]; onpub: OnPublish | undefined } {
+  check(isObject(options), "the options", "an object");
+  const { qos = 0, onpub } = options;
+  const filters = listFilters(topic).map((topic) => ({ topic, qos }));
+  checkFunction(callback, "the callback");
+  checkFunction(onpub, "onpub");
+  checkQoS(qos, 0);
+  return { filters, onpub };
+}
+
+/** What unsubscribe() gives up, checked. */
+export function checkUnsubscribe(topic: string | readonly string[], callback?: () => void): readonly string[] {
+  const filters = listFilters(topic);
+  checkFunction(callback, "the callback");
+  return filters;
+}
+
+/** What messages() asks for, checked. */
+export function checkMessages(topic: string, options: MessagesOptions): { qos: QoS; limit: number } {
+  const { qos = 0, limit = 1000 } = options;
+  checkFilter(topic);
+  checkQoS(qos, 0);
+  checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
+  return { qos, limit };
 }

@@ -2,12 +2,11 @@
  * @module */
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
-import { LoopClient } from "../client.ts";
-import { checkFunction, parseSettings, parseTarget, type Settings } from "../settings.ts";
-import { Subscriptions } from "../subscriptions.ts";
-import { traceDial } from "../trace.ts";
 import type { Target } from "../transport/tcp.ts";
-import { Thread } from "./thread.ts";
+import { traceDial } from "../transport/trace.ts";
+import { Thread } from "../worker/thread.ts";
+import { LoopClient } from "./loop_client.ts";
+import { checkFunction, parseSettings, parseTarget, type Settings } from "./settings.ts";
 
 /**
  * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on
@@ -42,15 +41,14 @@ export async function connectWorker(
   if (!(onpub instanceof URL)) checkFunction(onpub, "onpub");
   const { target, settings } = parseRemote(addr, op);
   const thread = new Thread({ module });
-  const client = new LoopClient(
-    settings,
-    traceDial((signal) => thread.dial(target, settings, signal), op.trace),
-    onpub instanceof URL ? thread.deliver : onpub,
-    undefined,
-    new Subscriptions(thread.route),
-  );
-  void client.run().then(() => thread.end());
-  await client.open();
+  const client = new LoopClient(settings, {
+    dial: traceDial((signal) => thread.dial(target, settings, signal), op.trace),
+    onpub: onpub instanceof URL ? thread.deliver : onpub,
+    onstatus: op.onstatus,
+    routeListener: thread.route,
+    closed: () => void thread.end(),
+  });
+  await LoopClient.opened(client);
   return client;
 }
 
@@ -61,8 +59,8 @@ export function parseRemote(addr: string, op: ConnectOptions): { target: Target;
       "Cannot connect as addr must be a name, an address or a URL: a connection stays in its thread",
     );
   }
-  const { target, ...fromUrl } = parseTarget(addr, op);
-  const settings = parseSettings(op, fromUrl);
+  const { target, ...known } = parseTarget(addr, op);
+  const settings = parseSettings(op, known);
   try {
     structuredClone(target);
   } catch (cause) {

@@ -1,0 +1,37 @@
+/** The entry of the blocking mode.
+ * @module */
+
+import type { ConnectOptions, OnPublish } from "../api.ts";
+import { parseRemote } from "./connect_worker.ts";
+import { checkFunction } from "./settings.ts";
+import { SyncClient } from "./sync_client.ts";
+
+/**
+ * Connects like `connect`, and waits for everything: no call returns a promise, and none needs an
+ * event loop. A program that does one thing after the other, or a thread of your own, is simple then.
+ *
+ * The socket and the keep alive are in a thread of their own, so the connection lives while the
+ * program computes or sleeps. A connection alone does not keep the program running. Keep it open: of each
+ * that was closed, the runtime holds about 0.5 MiB until the program's event loop runs, if it ever does.
+ *
+ * `addr` is a name, an address or a URL; `uname` and `passwd` may be functions that are not async;
+ * the signal can only be aborted by code that runs, such as `onpub`.
+ *
+ * @example Print what a broker publishes
+ * ```ts no-run
+ * import { connectSync } from "@mqtt3c/client";
+ *
+ * const mqtt = connectSync("localhost", (topic, message) => console.log(topic, message.text()));
+ * mqtt.subscribe("#");
+ * const end = mqtt.run(); // does not return unless the connection ends
+ * console.log(end.code);
+ * ```
+ *
+ * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
+ * @throws {MqttError} If there is no connection; see its `code`.
+ */
+export function connectSync(addr: string, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
+  checkFunction(onpub, "onpub");
+  const { target, settings } = parseRemote(addr, op);
+  return new SyncClient(settings, { target, onpub, onstatus: op.onstatus });
+}

@@ -1,0 +1,80 @@
+/** The iterator of `messages()`.
+ * @module */
+
+import type { MqttError } from "../errors.ts";
+import type { Message } from "../message.ts";
+import type { Inbox } from "../session/inbox.ts";
+import { type Deferred, deferred } from "./deferred.ts";
+
+type Result = IteratorResult<Message, undefined>;
+
+const DONE = { done: true, value: undefined } as const;
+
+/** What an iterator asks its client for. */
+export interface Source {
+  /** The next message of the inbox, if there is one. */
+  take(inbox: Inbox): Message | undefined;
+  /** Nobody iterates any more; settled when the filter is given up, if it is. */
+  leave(inbox: Inbox): Promise<unknown>;
+  /** The iterator throws why the client has ended. */
+  heard(): void;
+}
+
+/** Iterates an inbox. */
+export class MessageIterator implements AsyncIterableIterator<Message> {
+  readonly #source: Source;
+  readonly #inbox: Inbox;
+  /** Those who called next() in vain. */
+  readonly #waiting: Deferred<Result | Promise<Result>>[] = [];
+
+  /** `open` makes the inbox, which calls `wake` when there is something in it. */
+  constructor(source: Source, open: (wake: () => void) => Inbox) {
+    this.#source = source;
+    this.#inbox = open(() => this.#wake());
+  }
+
+  /** The next message, as soon as there is one. */
+  next(): Promise<Result> {
+    const inbox = this.#inbox;
+    const value = this.#source.take(inbox);
+    if (value !== undefined) return Promise.resolve({ done: false, value });
+    const { error } = inbox;
+    inbox.error = undefined;
+    if (error !== undefined) return this.#fail(error);
+    if (inbox.ended) return Promise.resolve(DONE);
+    const waiting = deferred<Result | Promise<Result>>();
+    this.#waiting.push(waiting);
+    inbox.waiting = true;
+    return waiting.promise as Promise<Result>;
+  }
+
+  #fail(error: MqttError): Promise<never> {
+    this.#source.heard();
+    return Promise.reject(error);
+  }
+
+  /** Something has come: those who wait get it, in their order. */
+  #wake(): void {
+    const inbox = this.#inbox;
+    while (this.#waiting.length > 0) {
+      const value = inbox.ended ? undefined : this.#source.take(inbox);
+      if (value === undefined && !inbox.ended) return;
+      inbox.waiting = this.#waiting.length > 1;
+      const waiting = this.#waiting.shift()!;
+      if (value !== undefined) waiting.resolve({ done: false, value });
+      else waiting.resolve(this.next());
+    }
+  }
+
+  /** Leaves: what waits is dropped and the filter unsubscribed. */
+  async return(): Promise<Result> {
+    if (!this.#inbox.ended) await this.#source.leave(this.#inbox);
+    this.#inbox.clear();
+    return DONE;
+  }
+
+  /** Itself. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,29 @@
+/** When a lost connection is made again.
+ * @module */
+
+import type { ReconnectOptions } from "../api.ts";
+
+/** Counts the failures in a row: each doubles the longest delay, a stable connection ends them. */
+export class Retry {
+  readonly #policy: Required<ReconnectOptions> | undefined;
+  #accepted = false;
+  #failures = 0;
+
+  constructor(policy: Required<ReconnectOptions> | undefined) {
+    this.#policy = policy;
+  }
+
+  /**
+   * Milliseconds until the next attempt, from a `chance` of 0 to 1 (full jitter); undefined when there is none.
+   * A client that no broker has ever accepted is not tried again; of one that was accepted, no error ends the attempts.
+   * `lasted`: for how many milliseconds the broker had accepted the lost connection; undefined when it had not.
+   */
+  delay(lasted: number | undefined, chance: number): number | undefined {
+    const policy = this.#policy;
+    this.#accepted ||= lasted !== undefined;
+    if (policy === undefined || !this.#accepted) return undefined;
+    this.#failures = lasted !== undefined && lasted >= policy.stableAfter ? 1 : this.#failures + 1;
+    if (this.#failures > policy.attempts) return undefined;
+    return chance * Math.min(policy.maxDelay, policy.minDelay * 2 ** (this.#failures - 1));
+  }
+}

@@ -1,0 +1,164 @@
+/** The client's subscriptions: who gets their messages, and in which packets they were asked for.
+ * @module */
+
+import type { OnPublish } from "../api.ts";
+import type { FilterRequest, QoS } from "../protocol/packet.ts";
+import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
+import type { Inbox } from "./inbox.ts";
+
+/** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
+export interface Group {
+  readonly filters: readonly FilterRequest[];
+  /** How many of them were not asked for in another packet since. */
+  current: number;
+}
+
+/** One topic filter. */
+interface Subscription {
+  readonly filter: string;
+  qos: QoS;
+  /** What subscribe() gave as its handler. */
+  onpub: OnPublish | undefined;
+  /** Whether subscribe() asked for it, and not only iterators. */
+  bySubscribe: boolean;
+  /** Replaced when it changes: who goes through it may change it. */
+  inboxes: readonly Inbox[];
+  /** The packet that asked for it last. */
+  group: Group;
+  /** Whether the broker has granted it once. */
+  granted: boolean;
+}
+
+/** Those who get a message. */
+export interface Recipients {
+  readonly handlers: readonly OnPublish[];
+  readonly inboxes: readonly Inbox[];
+}
+
+/** Whether the messages of a filter have recipients of their own; told whenever that may have changed. */
+export type RouteListener = (filter: string, own: boolean) => void;
+
+/** All subscriptions by filter, and the way of a message to its recipients. */
+export class Subscriptions {
+  readonly #all = new Map<string, Subscription>();
+  readonly #groups = new Set<Group>();
+  /** The subscriptions with recipients of their own, by the filter that their messages match. */
+  readonly #routes = new TopicFilters<readonly Subscription[]>();
+  /** Those of the messages that no subscription takes. */
+  readonly #others: Recipients;
+  readonly #listener: RouteListener;
+
+  /** `onpub` gets what no subscription takes. */
+  constructor(onpub: OnPublish | undefined, listener: RouteListener = () => {}) {
+    this.#others = { handlers: onpub === undefined ? [] : [onpub], inboxes: [] };
+    this.#listener = listener;
+  }
+
+  /** Every inbox. */
+  get inboxes(): Inbox[] {
+    return [...this.#all.values()].flatMap(({ inboxes }) => inboxes);
+  }
+
+  /** Enters what subscribe() asks for, instead of what it asked before; iterators stay. */
+  subscribe(group: Group, onpub: OnPublish | undefined): void {
+    this.#enter(group, (subscription) => Object.assign(subscription, { onpub, bySubscribe: true }));
+  }
+
+  /** Enters an iterator. */
+  join(group: Group, inbox: Inbox): void {
+    this.#enter(group, (subscription) => subscription.inboxes = [...subscription.inboxes, inbox]);
+  }
+
+  #enter(group: Group, change: (subscription: Subscription) => void): void {
+    for (const { topic, qos } of group.filters) {
+      let subscription = this.#all.get(topic);
+      if (subscription?.group === group) continue; // the same filter twice in one packet
+      if (subscription === undefined) {
+        subscription = { filter: topic, qos, onpub: undefined, bySubscribe: false, inboxes: [], group, granted: false };
+        this.#all.set(topic, subscription);
+      } else {
+        this.#drop(subscription.group);
+      }
+      group.current++;
+      Object.assign(subscription, { qos, group });
+      change(subscription);
+      this.#route(subscription);
+    }
+    this.#groups.add(group);
+  }
+
+  #drop(group: Group): void {
+    if (--group.current === 0) this.#groups.delete(group);
+  }
+
+  /** Takes an iterator out; whether nobody wants its filter any more. */
+  leave(inbox: Inbox): boolean {
+    const subscription = this.#all.get(inbox.filter);
+    if (!subscription?.inboxes.includes(inbox)) return false;
+    subscription.inboxes = subscription.inboxes.filter((other) => other !== inbox);
+    this.#route(subscription);
+    return !subscription.bySubscribe && subscription.inboxes.length === 0;
+  }
+
+  /** The packets that asked last for these filters, as far as they were asked for. */
+  groupsOf(filters: readonly string[]): (Group | undefined)[] {
+    return filters.map((filter) => this.#all.get(filter)?.group);
+  }
+
+  /** The broker has granted a filter. */
+  grant(filter: string): void {
+    const subscription = this.#all.get(filter);
+    if (subscription !== undefined) subscription.granted = true;
+  }
+
+  /** Whether the broker has granted a filter once. */
+  isGranted(filter: string): boolean {
+    return this.#all.get(filter)?.granted ?? false;
+  }
+
+  /** Takes a subscription out, unless another packet than `group` has asked for it since; returns the inboxes that end with it. */
+  remove(filter: string, group: Group | undefined): readonly Inbox[] {
+    const subscription = this.#all.get(filter);
+    if (subscription === undefined || subscription.group !== group) return [];
+    const { inboxes } = subscription;
+    Object.assign(subscription, { onpub: undefined, inboxes: [] });
+    this.#all.delete(filter);
+    this.#drop(subscription.group);
+    this.#route(subscription);
+    return inboxes;
+  }
+
+  /** The packets in which everything is asked for again, but for those in `except`, in their order. */
+  groupsToRenew(except: readonly Group[]): { group: Group; filters: FilterRequest[] }[] {
+    const others = new Set(except);
+    return [...this.#groups].filter((group) => !others.has(group)).map((group) => ({
+      group,
+      filters: group.filters.filter(({ topic }) => this.#all.get(topic)?.group === group),
+    }));
+  }
+
+  /** Enters, or takes out, the way of messages to the recipients that a subscription has of its own. */
+  #route(subscription: Subscription): void {
+    const { filter, onpub, inboxes } = subscription;
+    const route = routeOf(filter);
+    const others = this.#routes.get(route)?.filter((other) => other !== subscription) ?? [];
+    const all = onpub === undefined && inboxes.length === 0 ? others : [...others, subscription];
+    if (all.length > 0) this.#routes.set(route, all);
+    else this.#routes.delete(route);
+    this.#listener(route, all.length > 0);
+  }
+
+  /** Those who get the messages of a topic. */
+  recipients(topic: TopicName): Recipients {
+    return this.#routes.size === 0 ? this.#others : this.#routes.match(topic, this.#combine);
+  }
+
+  readonly #combine = (found: (readonly Subscription[])[]): Recipients => {
+    if (found.length === 0) return this.#others;
+    const subscriptions = found.flat();
+    return {
+      handlers: subscriptions.flatMap(({ onpub }) => onpub ?? []),
+      inboxes: subscriptions.flatMap(({ inboxes }) => inboxes),
+    };
+  };
+}
