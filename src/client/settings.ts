@@ -36,7 +36,10 @@ export interface Settings extends SessionSettings {
 type Url<P> = { protocol: P; host: string; port: number | undefined; uname: string; passwd: string };
 
 /** Where `addr` and `op` say the broker is; and the user name and password of a URL, if it has some. */
-export function parseTarget(addr: string, op: ConnectOptions): { target: Target; address: string; uname?: string; passwd?: string } {
+export function parseTarget(
+  addr: string,
+  op: ConnectOptions,
+): { target: Target; address: string; uname?: string; passwd?: string } {
   const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(addr);
   const url: Partial<Url<string>> = isUrl ? parseUrl(addr, "the broker's URL", ["mqtt", "mqtts"]) : {};
   const { host = addr, uname, passwd } = url;

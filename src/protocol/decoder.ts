@@ -223,7 +223,9 @@ export class Decoder {
     if (type !== PUBLISH) {
       throw new MqttError(
         "overflow",
-        `A ${NAMES[type]} of ${size} bytes is over maxPacketSize, ${this.#maxPacketSize}: raise it if such packets are expected`,
+        `A ${
+          NAMES[type]
+        } of ${size} bytes is over maxPacketSize, ${this.#maxPacketSize}: raise it if such packets are expected`,
       );
     }
     const { bytes, view } = this.#block;
@@ -233,7 +235,9 @@ export class Decoder {
     if (payload > limit) throw tooShort(PUBLISH);
     if (payload > end) {
       this.#needed = payload - start;
-      return undefined;
+      if (this.#rest === undefined) return undefined;
+      this.#append(this.#rest); // it was left out as more was not needed, so far as known
+      return this.next();
     }
     const packetId = qos === 0 ? 0 : bytes[payload - 2]! << 8 | bytes[payload - 1]!;
     must(qos === 0 || packetId !== 0, "a PUBLISH with packet identifier 0", "2.3.1-1");

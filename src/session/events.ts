@@ -31,7 +31,12 @@ export type SessionEvent =
   | { readonly type: "dial"; readonly attempt: number }
   | { readonly type: "login"; readonly attempt: number }
   | { readonly type: "end" | "hangup" }
-  | { readonly type: "settled"; readonly call: Call; readonly code: number | undefined; readonly error: MqttError | undefined }
+  | {
+    readonly type: "settled";
+    readonly call: Call;
+    readonly code: number | undefined;
+    readonly error: MqttError | undefined;
+  }
   | { readonly type: "inbox"; readonly inbox: Inbox }
   | { readonly type: "status"; readonly status: Status }
   | { readonly type: "closed" | "unheard"; readonly error: MqttError };

@@ -102,7 +102,10 @@ export class Requests {
   wait(request: SubscribeRequest): void {
     const size = sizeOf(request);
     if (this.#bytes + size > this.#maxBytes) {
-      throw new MqttError("overflow", `${this.#bytes} bytes of requests wait for a connection, and ${size} more would exceed maxBuffered`);
+      throw new MqttError(
+        "overflow",
+        `${this.#bytes} bytes of requests wait for a connection, and ${size} more would exceed maxBuffered`,
+      );
     }
     this.keep(request);
   }

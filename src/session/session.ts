@@ -754,7 +754,11 @@ export class Session {
     this.#attempt++;
     this.#events.discard(({ type }) => type === "dial" || type === "login");
     this.#events.push({ type: "hangup" });
-    this.#link = this.#connection = this.#connect = this.#acceptedAt = undefined;
+    this.#link =
+      this.#connection =
+      this.#connect =
+      this.#acceptedAt =
+        undefined;
     this.#writing = false;
     this.#lookUntil = Infinity;
     this.#lookFrom = -Infinity;

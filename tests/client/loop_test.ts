@@ -8,7 +8,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { describe, test } from "node:test";
-import type { Client } from "../../src/api.ts";
+import type { Client, OnStatus } from "../../src/api.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
@@ -1323,7 +1323,7 @@ describe("loop: every end settles everything", () => {
     ["[MQTT-2.3.1-7] SUBACK of nothing", "protocol", (world) => world.broker.send(suback(99, 0))],
     ["[MQTT-3.8.4-5] SUBACK with too many codes", "protocol", (world) => world.broker.send(suback(1, 0, 0))],
     ["an unknown packet", "unknowncp", (world) => world.broker.send("f0")],
-    ["[MQTT-4.8.0-2] a packet too large", "overflow", (world) => world.broker.send("30 ff ff 7f")],
+    ["[MQTT-4.8.0-2] a packet too large", "overflow", (world) => world.broker.send("90 ff ff 7f")],
     ["TLS fails", "tls", (world) => world.broker.break(new MqttError("tls", "alert"))],
     ["PINGREQ is not answered", "pingresp", (world) => world.clock.advance(20_000)],
     ["the program disconnects", "disconnect", (world) => {
@@ -1399,12 +1399,12 @@ describe("loop: every end settles everything", () => {
     await world.over("socketclosed");
   });
 
-  test("disconnect in the same tick as the end", async () => {
+  test("disconnect in the same tick as the end: the end came first", async () => {
     const world = await World.open();
     world.broker.break();
     const left = world.client.disconnect();
     assertEquals(await world.fate(left), undefined);
-    await world.over("disconnect");
+    await world.over("socketclosed");
   });
 });
 
@@ -1597,31 +1597,40 @@ describe("loop: reconnect", () => {
     await world.over("cannotconnect");
   });
 
-  for (const code of [1, 2, 4, 5]) {
-    test(`[MQTT-3.2.2-5] CONNACK code ${code} is final`, async () => {
-      const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
+  for (const code of [1, 2, 3, 4, 5]) {
+    test(`[MQTT-3.2.2-5] CONNACK code ${code} is not final for a client that was accepted before`, async () => {
+      const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 100 } });
       await lose(world, 10);
-      world.broker.send(`20 02 00 0${code}`);
-      await world.clock.advance(1000);
-      await world.over(code);
+      for (const delay of [20, 40, 80, 100, 100]) {
+        const before = world.transports.length;
+        world.broker.send(`20 02 00 0${code}`);
+        await world.clock.settle();
+        await world.clock.advance(delay - 1);
+        assertEquals(world.transports.length, before, `not before ${delay} ms`);
+        await world.clock.advance(1);
+        assertEquals(world.transports.length, before + 1, `after ${delay} ms`);
+      }
+      world.broker.send(CONNACK);
+      await world.clock.settle();
+      assertEquals(await world.fate(world.client.publish("t", "x")), undefined);
+      assertEquals(world.broker.said(), ["CONNECT", "PUBLISH t"]);
     });
   }
 
-  test("CONNACK code 3, an unavailable server, is not final", async () => {
-    const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
-    await lose(world, 10);
-    world.broker.send("20 02 00 03");
-    await world.clock.advance(10);
-    assertEquals(world.transports.length, 3);
-  });
-
   for (const trusted of ["untrusted", "wrongname", "expired"] as const) {
-    test(`a server that is ${trusted} all of a sudden is final, and gets nothing`, async () => {
+    test(`a server that is ${trusted} all of a sudden gets nothing, and is tried again`, async () => {
       const world = await World.open({ uname: "U", reconnect: { minDelay: 10, maxDelay: 10 } });
+      const original = world.dial;
       world.dial = () => Promise.resolve(world.add(new FakeTransport(trusted)));
       await lose(world, 10);
       assertEquals(world.broker.writes.length, 0);
-      await world.over(trusted);
+      await world.clock.advance(10);
+      assertEquals([world.transports.length, world.broker.writes.length, world.transports[1]!.closed], [3, 0, true]);
+      world.dial = original;
+      await world.clock.advance(10);
+      world.broker.send(CONNACK);
+      await world.clock.settle();
+      assertEquals(world.broker.said(), ["CONNECT"]);
     });
   }
 
@@ -1657,14 +1666,124 @@ describe("loop: reconnect", () => {
     world.broker.send(CONNACK);
     await world.clock.settle();
     assertEquals(world.broker.said(), [
-      "SUBSCRIBE 8 a,b,d",
+      "SUBSCRIBE 7 a",
+      "SUBSCRIBE 8 b",
+      "SUBSCRIBE 9 d",
       "SUBSCRIBE 6 f",
-      "UNSUBSCRIBE 7 c",
       "PUBLISH queued",
       "PUBLISH queued",
     ]);
-    world.broker.send(suback(8, 0, 0, 0), suback(6, 0), unsuback(7), publish("a", "x"));
+    world.broker.send(suback(7, 0), suback(8, 0), suback(9, 0), suback(6, 0), publish("a", "x"));
     assertEquals([await world.fate(asked), await world.fate(given), own], [0, undefined, ["a"]]);
+  });
+
+  test("subscriptions are made again in the packets in which they were asked for", async () => {
+    const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
+    for (let i = 1; i <= 12; i++) world.client.subscribe(`${i}`);
+    world.client.subscribe(["a", "b", "c"]);
+    world.client.subscribe(["b", "d"]);
+    await world.clock.settle();
+    world.broker.said();
+    world.broker.send(...Array.from({ length: 12 }, (_, i) => suback(i + 1, 0)), suback(13, 0, 0, 0), suback(14, 0, 0));
+    await lose(world, 10);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    const filters = world.broker.said().slice(1).map((said) => said.split(" ")[2]);
+    assertEquals(filters, [...Array.from({ length: 12 }, (_, i) => `${i + 1}`), "a,c", "b,d"]);
+  });
+
+  test("a filter for which the broker hangs up: asked once more, then rejected and forgotten", async () => {
+    const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
+    const own: string[] = [];
+    world.client.subscribe("good", { onpub: (topic) => own.push(topic) });
+    await world.clock.settle();
+    world.broker.send(suback(1, 0));
+    const forbidden = world.client.subscribe("forbidden");
+    const iterator = world.client.messages("forbidden/too");
+    const waiting = iterator.next();
+    await world.clock.settle();
+    world.broker.said();
+    await lose(world, 10);
+    assertEquals([await world.fate(forbidden), await world.fate(waiting)], ["pending", "pending"]);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), [
+      "CONNECT",
+      "SUBSCRIBE 4 good",
+      "SUBSCRIBE 2 forbidden",
+      "SUBSCRIBE 3 forbidden/too",
+    ]);
+    await lose(world, 10);
+    assertEquals([await world.fate(forbidden), await world.fate(waiting)], [
+      "error socketclosed",
+      "error socketclosed",
+    ]);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT", "SUBSCRIBE 5 good"]);
+    world.broker.send(suback(5, 0), publish("good", "x"));
+    assertEquals(own, ["good"]);
+  });
+
+  test("a subscription that was not answered in time is forgotten", async () => {
+    const world = await World.open({ timeout: 1000, keepalive: 0, reconnect: { minDelay: 10, maxDelay: 10 } });
+    const asked = world.client.subscribe("a");
+    await world.clock.advance(1000);
+    assertEquals(await world.fate(asked), "error timeout");
+    await lose(world, 10);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT"]);
+  });
+
+  test("a filter given up while there is no connection: at once, and it is not asked for again", async () => {
+    const world = await World.open({ reconnect: true });
+    const iterator = world.client.messages("a");
+    world.client.subscribe(["b", "c"]);
+    await world.clock.settle();
+    world.broker.send(suback(1, 0), suback(2, 0, 0));
+    world.broker.break();
+    await world.clock.settle();
+    const early = world.client.subscribe(["e", "f"]);
+    const other = world.client.subscribe("g");
+    assertEquals(await world.fate(iterator.return!()), { done: true, value: undefined });
+    assertEquals(await world.fate(world.client.unsubscribe(["b", "e", "g", "never"])), undefined);
+    assertEquals([await world.fate(early), await world.fate(other)], ["pending", 0]);
+    await world.clock.advance(1000);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT", "SUBSCRIBE 5 c", "SUBSCRIBE 3 f"]);
+    world.broker.send(suback(5, 0), suback(3, 0));
+    assertEquals(await world.fate(early), 0);
+  });
+
+  test("an UNSUBSCRIBE whose answer is lost with the connection is done, and told to a broker that kept the session", async () => {
+    const world = await World.open({ id: "ID", cleanSession: false, reconnect: { minDelay: 10, maxDelay: 10 } });
+    world.client.subscribe(["a", "b"]);
+    await world.clock.settle();
+    world.broker.send(suback(1, 0, 0));
+    const given = world.client.unsubscribe("a");
+    await world.clock.settle();
+    assertEquals(await world.fate(given), "pending");
+    world.broker.break();
+    assertEquals(await world.fate(given), undefined);
+    assertEquals(await world.fate(world.client.unsubscribe("b")), undefined);
+    await world.clock.advance(10);
+    world.broker.send("20 02 01 00");
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT", "UNSUBSCRIBE 3 a", "UNSUBSCRIBE 4 b"]);
+    world.broker.break();
+    await world.clock.advance(100);
+    world.broker.send("20 02 01 00");
+    await world.clock.settle();
+    const again = world.broker.said();
+    assertEquals(again.length, 3, "not answered: told again");
+    const ids = again.slice(1).map((said) => Number(said.split(" ")[1]));
+    world.broker.send(...ids.map(unsuback));
+    await lose(world, 100);
+    world.broker.send("20 02 01 00");
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT"]);
   });
 
   test("[MQTT-3.2.2-2] a broker that has kept the session is not asked again", async () => {
@@ -1695,24 +1814,30 @@ describe("loop: reconnect", () => {
     assertEquals(await world.fate(asked), 0);
   });
 
-  test("a request keeps its deadline over reconnects", async () => {
+  test("a request has its deadline while there is a connection", async () => {
     const world = await World.open({ timeout: 1000, keepalive: 0, reconnect: { minDelay: 5000, maxDelay: 5000 } });
     const asked = world.client.subscribe("a");
     await world.clock.settle();
     world.broker.break();
+    await world.clock.advance(4999);
+    assertEquals(await world.fate(asked), "pending");
+    await world.clock.advance(1);
+    world.broker.send(CONNACK);
     await world.clock.advance(999);
     assertEquals(await world.fate(asked), "pending");
     await world.clock.advance(1);
     assertEquals(await world.fate(asked), "error timeout");
   });
 
-  test("a request that fails while there is no connection need not be awaited: run() tells", async () => {
-    const world = await World.open({ timeout: 1000, keepalive: 0, reconnect: { minDelay: 5000, maxDelay: 5000 } });
+  test("a request that fails with the client need not be awaited: run() tells", async () => {
+    const reconnect = { minDelay: 10, maxDelay: 10, attempts: 3 };
+    const world = await World.open({ timeout: 1000, keepalive: 0, reconnect });
+    world.dial = () => Promise.reject(new MqttError("cannotconnect", "no"));
     world.client.subscribe("a");
     await world.clock.settle();
     world.broker.break();
     await world.clock.advance(2000); // a rejection that nobody handles would fail this test
-    assertEquals(await world.fate(world.client.run()), "pending");
+    await world.over("cannotconnect");
   });
 
   test("a subscription made again may be refused: its iterator hears of it", async () => {
@@ -1735,18 +1860,26 @@ describe("loop: reconnect", () => {
     assertEquals(world.broker.said(), ["CONNECT"], "and it is not asked for again");
   });
 
-  test("[MQTT-3.9.3-2] what subscribe() asked for is refused when it is made again: run() tells", async () => {
-    const world = await World.open({ reconnect: { minDelay: 10, maxDelay: 10 } });
-    world.client.subscribe("a");
+  test("[MQTT-3.9.3-2] what subscribe() asked for is refused when it is made again: that subscription ends, and onstatus tells", async () => {
+    const refused: string[] = [];
+    const world = await World.open({
+      reconnect: { minDelay: 10, maxDelay: 10 },
+      onstatus: (status) => status.type === "refused" && refused.push(`${status.filter} ${status.error.code}`),
+    });
+    const own: string[] = [];
+    world.client.subscribe(["a", "b"], { onpub: (topic) => own.push(topic) });
     await world.clock.settle();
-    world.broker.send(suback(1, 0));
+    world.broker.send(suback(1, 0, 0));
     await lose(world, 10);
     world.broker.send(CONNACK);
     await world.clock.settle();
-    world.broker.send(suback(2, 128));
-    await world.clock.advance(1000);
-    await world.over(128);
-    assertEquals(world.transports.length, 2, "another attempt would not mend it");
+    world.broker.send(suback(2, 128, 0), publish("a", "x"), publish("b", "x"));
+    assertEquals([refused, own, world.heard], [["a 128"], ["b"], ["a: x"]]);
+    assertEquals(await world.fate(world.client.run()), "pending", "the others live");
+    await lose(world, 100);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    assertEquals(world.broker.said(), ["CONNECT", "SUBSCRIBE 3 b"]);
   });
 
   test("subscriptions that are made again and not answered: another connection", async () => {
@@ -1886,6 +2019,216 @@ describe("loop: reconnect", () => {
       world.broker.send(suback(id, 0));
       assertEquals(world.clock.timers.size, 1);
     }
+  });
+});
+
+describe("loop: status", () => {
+  /** What a client told, as text. */
+  function listen(): { told: string[]; onstatus: OnStatus } {
+    const told: string[] = [];
+    return {
+      told,
+      onstatus: (status) => {
+        switch (status.type) {
+          case "connecting":
+            return void told.push(`connecting ${status.attempt}`);
+          case "connected":
+            return void told.push(`connected ${status.sessionPresent} ${status.version}`);
+          case "waiting":
+            return void told.push(`waiting ${status.error.code} ${status.delay}`);
+          case "dropped":
+            return void told.push(`dropped ${status.topic} ${status.size} ${status.error.code}`);
+          default:
+            return void told.push(`${status.type} ${status.error.code}`);
+        }
+      },
+    };
+  }
+
+  test("each change once, in order", async () => {
+    const { told, onstatus } = listen();
+    const world = await World.open({ onstatus, reconnect: { minDelay: 10, maxDelay: 100 } });
+    assertEquals(world.client.status.type, "connected");
+    world.broker.break();
+    assertEquals(world.client.status.type, "waiting");
+    await world.clock.advance(10);
+    assertEquals(world.client.status.type, "connecting");
+    world.broker.send("20 02 00 05");
+    await world.clock.advance(20);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    world.broker.break();
+    await world.clock.advance(40);
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    const left = world.client.disconnect();
+    await world.clock.settle();
+    world.broker.break();
+    await left;
+    assertEquals(world.client.status.type, "closed");
+    await world.over("disconnect");
+    assertEquals(told, [
+      "connecting 1",
+      "connected false 4",
+      "waiting socketclosed 10",
+      "connecting 1",
+      "waiting 5 20",
+      "connecting 2",
+      "connected false 4",
+      "waiting socketclosed 40",
+      "connecting 1",
+      "connected false 4",
+      "closed disconnect",
+    ]);
+  });
+
+  test("never from inside a call", async () => {
+    let calling = "";
+    const told: string[] = [];
+    const onstatus: OnStatus = ({ type }) => {
+      assertEquals(calling, "", `${type} inside ${calling}`);
+      told.push(type);
+    };
+    const during = <T>(name: string, call: () => T): T => {
+      calling = name;
+      try {
+        return call();
+      } finally {
+        calling = "";
+      }
+    };
+    const world = during("the constructor", () => new World({ onstatus }));
+    await world.start();
+    world.broker.send(CONNACK);
+    await world.clock.settle();
+    world.broker.flows = false;
+    during("publish", () => void world.client.publish("t", big));
+    during("subscribe", () => void world.client.subscribe("t"));
+    during("messages", () => void world.client.messages("t"));
+    during("unsubscribe", () => void world.client.unsubscribe("t"));
+    during("disconnect", () => void world.client.disconnect().catch(() => {}));
+    await world.clock.settle();
+    world.broker.break();
+    await world.over("disconnect");
+    assertEquals(told, ["connecting", "connected", "closed"]);
+
+    const waiting = await World.open({ onstatus, reconnect: true });
+    waiting.broker.break();
+    during("disconnect while it waits", () => void waiting.client.disconnect());
+    await waiting.over("disconnect");
+  });
+
+  test("what it throws surfaces, and the client goes on", async () => {
+    const problem = new Error("onstatus");
+    const errors = await surfacing(async () => {
+      const world = await World.open({
+        onstatus: () => {
+          throw problem;
+        },
+      });
+      assertEquals(await world.fate(world.client.run()), "pending");
+    });
+    assertEquals(errors, [problem, problem]);
+  });
+
+  test("a message over maxPacketSize is passed over, counted and told, and acknowledged", async () => {
+    const { told, onstatus } = listen();
+    const world = await World.open({ onstatus, maxPacketSize: 100 });
+    const payload = "x".repeat(200);
+    world.broker.send(publish("a", payload), publish("b", "1"));
+    world.broker.send(frame(3, 2, [0, 1, 97, 0, 7], new Uint8Array(3000)), publish("b", "2"));
+    world.broker.send(
+      frame(3, 4, [0, 1, 97, 0, 8], new Uint8Array(300)),
+      frame(3, 12, [0, 1, 97, 0, 8], new Uint8Array(300)),
+    );
+    world.broker.send("62 02 0008", publish("b", "3"));
+    await world.clock.settle();
+    assertEquals(world.heard, ["b: 1", "b: 2", "b: 3"]);
+    assertEquals(world.broker.said(), ["PUBACK", "PUBREC", "PUBREC", "PUBCOMP"]);
+    assertEquals(told.slice(2), ["dropped a 206 overflow", "dropped a 3008 overflow", "dropped a 308 overflow"]);
+    assertEquals(world.client.stats, { dropped: 3 });
+  });
+
+  test("a message over maxPacketSize, however the stream is cut", async () => {
+    for (const size of [1, 2, 3, 7, 50]) {
+      const world = await World.open({ maxPacketSize: 20 });
+      const stream = [
+        ...publish("a", "x".repeat(40)),
+        ...publish("b", "y"),
+        ...publish("aa", "z".repeat(200)),
+        ...publish("b", "w"),
+      ];
+      for (let at = 0; at < stream.length; at += size) world.broker.send(Uint8Array.from(stream.slice(at, at + size)));
+      assertEquals([world.heard, world.client.stats.dropped], [["b: y", "b: w"], 2], `cut by ${size}`);
+    }
+  });
+
+  test("its head is checked like that of any other", async () => {
+    for (
+      const head of ["30 81 01 0001 23", "30 81 01 0000", "30 81 01 0001 ff", "32 81 01 0001 61 0000", "30 81 01 ffff"]
+    ) {
+      const world = await World.open({ maxPacketSize: 100 });
+      world.broker.send(head);
+      await world.over("protocol");
+    }
+  });
+
+  test("an end that nobody hears of surfaces", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = await World.open();
+      world.broker.break();
+      await world.clock.advance(999);
+      await world.clock.advance(1);
+      await world.clock.settle();
+      assertEquals(world.clock.timers.size, 0);
+    });
+    assertEquals(surfaced.map((error) => (error as MqttError).code), ["socketclosed"]);
+  });
+
+  test("an end that somebody hears of does not", async () => {
+    const ways: Record<string, (world: World) => unknown> = {
+      "run() before": (world) => void world.client.run(),
+      "a call that waits": (world) => void world.client.subscribe("a"),
+      "disconnect()": (world) => void world.client.disconnect(),
+      "an iterator that waits": (world) => void world.client.messages("a").next().catch(() => {}),
+    };
+    const later: Record<string, (world: World) => unknown> = {
+      "run() within a second": (world) => world.client.run(),
+      "publish() within a second": (world) => world.fate(world.client.publish("t", "x")),
+      "an iterator within a second": (world) => next(world, world.client.messages("t")),
+    };
+    const surfaced = await surfacing(async () => {
+      for (const [name, act] of Object.entries(ways)) {
+        const world = await World.open();
+        act(world);
+        await world.clock.settle();
+        world.broker.break();
+        await world.clock.advance(5000);
+        assertEquals(world.clock.timers.size, 0, name);
+      }
+      for (const [name, act] of Object.entries(later)) {
+        const world = await World.open();
+        world.broker.break();
+        await world.clock.advance(900);
+        await act(world);
+        await world.clock.advance(5000);
+        assertEquals(world.clock.timers.size, 0, name);
+      }
+      const world = await World.open({ onstatus: () => {} });
+      world.broker.break();
+      await world.clock.advance(5000);
+    });
+    assertEquals(surfaced, []);
+  });
+
+  test("of a first connection that fails, connect() tells", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = new World();
+      world.dial = () => Promise.reject(new MqttError("cannotconnect", "no"));
+      await world.start();
+      await world.clock.advance(5000);
+    });
+    assertEquals(surfaced, []);
   });
 });
 
