@@ -208,7 +208,7 @@ export class SyncClient implements Blocking, Disposable {
     const call = new Outcome();
     ask(call, performance.now());
     if (!this.#wait(() => call.done, this.#due)) {
-      this.#session.giveUp(call, this.#timeout("The broker did not answer"));
+      this.#session.giveUp(call, this.#timeout("The broker did not answer"), performance.now());
       this.#wait(() => call.done);
     }
     if (call.error !== undefined) throw call.error;

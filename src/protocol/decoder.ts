@@ -218,7 +218,7 @@ export class Decoder {
     return new Message(topic.name, first, this.#block, payload, limit - payload);
   }
 
-  #oversized(type: number, at: number, limit: number): OversizedPublish | undefined {
+  #oversized(type: number, at: number, limit: number): Packet | undefined {
     const start = this.#start, end = this.#end, size = limit - start;
     if (type !== PUBLISH) {
       throw new MqttError(

@@ -4,6 +4,7 @@
 import type { Status } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
+import { Fifo } from "./fifo.ts";
 import type { Inbox } from "./inbox.ts";
 
 /** Somebody who waits: the shell settles it when it is told to, once. `code` is the granted QoS of a SUBSCRIBE, and undefined otherwise. */
@@ -40,3 +41,44 @@ export type SessionEvent =
   | { readonly type: "inbox"; readonly inbox: Inbox }
   | { readonly type: "status"; readonly status: Status }
   | { readonly type: "closed" | "unheard"; readonly error: MqttError };
+
+/** Events that the shell has not asked for yet, in order. */
+export class Events {
+  readonly #queue = new Fifo<SessionEvent>();
+  /** Errors that a call was settled with. */
+  readonly #onRejection: (error: MqttError) => void;
+
+  /** `onRejection` hears what calls fail with. */
+  constructor(onRejection: (error: MqttError) => void) {
+    this.#onRejection = onRejection;
+  }
+
+  /** Adds an event. */
+  push(event: SessionEvent): void {
+    this.#queue.push(event);
+  }
+
+  /** The next one. */
+  next(): SessionEvent | undefined {
+    return this.#queue.shift();
+  }
+
+  /** Settles a call, if somebody waits. */
+  settle(call: Call | undefined, outcome: { code?: number; error?: MqttError | undefined } = {}): void {
+    if (call === undefined) return;
+    const { code, error } = outcome;
+    if (error !== undefined) this.#onRejection(error);
+    this.push({ type: "settled", call, code, error });
+  }
+
+  /** Tells a status, and returns it. */
+  tell<S extends Status>(status: S): S {
+    this.push({ type: "status", status });
+    return status;
+  }
+
+  /** An attempt is over: what it has not begun yet is not begun. */
+  cancelAttempt(): void {
+    this.#queue.discard(({ type }) => type === "dial" || type === "login");
+  }
+}

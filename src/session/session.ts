@@ -4,42 +4,33 @@
  * @module
  */
 
-import type { ConnectionStatus, OnPublish, ReconnectOptions, Stats, Status } from "../api.ts";
+import type { ConnectionStatus, OnPublish, ReconnectOptions, Stats } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
-import type { OversizedPublish } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import {
-  type AckPacket,
   CONNACK,
   type ConnackPacket,
   CONNECT,
   DISCONNECT,
   type FilterRequest,
   PINGREQ,
-  PUBACK,
-  PUBCOMP,
   PUBLISH,
-  PUBREC,
   PUBREL,
   type QoS,
   SUBACK,
-  type SubackPacket,
-  SUBSCRIBE,
   UNSUBACK,
-  type UnsubackPacket,
-  UNSUBSCRIBE,
   type WillFields,
 } from "../protocol/packet.ts";
 import { connectionRefused } from "./connack.ts";
 import { type BrokerPacket, Connection, type ConnectionSettings } from "./connection.ts";
-import type { Call, SessionEvent } from "./events.ts";
-import { Fifo } from "./fifo.ts";
+import { type Call, Events, type SessionEvent } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
-import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
+import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
-import { type Group, type RouteListener, Subscriptions } from "./subscriptions.ts";
+import { Subscriber } from "./subscriber.ts";
+import type { RouteListener } from "./subscriptions.ts";
 import { distrust, type Trust, type TrustPolicy } from "./trust.ts";
 
 /** A publish waits while more bytes than this do. */
@@ -48,10 +39,6 @@ const HIGH_WATER = 65_536;
 const LINGER = 1000;
 /** For as long as time was told late, and no longer than this, what has come is looked at before anything is given up; milliseconds. */
 const LATE = 100;
-/** On so many connections a request is sent, then it fails. */
-const MOST_LOST = 2;
-/** What a message that is kept takes besides its payload, in bytes, about. */
-const KEPT = 128;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
 
@@ -93,10 +80,10 @@ export interface Credentials {
 }
 
 /**
- * | state | in which | what ends it | leads to |
+ * | state | in which | what ends it in time | leads to |
  * |---|---|---|---|
  * | `connecting` | a connection is opened, CONNACK awaited | `timeout` | `open`, `waiting`, `closed` |
- * | `open` | the broker has accepted | keep alive | `waiting`, `closing`, `closed` |
+ * | `open` | the broker has accepted | the keep alive | `waiting`, `closing`, `closed` |
  * | `waiting` | time passes until the next attempt | the delay | `connecting`, `closed` |
  * | `closing` | what was accepted is sent, then DISCONNECT | `timeout` | `leaving`, `closed` |
  * | `leaving` | DISCONNECT is sent, the broker may close | a second | `closed` |
@@ -107,26 +94,28 @@ type State = "connecting" | "open" | "waiting" | "closing" | "leaving" | "closed
 /**
  * A client's session with its broker, over one connection after the other.
  *
- * After each input, `next` is called until it is dry, `take` gives what is to be written, and `due`
+ * After each input, `next` is called until it is dry, `takeBytes` gives what is to be written, and `due`
  * says when `tick` wants to be called. `now` is in milliseconds. What a connection says comes with the
- * number of its attempt: that of an earlier one is not heard.
+ * number of its attempt: an earlier one is not heard any more.
  */
 export class Session {
   readonly #settings: SessionSettings;
   readonly #random: () => number;
+  readonly #events: Events;
   readonly #output: Output;
-  readonly #subscriptions: Subscriptions;
-  readonly #requests: Requests;
+  readonly #receiver: Receiver;
+  readonly #subscriber: Subscriber;
   readonly #retry: Retry;
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
-  /** When what has come must have been looked at; everything that was due by #lookFrom is given up then. */
+  /** Time to look at what has come; then everything is given up that was due by #lookFrom. */
   #lookUntil = Infinity;
   #lookFrom = -Infinity;
-  /** The number of this attempt; how many there were since the last connection that was accepted. */
+  /** The number of this attempt. */
   #attempt = 0;
+  /** How many attempts there were since a connection was accepted. */
   #attempts = 0;
   #link: Link | undefined;
   /** What comes on the connection, once credentials are known. */
@@ -137,36 +126,29 @@ export class Session {
   #writing = false;
   /** When the broker accepted this connection; undefined before. */
   #acceptedAt: number | undefined;
-  readonly #events = new Fifo<SessionEvent>();
   #status: ConnectionStatus;
-  #dropped = 0;
-  /** Those who wait for the first connection, for room to publish, and for the end that they asked for. */
+  /** Who waits for the first connection. */
   #opening: Call | undefined;
+  /** Those who wait for room to publish. */
   #publishing: Call[] = [];
+  /** Those who wait for the end that they asked for. */
   #leaving: Call[] = [];
-  /** What disconnect() makes of the end; what every call gets from then on. */
+  /** The end as disconnect() makes it. */
   #disconnected: MqttError | undefined;
+  /** What every call gets from the end on. */
   #reason: MqttError | undefined;
   /** Whether somebody hears of the end. */
   #heard = false;
-  #fullInboxes = 0;
-  /** Messages that came while the shell took none, and their size. */
-  readonly #kept = new Fifo<{ message: Message; handlers: readonly OnPublish[] }>();
-  #keptBytes = 0;
-  /** Those who get the last message that `next` gave. */
-  #handlers: readonly OnPublish[] = [];
-  /** Packet identifiers of QoS 2 messages delivered and not yet released [MQTT-4.3.3-2]. */
-  readonly #unreleased = new Set<number>();
-  /** Filters that were given up while a broker that keeps the session was away. */
-  readonly #givenUp = new Set<string>();
 
   /** `call` is settled with the first connection. */
-  constructor(settings: SessionSettings, { onpub, routeListener, random }: SessionParts, call: Call, now: number) {
+  constructor(settings: SessionSettings, { random, ...consumers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
+    this.#events = new Events((error) => this.#heard ||= error === this.#reason);
     this.#output = new Output(settings.maxBuffered);
-    this.#subscriptions = new Subscriptions(onpub, routeListener);
-    this.#requests = new Requests(settings.maxBuffered);
+    this.#receiver = new Receiver(settings, this.#output, this.#events);
+    const parts = { output: this.#output, events: this.#events, receiver: this.#receiver };
+    this.#subscriber = new Subscriber(settings, { ...consumers, ...parts });
     this.#retry = new Retry(settings.reconnect);
     this.#opening = call;
     this.#now = now;
@@ -182,7 +164,7 @@ export class Session {
 
   /** Counters. */
   get stats(): Stats {
-    return { dropped: this.#dropped };
+    return { dropped: this.#receiver.dropped };
   }
 
   /** Why no call can be made any more. */
@@ -192,7 +174,12 @@ export class Session {
 
   /** Those who get the last message that `next` gave. */
   get handlers(): readonly OnPublish[] {
-    return this.#handlers;
+    return this.#receiver.handlers;
+  }
+
+  /** How many messages wait for `next` as the shell took none. */
+  get kept(): number {
+    return this.#receiver.kept;
   }
 
   /** Bytes that were accepted, and not yet written. */
@@ -205,24 +192,14 @@ export class Session {
     return this.#output.buffered > HIGH_WATER;
   }
 
-  /** Whether there is a connection that takes a publish at once, for who cannot be told later that it was lost. */
+  /** Whether there is a connection that takes a publish at once. */
   get isReady(): boolean {
     return this.#state === "open" && !this.#writing;
   }
 
-  /** Whether what the connection has is wanted: an inbox that is full stops everything but the handshake and the end. */
+  /** Whether what the connection has is wanted: who has no room stops everything but the handshake and the end. */
   get isReading(): boolean {
-    if (this.#state === "connecting" || this.#disconnected !== undefined) return true;
-    return this.#fullInboxes === 0 && !this.#isKeepingTooMuch;
-  }
-
-  get #isKeepingTooMuch(): boolean {
-    return this.#keptBytes > this.#settings.maxBuffered;
-  }
-
-  /** How many messages wait as the shell takes none. */
-  get kept(): number {
-    return this.#kept.length;
+    return this.#receiver.hasRoom || this.#state === "connecting" || this.#disconnected !== undefined;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
@@ -233,7 +210,7 @@ export class Session {
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
-    return Math.min(this.#deadline, this.#requests.due);
+    return Math.min(this.#deadline, this.#subscriber.due);
   }
 
   // ---- what the program asks for
@@ -252,6 +229,7 @@ export class Session {
   /** Settles the call when a publish need not wait any more. */
   awaitRoom(call: Call): void {
     this.#publishing.push(call);
+    this.#makeRoom();
   }
 
   /**
@@ -260,40 +238,20 @@ export class Session {
    * @throws {MqttError} `"overflow"`; why the client has ended. Nothing is asked for then.
    */
   subscribe(filters: readonly FilterRequest[], onpub: OnPublish | undefined, call: Call, now: number): void {
-    const group = { filters, current: 0 };
-    this.#ask({ group, call, inbox: undefined }, now);
-    this.#subscriptions.subscribe(group, onpub);
+    this.#checkEnd();
+    this.#now = now;
+    this.#subscriber.subscribe({ filters, current: 0 }, onpub, call, now);
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
   iterate(inbox: Inbox, qos: QoS, now: number): void {
-    const group = { filters: [{ topic: inbox.filter, qos }], current: 0 };
-    try {
-      this.#ask({ group, call: undefined, inbox }, now);
-      // Before the answer: the broker may send messages first (section 3.8.4).
-      this.#subscriptions.join(group, inbox);
-    } catch (error) {
-      this.#end(inbox, error as MqttError);
-    }
-  }
-
-  #ask(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">, now: number): void {
-    this.#checkEnd();
     this.#now = now;
-    const request = this.#subscribeRequest(asked);
-    if (this.#state === "open") this.#send(request);
-    else this.#requests.wait(request);
-  }
-
-  #subscribeRequest(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">): SubscribeRequest {
-    const { filters } = asked.group;
-    return { type: SUBSCRIBE, packetId: this.#requests.freeId(), filters, renews: false, lost: 0, due: 0, ...asked };
-  }
-
-  /** Sends a request on this connection. */
-  #send(request: Request): void {
-    this.#output.add(encodeRequest(request));
-    this.#requests.send(request, this.#now + this.#settings.timeout);
+    try {
+      this.#checkEnd();
+      this.#subscriber.iterate(inbox, qos, now);
+    } catch (error) {
+      this.#receiver.end(inbox, error as MqttError);
+    }
   }
 
   /**
@@ -304,59 +262,36 @@ export class Session {
   unsubscribe(filters: readonly string[], call: Call, now: number): void {
     this.#checkEnd();
     this.#now = now;
-    this.#unsubscribe(filters, { call, leaves: false });
-  }
-
-  #unsubscribe(filters: readonly string[], how: { call: Call; leaves: boolean }): void {
-    if (this.#state === "open") this.#send({ ...this.#unsubscribeRequest(filters), ...how });
-    else this.#giveUpAway(filters, how.call);
-  }
-
-  #unsubscribeRequest(filters: readonly string[]): UnsubscribeRequest {
-    const groups = this.#subscriptions.groupsOf(filters);
-    const packetId = this.#requests.freeId();
-    return { type: UNSUBSCRIBE, packetId, filters, groups, call: undefined, leaves: false, due: 0 };
-  }
-
-  /** Gives up filters while there is no connection. A broker that keeps the session is told on the next one. */
-  #giveUpAway(filters: readonly string[], call: Call | undefined, given?: readonly (Group | undefined)[]): void {
-    const groups = given ?? this.#subscriptions.groupsOf(filters);
-    filters.forEach((filter, i) => {
-      const group = groups[i];
-      for (const { call, group: { filters: [first] } } of this.#requests.withdraw(filter)) {
-        if (call) this.#settle(call, first!.qos);
-      }
-      this.#forget(filter, group);
-      if (!this.#settings.cleanSession) this.#givenUp.add(filter);
-    });
-    if (call) this.#settle(call);
-  }
-
-  /** The iterator of the inbox is left; whether nobody wants its filter any more: then it is to be unsubscribed. */
-  leave(inbox: Inbox): boolean {
-    inbox.clear();
-    const alone = this.#reason === undefined && this.#subscriptions.leave(inbox);
-    this.#end(inbox, undefined);
-    return alone;
-  }
-
-  /** Gives up the filter of an inbox that was left; the end of the client is no failure of that. */
-  unsubscribeInbox(inbox: Inbox, call: Call, now: number): void {
-    this.#now = now;
-    this.#unsubscribe([inbox.filter], { call, leaves: true });
+    this.#subscriber.unsubscribe(filters, { call, leaves: false }, now);
   }
 
   /** The next message of an inbox. */
   take(inbox: Inbox): Message | undefined {
-    const message = inbox.shift();
-    if (inbox.hasDrained()) this.#fullInboxes--;
-    return message;
+    return this.#receiver.take(inbox);
+  }
+
+  /** The iterator of the inbox is left; whether nobody wants its filter any more: then `unsubscribeInbox`. */
+  leave(inbox: Inbox): boolean {
+    inbox.clear();
+    const alone = this.#reason === undefined && this.#subscriber.leave(inbox);
+    this.#receiver.end(inbox, undefined);
+    return alone;
+  }
+
+  /**
+   * Gives up the filter of an inbox that was left; the end of the client is no failure of that.
+   *
+   * @throws {MqttError} `"overflow"`
+   */
+  unsubscribeInbox(inbox: Inbox, call: Call, now: number): void {
+    this.#now = now;
+    this.#subscriber.unsubscribe([inbox.filter], { call, leaves: true }, now);
   }
 
   /** Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why. */
   disconnect(call: Call, cause: unknown, now: number): void {
     this.#now = now;
-    if (this.#state === "closed") return this.#settle(call);
+    if (this.#state === "closed") return this.#events.settle(call);
     this.#leaving.push(call);
     if (this.#disconnected !== undefined) return;
     this.#reason = this.#disconnected = new MqttError("disconnect", "The client has disconnected", cause);
@@ -368,10 +303,9 @@ export class Session {
     }
   }
 
-  /** Somebody who blocks gives up what the call asked for. */
-  giveUp(call: Call, error: MqttError): void {
-    const request = this.#requests.of(call);
-    if (request !== undefined) this.#failed(request, error);
+  /** Somebody who blocks does not wait any more for what the call asked for. */
+  giveUp(call: Call, error: MqttError, now: number): void {
+    this.#subscriber.giveUp(call, error, now);
   }
 
   /** Somebody hears why the client ends, or has heard it. */
@@ -442,7 +376,7 @@ export class Session {
     this.#lose(error);
   }
 
-  /** The next bytes to be written: whole packets. Then `written`. */
+  /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. */
   takeBytes(): Uint8Array<ArrayBuffer> | undefined {
     if (this.#writing || this.#connection === undefined) return undefined;
     let bytes = this.#connect;
@@ -462,7 +396,12 @@ export class Session {
 
   // ---- what time says
 
-  /** Gives up what has failed, and sends PINGREQ when the keep alive wants it. */
+  /**
+   * Gives up what has failed, and sends PINGREQ when the keep alive wants it.
+   *
+   * Nothing is given up at the first call that finds it due: the thread may have been blocked, or suspended,
+   * and the answer be in the socket. So `due` is a little later then, and who has no answer by then has failed.
+   */
   tick(now: number): void {
     this.#now = now;
     const late = now - this.due, lookFrom = this.#lookFrom;
@@ -470,10 +409,10 @@ export class Session {
     this.#lookUntil = Infinity;
     this.#lookFrom = -Infinity;
     if (this.#deadline <= lookFrom) this.#expire();
-    this.#expireRequests(lookFrom);
+    const failure = this.#subscriber.expire(lookFrom, { reading: this.isReading, now });
+    if (failure !== undefined) this.#lose(failure);
     this.#ping();
     if (this.#failing > now) return;
-    // The thread may have been blocked, or suspended: what is in the socket by now has its turn first.
     this.#lookUntil = now + Math.min(late, LATE);
     this.#lookFrom = now;
   }
@@ -494,18 +433,6 @@ export class Session {
     }
   }
 
-  #expireRequests(by: number): void {
-    const { timeout } = this.#settings;
-    for (let request = this.#requests.expired(by); request !== undefined; request = this.#requests.expired(by)) {
-      const error = new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
-      const isAwaited = request.call !== undefined;
-      // The answer may be behind messages that a full inbox has no room for.
-      if (!isAwaited && !this.isReading) this.#requests.postpone(request, this.#now + timeout);
-      else if (request.type === SUBSCRIBE && request.renews) this.#lose(error);
-      else this.#failed(request, error);
-    }
-  }
-
   #ping(): void {
     try {
       const how = { writing: this.#output.writing, reading: this.isReading };
@@ -517,71 +444,41 @@ export class Session {
 
   // ---- what comes of it
 
-  /** The next event, or undefined when there is none. */
+  /** The next event; undefined when there is none. */
   next(): SessionEvent | undefined {
-    return this.#events.shift() ?? this.#takeKept() ?? this.#decode(false);
+    return this.#events.next() ?? this.#receiver.takeKept() ?? this.#decode({ keep: false });
   }
 
-  /** The next event that is no message: messages wait, up to `maxBuffered` bytes, for `next`. */
+  /** The next event that is no message: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    return this.#events.shift() ?? this.#decode(true);
+    return this.#events.next() ?? this.#decode({ keep: true });
   }
 
-  /** Decodes until there is something to tell. */
-  #decode(keep: boolean): SessionEvent | undefined {
+  /** Decodes what has come, until there is something to tell. */
+  #decode(how: { keep: boolean }): SessionEvent | undefined {
     while (this.#connection !== undefined && this.isReading) {
+      const connection = this.#connection;
       try {
-        const packet = this.#connection.next();
-        if (packet === undefined) return undefined;
-        if (packet.type !== PUBLISH) this.#control(packet);
-        else if (this.#accept(packet.qos, this.#connection.packetId)) {
-          const recipients = this.#subscriptions.recipients(this.#connection.topic);
-          this.#handlers = recipients.handlers;
-          if (recipients.inboxes.length > 0) this.#fill(recipients.inboxes, packet);
-          if (!keep) return packet;
-          this.#keep(packet);
+        const packet = connection.next();
+        if (packet === undefined) break;
+        if (packet.type !== PUBLISH) {
+          this.#control(packet);
+        } else if (this.#isWanted(packet, connection)) {
+          this.#receiver.deliver(packet, this.#subscriber.recipients(connection.topic), how);
+          if (!how.keep) return packet;
         }
       } catch (error) {
         this.#lose(error as MqttError);
       }
-      const event = this.#events.shift();
+      const event = this.#events.next();
       if (event !== undefined) return event;
     }
-    return this.#events.shift();
+    return this.#events.next();
   }
 
-  /** Acknowledges a message; whether it is to be delivered: not one that comes again, or after disconnect(). */
-  #accept(qos: QoS, packetId: number): boolean {
-    if (this.#disconnected !== undefined) return false; // nor acknowledged: the broker keeps it [MQTT-4.3.2-2]
-    if (qos === 0) return true;
-    if (qos === 1) {
-      this.#output.acknowledge(encode({ type: PUBACK, packetId })); // [MQTT-4.3.2-2]
-      return true;
-    }
-    const isNew = !this.#unreleased.has(packetId);
-    this.#unreleased.add(packetId);
-    this.#output.acknowledge(encode({ type: PUBREC, packetId })); // [MQTT-4.3.3-2]
-    return isNew;
-  }
-
-  #fill(inboxes: readonly Inbox[], message: Message): void {
-    for (const inbox of inboxes) {
-      if (inbox.push(message)) this.#fullInboxes++;
-      if (inbox.waiting) this.#events.push({ type: "inbox", inbox });
-    }
-  }
-
-  #keep(message: Message): void {
-    this.#kept.push({ message, handlers: this.#handlers });
-    this.#keptBytes += message.payload.length + KEPT;
-  }
-
-  #takeKept(): Message | undefined {
-    const kept = this.#kept.shift();
-    if (kept === undefined) return undefined;
-    this.#keptBytes -= kept.message.payload.length + KEPT;
-    this.#handlers = kept.handlers;
-    return kept.message;
+  /** Whether a message is delivered. After disconnect() none is, nor acknowledged: the broker keeps it [MQTT-4.3.2-2]. */
+  #isWanted(message: Message, { packetId }: Connection): boolean {
+    return this.#disconnected === undefined && this.#receiver.accept(message.qos, packetId);
   }
 
   #control(packet: Exclude<BrokerPacket, Message>): void {
@@ -590,26 +487,12 @@ export class Session {
         return this.#connacked(packet);
       case SUBACK:
       case UNSUBACK:
-        return this.#answered(packet);
-      case "oversized":
-        return this.#oversized(packet);
+        return this.#subscriber.answered(packet);
       case PUBREL:
-        this.#unreleased.delete(packet.packetId);
-        this.#output.acknowledge(encode({ type: PUBCOMP, packetId: packet.packetId }));
+        return this.#receiver.release(packet.packetId);
+      case "oversized":
+        if (this.#disconnected === undefined) this.#receiver.drop(packet);
     }
-  }
-
-  /** The payload of a PUBLISH over `maxPacketSize` is passed over; it is acknowledged, or it would come again and again. */
-  #oversized(packet: OversizedPublish): void {
-    if (!this.#accept(packet.qos, packet.packetId)) return;
-    this.#dropped++;
-    const { topic, size } = packet;
-    const most = this.#settings.maxPacketSize;
-    const error = new MqttError(
-      "overflow",
-      `A message of ${size} bytes to "${topic}" was dropped as it is over maxPacketSize, ${most}: raise it if such messages are expected`,
-    );
-    this.#tell({ type: "dropped", topic, size, error });
   }
 
   #connacked({ code, sessionPresent }: ConnackPacket): void {
@@ -618,108 +501,17 @@ export class Session {
     this.#deadline = Infinity;
     this.#acceptedAt = this.#now;
     this.#attempts = 0;
-    if (!sessionPresent) this.#unreleased.clear();
-    this.#status = this.#tell({ type: "connected", sessionPresent, version: 4 });
-    this.#resume(sessionPresent);
-    if (this.#opening !== undefined) this.#settle(this.#opening);
+    if (!sessionPresent) this.#receiver.forgetSession();
+    this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
+    this.#subscriber.connected(sessionPresent, this.#now);
+    this.#events.settle(this.#opening);
     this.#opening = undefined;
     this.#makeRoom();
   }
 
-  /**
-   * Goes on after CONNACK where the last connection ended. First come the subscriptions that the broker has
-   * forgotten, in the packets in which they were asked for, or, if it has not, the filters given up meanwhile;
-   * then the requests that were not answered; then the messages that were not sent.
-   */
-  #resume(sessionPresent: boolean): void {
-    const unanswered = this.#requests.waiting;
-    const groups = sessionPresent ? [] : this.#subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
-    const renewals = groups.map(({ group, filters }) => ({
-      ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
-      filters,
-      renews: true,
-    }));
-    const givenUp = sessionPresent ? [...this.#givenUp].map((filter) => this.#unsubscribeRequest([filter])) : [];
-    this.#givenUp.clear();
-    this.#requests.clearWaiting();
-    const requests = [...renewals, ...givenUp, ...unanswered];
-    for (const request of requests) this.#requests.send(request, this.#now + this.#settings.timeout);
-    for (const request of requests.reverse()) this.#output.addFirst(encodeRequest(request));
-  }
-
-  /** SUBACK or UNSUBACK. */
-  #answered(packet: SubackPacket | UnsubackPacket): void {
-    const { request, abandoned } = this.#requests.answer(packet);
-    if (request.type === UNSUBSCRIBE) {
-      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
-      if (request.call) this.#settle(request.call);
-      return;
-    }
-    if (abandoned) return; // its caller was told that it failed
-    const { codes } = packet as SubackPacket;
-    const refused = request.filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
-    const granted = request.filters.filter((_, i) => codes[i] !== 128);
-    for (const { topic } of granted) this.#subscriptions.grant(topic);
-    const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
-    for (const filter of refused) {
-      this.#forget(filter, request.group, error);
-      if (request.renews) this.#tell({ type: "refused", filter, error: subscriptionRefused([filter]) });
-    }
-    if (request.call) this.#settle(request.call, codes.reduce((lowest, code) => Math.min(lowest, code)), error);
-  }
-
-  /** A request has failed: nobody waits for it any more, and what it asked for is not asked for again. */
-  #failed(request: Request, error: MqttError): void {
-    const { call } = request;
-    this.#requests.abandon(request);
-    if (request.type === UNSUBSCRIBE) {
-      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
-    } else {
-      const { group, inbox, filters } = request;
-      for (const { topic } of filters) {
-        if (!this.#subscriptions.isGranted(topic)) this.#forget(topic, group, error);
-      }
-      if (inbox !== undefined) this.#giveUpInbox(inbox, error);
-    }
-    if (call) this.#settle(call, undefined, error);
-  }
-
-  /** The broker may subscribe all the same, when it answers late: nobody wants that any more. */
-  #giveUpInbox(inbox: Inbox, error: MqttError): void {
-    const { filter } = inbox;
-    const group = this.#subscriptions.groupsOf([filter])[0];
-    const alone = group === undefined || this.#subscriptions.leave(inbox);
-    this.#end(inbox, error);
-    if (!alone) return;
-    if (this.#state === "open") this.#send(this.#unsubscribeRequest([filter]));
-    else this.#giveUpAway([filter], undefined);
-  }
-
-  /** Takes a subscription out, unless another packet than `group` has asked for its filter since; its iterators end. */
-  #forget(filter: string, group: Group | undefined, error?: MqttError): void {
-    for (const inbox of this.#subscriptions.remove(filter, group)) this.#end(inbox, error);
-  }
-
-  /** No more messages come for an iterator. */
-  #end(inbox: Inbox, error: MqttError | undefined): void {
-    inbox.end(error?.code === "disconnect" ? undefined : error);
-    if (inbox.hasDrained()) this.#fullInboxes--;
-    if (inbox.waiting) this.#events.push({ type: "inbox", inbox });
-  }
-
-  #settle(call: Call, code?: number, error?: MqttError): void {
-    if (error !== undefined && error === this.#reason) this.#heard = true;
-    this.#events.push({ type: "settled", call, code, error });
-  }
-
-  #tell<S extends Status>(status: S): S {
-    this.#events.push({ type: "status", status });
-    return status;
-  }
-
   #makeRoom(): void {
     if (this.#publishing.length === 0 || this.isFull) return;
-    for (const call of this.#publishing) this.#settle(call);
+    for (const call of this.#publishing) this.#events.settle(call);
     this.#publishing = [];
   }
 
@@ -729,7 +521,7 @@ export class Session {
     this.#deadline = this.#now + this.#settings.timeout;
     this.#events.push({ type: "dial", attempt: this.#attempt });
     const { address } = this.#settings;
-    return this.#tell({ type: "connecting", attempt: ++this.#attempts, address });
+    return this.#events.tell({ type: "connecting", attempt: ++this.#attempts, address });
   }
 
   /** Bytes that were accepted, and as far as we know not sent. */
@@ -737,22 +529,22 @@ export class Session {
     return this.#output.buffered + (this.#link?.unsent ?? 0);
   }
 
-  /** The connection, or the attempt to open one, is over: waits for the next one, or ends. */
+  /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(error: MqttError): void {
     const lasted = this.#acceptedAt === undefined ? undefined : this.#now - this.#acceptedAt;
     const delay = this.#retry.delay(lasted, this.#random());
     if (delay === undefined || this.#disconnected !== undefined) return this.#close(error);
     this.#drop();
     this.#state = "waiting";
-    for (const request of this.#requests.lost()) this.#requestLost(request, error);
     this.#deadline = this.#now + delay;
-    this.#status = this.#tell({ type: "waiting", error, delay });
+    this.#subscriber.lost(error, this.#now);
+    this.#status = this.#events.tell({ type: "waiting", error, delay });
   }
 
   /** Nothing of this connection touches the next. */
   #drop(): void {
     this.#attempt++;
-    this.#events.discard(({ type }) => type === "dial" || type === "login");
+    this.#events.cancelAttempt();
     this.#events.push({ type: "hangup" });
     this.#link =
       this.#connection =
@@ -765,46 +557,27 @@ export class Session {
     this.#output.restart();
   }
 
-  /** A connection was lost before it answered a request: a SUBSCRIBE is asked once more, an UNSUBSCRIBE needs no answer any more. */
-  #requestLost(request: Request, error: MqttError): void {
-    if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.call, request.groups);
-    else if (request.renews) return; // it is made again from the subscriptions
-    else if (++request.lost === MOST_LOST) this.#failed(request, error);
-    else this.#requests.keep(request);
-  }
-
   /** The one exit: everything settles. */
   #close(error: MqttError): void {
-    const hadConnection = this.#acceptedAt !== undefined;
+    const wasAccepted = this.#acceptedAt !== undefined;
     const unsentThen = this.#unsent;
     if (this.#state !== "waiting") this.#drop();
     const reason = this.#reason = this.#disconnected ?? error;
     this.#state = "closed";
-    for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
-      // Who gives up a filter has got that: the connection has ended.
-      const isDone = request.type === UNSUBSCRIBE && request.leaves;
-      if (request.call) this.#settle(request.call, undefined, isDone ? undefined : reason);
-    }
-    this.#requests.clearWaiting();
-    if (this.#disconnected !== undefined) this.#kept.clear();
-    for (const call of this.#publishing) this.#settle(call, undefined, reason);
-    for (const inbox of this.#subscriptions.inboxes) this.#end(inbox, reason);
-    if (this.#opening !== undefined) this.#settle(this.#opening, undefined, reason);
+    this.#subscriber.close(reason);
+    if (this.#disconnected !== undefined) this.#receiver.dropKept();
+    for (const call of this.#publishing) this.#events.settle(call, { error: reason });
+    this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
-    const unsent = hadConnection ? unsentThen : this.#output.buffered;
-    const left = unsent === 0 ? undefined : hadConnection ? error : unsentWithout(unsent);
-    for (const call of this.#leaving) this.#settle(call, undefined, left);
-    this.#status = this.#tell({ type: "closed", error: reason });
+    const unsent = wasAccepted ? unsentThen : this.#output.buffered;
+    const failure = wasAccepted ? error : notSent(unsent);
+    for (const call of this.#leaving) this.#events.settle(call, { error: unsent === 0 ? undefined : failure });
+    this.#status = this.#events.tell({ type: "closed", error: reason });
     this.#events.push({ type: "closed", error: reason });
     this.#deadline = this.#heard || this.#disconnected !== undefined ? Infinity : this.#now + HEARD_WITHIN;
   }
 }
 
-function subscriptionRefused(filters: readonly string[]): MqttError {
-  const names = filters.map((filter) => `"${filter}"`).join(", ");
-  return new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
-}
-
-function unsentWithout(bytes: number): MqttError {
+function notSent(bytes: number): MqttError {
   return new MqttError("socketclosed", `${bytes} bytes were not sent: there was no connection`);
 }

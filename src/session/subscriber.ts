@@ -1,0 +1,277 @@
+/** Subscriptions as the broker is asked for them: SUBSCRIBE and UNSUBSCRIBE, their answers, and what a reconnect does to them.
+ * @module */
+
+import type { OnPublish } from "../api.ts";
+import { MqttError } from "../errors.ts";
+import type { Output } from "../protocol/output.ts";
+import {
+  type QoS,
+  SUBACK,
+  type SubackPacket,
+  SUBSCRIBE,
+  type UnsubackPacket,
+  UNSUBSCRIBE,
+} from "../protocol/packet.ts";
+import type { TopicName } from "../protocol/topic.ts";
+import type { Call, Events } from "./events.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Receiver } from "./receiver.ts";
+import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
+import { type Group, type Recipients, type RouteListener, Subscriptions } from "./subscriptions.ts";
+
+/** On so many connections a request is sent, then it fails. */
+const MOST_LOST = 2;
+
+/** What it is made with. */
+export interface SubscriberSettings {
+  readonly cleanSession: boolean;
+  /** Bytes of requests that may wait for a connection. */
+  readonly maxBuffered: number;
+  /** Milliseconds in which a request must be answered. */
+  readonly timeout: number;
+}
+
+/** What it works with. */
+export interface SubscriberParts {
+  /** Gets the messages that no subscription takes. */
+  readonly onpub?: OnPublish | undefined;
+  /** Hears which filters have recipients of their own. */
+  readonly routeListener?: RouteListener | undefined;
+  readonly output: Output;
+  readonly events: Events;
+  readonly receiver: Receiver;
+}
+
+/** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
+export class Subscriber {
+  readonly #settings: SubscriberSettings;
+  readonly #output: Output;
+  readonly #events: Events;
+  readonly #receiver: Receiver;
+  readonly #subscriptions: Subscriptions;
+  readonly #requests: Requests;
+  /** Filters that were given up while a broker that keeps the session was away. */
+  readonly #givenUp = new Set<string>();
+  /** Whether the broker can be asked now. */
+  #isOpen = false;
+
+  constructor(settings: SubscriberSettings, { onpub, routeListener, output, events, receiver }: SubscriberParts) {
+    this.#settings = settings;
+    this.#output = output;
+    this.#events = events;
+    this.#receiver = receiver;
+    this.#subscriptions = new Subscriptions(onpub, routeListener);
+    this.#requests = new Requests(settings.maxBuffered);
+  }
+
+  /** When the first request has failed; Infinity when none waits for its answer. */
+  get due(): number {
+    return this.#requests.due;
+  }
+
+  /** Those who get the messages of a topic. */
+  recipients(topic: TopicName): Recipients {
+    return this.#subscriptions.recipients(topic);
+  }
+
+  /**
+   * Asks for the filters of a group; the call gets the granted QoS, the lowest of several.
+   *
+   * @throws {MqttError} `"overflow"`; nothing is asked for then.
+   */
+  subscribe(group: Group, onpub: OnPublish | undefined, call: Call, now: number): void {
+    this.#ask({ group, call, inbox: undefined }, now);
+    this.#subscriptions.subscribe(group, onpub);
+  }
+
+  /**
+   * Asks for a filter whose messages go to the inbox, which hears of a failure, too.
+   *
+   * @throws {MqttError} `"overflow"`; nothing is asked for then.
+   */
+  iterate(inbox: Inbox, qos: QoS, now: number): void {
+    const group = { filters: [{ topic: inbox.filter, qos }], current: 0 };
+    this.#ask({ group, call: undefined, inbox }, now);
+    // Before the answer: the broker may send messages first (section 3.8.4).
+    this.#subscriptions.join(group, inbox);
+  }
+
+  #ask(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">, now: number): void {
+    const request = this.#subscribeRequest(asked);
+    if (this.#isOpen) this.#send(request, now);
+    else this.#requests.wait(request);
+  }
+
+  #subscribeRequest(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">): SubscribeRequest {
+    const { filters } = asked.group;
+    return { type: SUBSCRIBE, packetId: this.#requests.freeId(), filters, renews: false, lost: 0, due: 0, ...asked };
+  }
+
+  /** Sends a request on this connection. */
+  #send(request: Request, now: number): void {
+    this.#output.add(encodeRequest(request));
+    this.#requests.send(request, now + this.#settings.timeout);
+  }
+
+  /**
+   * Gives up filters: done when the broker has confirmed; at once when there is no connection.
+   * `leaves`: an iterator is left; to that, the end of the client is no failure.
+   *
+   * @throws {MqttError} `"overflow"`
+   */
+  unsubscribe(filters: readonly string[], { call, leaves }: { call: Call; leaves: boolean }, now: number): void {
+    if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
+    else this.#giveUpAway(filters, this.#subscriptions.groupsOf(filters), call);
+  }
+
+  #unsubscribeRequest(filters: readonly string[]): UnsubscribeRequest {
+    const groups = this.#subscriptions.groupsOf(filters);
+    const packetId = this.#requests.freeId();
+    return { type: UNSUBSCRIBE, packetId, filters, groups, call: undefined, leaves: false, due: 0 };
+  }
+
+  /** Gives up filters while there is no connection. A broker that keeps the session is told on the next one. */
+  #giveUpAway(filters: readonly string[], groups: readonly (Group | undefined)[], call: Call | undefined): void {
+    filters.forEach((filter, i) => {
+      for (const { call, group } of this.#requests.withdraw(filter)) {
+        this.#events.settle(call, { code: group.filters[0]!.qos });
+      }
+      this.#forget(filter, groups[i]);
+      if (!this.#settings.cleanSession) this.#givenUp.add(filter);
+    });
+    this.#events.settle(call);
+  }
+
+  /** The iterator of the inbox is left; whether nobody wants its filter any more. */
+  leave(inbox: Inbox): boolean {
+    return this.#subscriptions.leave(inbox);
+  }
+
+  /** Takes a subscription out, unless another packet than `group` has asked for its filter since; its iterators end. */
+  #forget(filter: string, group: Group | undefined, error?: MqttError): void {
+    for (const inbox of this.#subscriptions.remove(filter, group)) this.#receiver.end(inbox, error);
+  }
+
+  /**
+   * Goes on after CONNACK where the last connection ended. First come the subscriptions that the broker has
+   * forgotten, in the packets in which they were asked for, or, if it has not, the filters given up meanwhile;
+   * then the requests that were not answered. All of them go before what the output has.
+   */
+  connected(sessionPresent: boolean, now: number): void {
+    this.#isOpen = true;
+    const unanswered = this.#requests.waiting;
+    const groups = sessionPresent ? [] : this.#subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const renewals = groups.map(({ group, filters }) => ({
+      ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
+      filters,
+      renews: true,
+    }));
+    const givenUp = sessionPresent ? [...this.#givenUp].map((filter) => this.#unsubscribeRequest([filter])) : [];
+    this.#givenUp.clear();
+    this.#requests.clearWaiting();
+    const requests = [...renewals, ...givenUp, ...unanswered];
+    for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);
+    for (const request of requests.reverse()) this.#output.addFirst(encodeRequest(request));
+  }
+
+  /**
+   * SUBACK or UNSUBACK. A refused filter is forgotten, and its iterators end; of one that was asked for
+   * again after a reconnect, the status tells.
+   *
+   * @throws {MqttError} The broker's mistake.
+   */
+  answered(packet: SubackPacket | UnsubackPacket): void {
+    const { request, abandoned } = this.#requests.answer(packet);
+    if (request.type === UNSUBSCRIBE) {
+      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
+      return this.#events.settle(request.call);
+    }
+    if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
+    const { codes } = packet, { filters, group, renews, call } = request;
+    const refused = filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
+    filters.forEach(({ topic }, i) => codes[i] !== 128 && this.#subscriptions.grant(topic));
+    const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
+    for (const filter of refused) {
+      this.#forget(filter, group, error);
+      if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });
+    }
+    this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
+  }
+
+  /**
+   * Gives up the requests that were due by then. `reading` is false while the answer may be behind messages that
+   * nobody takes: then requests that no call waits for have more time.
+   * Returns the error when subscriptions that were made again were not answered: the connection is of no use.
+   */
+  expire(by: number, { reading, now }: { reading: boolean; now: number }): MqttError | undefined {
+    const { timeout } = this.#settings;
+    for (let request = this.#requests.expired(by); request !== undefined; request = this.#requests.expired(by)) {
+      const error = new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
+      if (request.call === undefined && !reading) this.#requests.postpone(request, now + timeout);
+      else if (request.type === SUBSCRIBE && request.renews) return error;
+      else this.#failed(request, error, now);
+    }
+    return undefined;
+  }
+
+  /** Gives up what a call waits for. */
+  giveUp(call: Call, error: MqttError, now: number): void {
+    const request = this.#requests.of(call);
+    if (request !== undefined) this.#failed(request, error, now);
+  }
+
+  /** A request has failed: nobody waits for it any more, and what it asked for is not asked for again. */
+  #failed(request: Request, error: MqttError, now: number): void {
+    const { call } = request;
+    this.#requests.abandon(request);
+    if (request.type === UNSUBSCRIBE) {
+      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
+    } else {
+      const { group, inbox, filters } = request;
+      for (const { topic } of filters) {
+        if (!this.#subscriptions.isGranted(topic)) this.#forget(topic, group, error);
+      }
+      if (inbox !== undefined) this.#failInbox(inbox, error, now);
+    }
+    this.#events.settle(call, { error });
+  }
+
+  /** An iterator's request has failed. The broker may subscribe all the same, when it answers late: nobody wants that any more. */
+  #failInbox(inbox: Inbox, error: MqttError, now: number): void {
+    const filters = [inbox.filter];
+    const groups = this.#subscriptions.groupsOf(filters);
+    const alone = groups[0] === undefined || this.#subscriptions.leave(inbox);
+    this.#receiver.end(inbox, error);
+    if (!alone) return;
+    if (this.#isOpen) this.#send(this.#unsubscribeRequest(filters), now);
+    else this.#giveUpAway(filters, groups, undefined);
+  }
+
+  /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */
+  lost(error: MqttError, now: number): void {
+    this.#isOpen = false;
+    for (const request of this.#requests.lost()) {
+      if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
+      else if (request.renews) continue; // it is made again from the subscriptions
+      else if (++request.lost === MOST_LOST) this.#failed(request, error, now);
+      else this.#requests.keep(request);
+    }
+  }
+
+  /** The client has ended: everything settles. */
+  close(reason: MqttError): void {
+    this.#isOpen = false;
+    for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
+      // Who leaves an iterator has got what he wanted: nothing comes any more.
+      const isDone = request.type === UNSUBSCRIBE && request.leaves;
+      this.#events.settle(request.call, { error: isDone ? undefined : reason });
+    }
+    this.#requests.clearWaiting();
+    for (const inbox of this.#subscriptions.inboxes) this.#receiver.end(inbox, reason);
+  }
+}
+
+function subscriptionRefused(filters: readonly string[]): MqttError {
+  const names = filters.map((filter) => `"${filter}"`).join(", ");
+  return new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
+}
