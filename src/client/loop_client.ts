@@ -65,7 +65,7 @@ export class LoopClient implements Client {
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
   #left: Promise<void> | undefined;
-  /** Settled when publish() may go on. */
+  /** Settled when publish() may go on; all who wait share it. */
   #room: Promise<void> | undefined;
   /** What every call gets from the end on. */
   #refusal: Promise<never> | undefined;
@@ -127,7 +127,8 @@ export class LoopClient implements Client {
     if (session.buffered > WRITE) this.#write();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
-    return this.#room ??= this.#call<void>((call) => session.awaitRoom(call), () => this.#room = undefined);
+    if (!session.isRoomAwaited) this.#room = this.#call<void>((call) => session.awaitRoom(call));
+    return this.#room!;
   }
 
   subscribe(

@@ -57,7 +57,7 @@ export class SyncClient implements Blocking, Disposable {
   readonly #onstatus: OnStatus | undefined;
   readonly #thread = new Thread({ blocking: true });
   readonly #session: Session;
-  readonly #stopListening: () => void;
+  #stopListening = () => {};
   #connection: PortTransport | undefined;
   #attempt = 0;
   /** Whether the connection waits for `opened`; whether it has told something. */
@@ -311,9 +311,10 @@ export class SyncClient implements Blocking, Disposable {
     this.#write();
     this.#told = false;
     if (session.isReading) connection?.resume();
-    const heard = this.#told || this.#thread.wait(connection, Math.min(due, session.due));
+    const isOpened = () => this.#opening && (connection!.isOpen || connection!.over !== undefined);
+    const heard = this.#told || isOpened() || this.#thread.wait(connection, Math.min(due, session.due));
     const now = performance.now();
-    if (this.#opening && (connection!.isOpen || connection!.over !== undefined)) {
+    if (isOpened()) {
       this.#opening = false;
       if (connection!.over !== undefined) session.lost(this.#attempt, connection!.over as MqttError, now);
       else session.opened(this.#attempt, connection!, now);

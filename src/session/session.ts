@@ -129,8 +129,8 @@ export class Session {
   #status: ConnectionStatus;
   /** Who waits for the first connection. */
   #opening: Call | undefined;
-  /** Those who wait for room to publish. */
-  #publishing: Call[] = [];
+  /** Who waits for room to publish. */
+  #publishing: Call | undefined;
   /** Those who wait for the end that they asked for. */
   #leaving: Call[] = [];
   /** The end as disconnect() makes it. */
@@ -226,9 +226,14 @@ export class Session {
     this.#output.publish(topic, message, flags);
   }
 
-  /** Settles the call when a publish need not wait any more. */
+  /** Whether a call of `awaitRoom` waits. */
+  get isRoomAwaited(): boolean {
+    return this.#publishing !== undefined;
+  }
+
+  /** Settles the call when a publish need not wait any more; one at a time. */
   awaitRoom(call: Call): void {
-    this.#publishing.push(call);
+    this.#publishing = call;
     this.#makeRoom();
   }
 
@@ -510,9 +515,9 @@ export class Session {
   }
 
   #makeRoom(): void {
-    if (this.#publishing.length === 0 || this.isFull) return;
-    for (const call of this.#publishing) this.#events.settle(call);
-    this.#publishing = [];
+    if (this.#publishing === undefined || this.isFull) return;
+    this.#events.settle(this.#publishing);
+    this.#publishing = undefined;
   }
 
   /** Begins an attempt. */
@@ -566,7 +571,7 @@ export class Session {
     this.#state = "closed";
     this.#subscriber.close(reason);
     if (this.#disconnected !== undefined) this.#receiver.dropKept();
-    for (const call of this.#publishing) this.#events.settle(call, { error: reason });
+    this.#events.settle(this.#publishing, { error: reason });
     this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
     const unsent = wasAccepted ? unsentThen : this.#output.buffered;
