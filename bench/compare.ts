@@ -5,6 +5,7 @@
  */
 // deno-lint-ignore-file no-console
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { bench, driverFiles, mustRun, repository, run, work } from "./build.ts";
 import { type Sample, type Series, startSeries } from "./measure.ts";
@@ -21,10 +22,12 @@ const WARM_UP = 2;
 /** The pairs that count. */
 const PAIRS = 6;
 
-/** A run of this tree, and one of the other. */
+/** A run of this tree, and one of the other: values in the unit of the scenario, CPU time per message. */
 export interface Pair {
   ours: number;
   theirs: number;
+  oursCpu: number;
+  theirsCpu: number;
 }
 
 /** What the pairs say; ratios are above 1 where this tree is better. */
@@ -37,6 +40,8 @@ export interface Comparison {
   /** The lowest and the highest of the rounds' medians. */
   min: number;
   max: number;
+  /** The median of the ratios of the CPU time: other processes disturb it less. NaN where it is not measured. */
+  cpuRatio: number;
   /** More than 5 % slower, and not by noise: it is slower in every round. */
   slower: boolean;
 }
@@ -52,6 +57,7 @@ export function compare(rounds: Pair[][], unit: Unit): Comparison {
     ours: median(pairs.map(({ ours }) => ours)),
     theirs: median(pairs.map(({ theirs }) => theirs)),
     ...{ ratio, min: Math.min(...medians), max },
+    cpuRatio: median(pairs.map(({ oursCpu, theirsCpu }) => theirsCpu / oursCpu)),
     slower: ratio < 0.95 && max < 1,
   };
 }
@@ -87,10 +93,12 @@ export async function compareWith(commit: string, ready: Setup, options: Compare
   }
   Deno.addSignalListener("SIGINT", stop);
   try {
+    const load = loadavg()[0]!;
+    const busy = load < 1 ? "" : `The machine was busy before (load ${load.toFixed(1)}): the ratios are rough.`;
     const rows = await prepare(commit, folder, ready, options);
     await measureRows(rows, ready, options);
     options.progress("");
-    console.log(report(rows, commit.slice(0, 7), options));
+    console.log(report(rows, commit.slice(0, 7), busy, options));
     return rows.filter(({ missing }) => missing?.failure).length;
   } finally {
     Deno.removeSignalListener("SIGINT", stop);
@@ -150,13 +158,15 @@ async function measureRound(row: Row, ready: Setup, seconds: number): Promise<vo
   const theirs = await startSeries(row.scenario, row.theirs, seconds, ready);
   const pairs: Pair[] = [];
   for (let i = 0; i < WARM_UP + PAIRS && !row.missing; i++) {
-    const values = new Map<Series, number>();
+    const samples = new Map<Series, Sample>();
     for (const series of i % 2 ? [ours, theirs] : [theirs, ours]) {
       const sample = await series.measure();
       if (sample.value === undefined) row.missing ??= sample;
-      else values.set(series, sample.value);
+      samples.set(series, sample);
     }
-    if (i >= WARM_UP) pairs.push({ ours: values.get(ours)!, theirs: values.get(theirs)! });
+    const [a, b] = [samples.get(ours)!, samples.get(theirs)!];
+    if (i < WARM_UP || row.missing) continue;
+    pairs.push({ ours: a.value!, theirs: b.value!, oursCpu: a.cpu ?? NaN, theirsCpu: b.cpu ?? NaN });
   }
   await ours.stop();
   await theirs.stop();
@@ -168,7 +178,7 @@ function nameOf({ scenario, ours }: Row): string[] {
 }
 
 /** The rows as a table, and after it what failed, and what is slower. */
-function report(rows: Row[], rev: string, { rounds, seconds }: CompareOptions): string {
+function report(rows: Row[], rev: string, busy: string, { rounds, seconds }: CompareOptions): string {
   const measured = rows.filter(({ missing }) => !missing)
     .map((row) => ({ row, found: compare(row.rounds, row.scenario.unit) }));
   const ratios = [...new Set(measured.map(({ row }) => row.scenario.id))].map((id) => {
@@ -176,7 +186,7 @@ function report(rows: Row[], rev: string, { rounds, seconds }: CompareOptions): 
     return `${id} ${median(some.map(({ found }) => found.ratio)).toFixed(3)}`;
   });
   const slower = measured.filter(({ found }) => found.slower);
-  const header = ["scenario", "client", "runtime", "this", rev, "ratio", "min-max", ""];
+  const header = ["scenario", "client", "runtime", "this", rev, "ratio", "min-max", "CPU", ""];
   const lines = measured.map(({ row, found }) => {
     const { name, divisor } = units[row.scenario.unit];
     return [
@@ -185,13 +195,15 @@ function report(rows: Row[], rev: string, { rounds, seconds }: CompareOptions): 
       digits(found.theirs / divisor),
       found.ratio.toFixed(3),
       `${found.min.toFixed(2)}-${found.max.toFixed(2)}`,
+      Number.isNaN(found.cpuRatio) ? "" : found.cpuRatio.toFixed(3),
       found.slower ? "SLOWER" : "",
     ];
   });
   return [
     table(header, lines, 3),
     `Medians of ${rounds} x ${PAIRS} pairs of runs of ${seconds} s; min and max are of the ${rounds} rounds, each with ` +
-    "new processes. A ratio above 1: this tree is better.",
+    "new processes. CPU is the ratio of the CPU time per message. A ratio above 1: this tree is better.",
+    ...busy ? [busy] : [],
     `The median of the ratios of each scenario: ${ratios.join(", ")}.`,
     ...rows.flatMap((row) => {
       if (!row.missing) return [];

@@ -18,15 +18,18 @@ function bench(...args: string[]) {
 }
 
 test("bench --compare: a ratio is above 1 where this tree is better, whatever the unit", () => {
-  const rounds = [[{ ours: 100, theirs: 200 }, { ours: 100, theirs: 400 }], [{ ours: 100, theirs: 50 }]];
+  const cpu = { oursCpu: 1, theirsCpu: 4 };
+  const rounds = [[{ ours: 100, theirs: 200, ...cpu }, { ours: 100, theirs: 400, ...cpu }], [
+    { ours: 100, theirs: 50, ...cpu },
+  ]];
   const faster = compare(rounds, "us");
-  assertEquals(faster, { ours: 100, theirs: 200, ratio: 2, min: 0.5, max: 3, slower: false });
+  assertEquals(faster, { ours: 100, theirs: 200, ratio: 2, min: 0.5, max: 3, cpuRatio: 4, slower: false });
   const slower = compare(rounds, "messages/s");
   assertEquals({ ratio: slower.ratio, min: slower.min, max: slower.max }, { ratio: 0.5, min: 0.375, max: 2 });
 });
 
 test("bench --compare: a row is slower when its ratio is below 0.95 and no round says otherwise", () => {
-  const rounds = (...ratios: number[]) => ratios.map((ratio) => [{ ours: ratio, theirs: 1 }]);
+  const rounds = (...ratios: number[]) => ratios.map((ratio) => [{ ours: ratio, theirs: 1, oursCpu: 1, theirsCpu: 1 }]);
   assert(compare(rounds(0.94, 0.9, 0.99), "messages/s").slower);
   assert(!compare(rounds(0.94, 0.9, 1.01), "messages/s").slower, "one round was faster");
   assert(!compare(rounds(0.96, 0.97, 0.98), "messages/s").slower, "less than 5 %");
