@@ -118,13 +118,13 @@ export class LoopClient implements Client {
 
   publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void> {
     const session = this.#session;
+    let waits: boolean;
     try {
-      session.publish(topic, message, options === undefined ? 0 : publishFlags(options));
+      waits = session.publish(topic, message, options === undefined ? 0 : publishFlags(options));
     } catch (error) {
       return this.#rejection(error);
     }
-    const waits = session.isFull;
-    if (session.buffered > WRITE) this.#write();
+    if (waits && session.buffered > WRITE) this.#write();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
     if (!session.isRoomAwaited) this.#room = this.#call<void>((call) => session.awaitRoom(call));
@@ -223,31 +223,35 @@ export class LoopClient implements Client {
   readonly #tick = () => {
     this.#scheduled = false;
     this.#advance();
+    this.#setTimer(this.#session.due);
     const link = this.#link;
     if (link === undefined || link.reading || !this.#session.isReading) return;
     link.reading = true;
     link.transport!.resume();
   };
 
-  /** After each input: handles the session's events, writes, and sets the timer. */
+  /** After each input: handles the session's events, and writes. Messages alone make nothing due. */
   #advance(): void {
     this.#again = true;
     if (this.#handling) return;
     this.#handling = true;
     const session = this.#session;
-    try {
-      while (this.#again) {
-        this.#again = false;
-        for (let event = session.next(); event !== undefined; event = session.next()) {
-          if (event.type !== PUBLISH) this.#handle(event);
-          else for (const onpub of session.handlers) invoke(onpub, event.topic, event);
+    let onlyMessages = true;
+    while (this.#again) {
+      this.#again = false;
+      for (let event = session.next(); event !== undefined; event = session.next()) {
+        if (event.type === PUBLISH) {
+          const { handlers } = session;
+          for (let i = 0; i < handlers.length; i++) invoke(handlers[i], event.topic, event);
+        } else {
+          onlyMessages = false;
+          this.#handle(event);
         }
-        this.#write();
       }
-    } finally {
-      this.#handling = false;
+      this.#write();
     }
-    this.#setTimer(session.due);
+    this.#handling = false;
+    if (!onlyMessages) this.#setTimer(session.due);
   }
 
   #handle(event: Exclude<SessionEvent, Message>): void {
@@ -343,5 +347,6 @@ export class LoopClient implements Client {
     this.#timerDue = Infinity;
     this.#session.tick(this.#clock.now());
     this.#advance();
+    this.#setTimer(this.#session.due);
   };
 }

@@ -3,7 +3,7 @@
 
 import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
-import { Decoder, type OversizedPublish } from "../protocol/decoder.ts";
+import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
 import {
   type AckPacket,
   CONNACK,
@@ -21,12 +21,11 @@ import {
   type UnsubackPacket,
   UNSUBSCRIBE,
 } from "../protocol/packet.ts";
-import type { TopicName } from "../protocol/topic.ts";
 import { isConnackStart, notConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
 
-/** What a broker may send, PINGRESP apart, which the keep alive takes. */
-export type BrokerPacket = Message | OversizedPublish | ConnackPacket | SubackPacket | UnsubackPacket | AckPacket;
+/** What a broker may send after CONNACK, apart from messages, and from PINGRESP, which the keep alive takes. */
+export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket;
 
 /** What a connection is made with. */
 export interface ConnectionSettings {
@@ -45,27 +44,18 @@ export interface ConnectionSettings {
  */
 type State = "idle" | "connecting" | "open";
 
-/** What comes on one connection: `receive(chunk)`, then `next()` until it is dry. Times are in milliseconds. */
+/** What comes on one connection: `receive(chunk)`, then `answer()` or the decoder until it is dry. Times are in milliseconds. */
 export class Connection {
+  /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
+  readonly decoder: Decoder;
   readonly #cleanSession: boolean;
-  readonly #decoder: Decoder;
   readonly #keepAlive: KeepAlive;
   #state: State = "idle";
 
   constructor({ pingAfter, cleanSession, maxPacketSize }: ConnectionSettings, now: number) {
     this.#cleanSession = cleanSession;
-    this.#decoder = new Decoder(maxPacketSize);
+    this.decoder = new Decoder(maxPacketSize);
     this.#keepAlive = new KeepAlive(pingAfter, now);
-  }
-
-  /** The topic name of the last message that `next` gave. */
-  get topic(): TopicName {
-    return this.#decoder.topic;
-  }
-
-  /** The packet identifier of the last message that `next` gave; 0 at QoS 0. */
-  get packetId(): number {
-    return this.#decoder.packetId;
   }
 
   /** CONNECT goes out: an answer may come. */
@@ -75,13 +65,13 @@ export class Connection {
 
   /** Where the transport may read to. */
   space(): Uint8Array {
-    return this.#decoder.space();
+    return this.decoder.space();
   }
 
   /** Takes the first `length` bytes of a chunk; `next` gives what they mean. */
   receive(chunk: Uint8Array, length: number): void {
     this.#keepAlive.received(length);
-    this.#decoder.receive(chunk, length);
+    this.decoder.receive(chunk, length);
   }
 
   /** Bytes have gone out: the keep alive starts anew. */
@@ -89,41 +79,18 @@ export class Connection {
     this.#keepAlive.sent(now);
   }
 
-  /**
-   * The next packet, or undefined when more bytes are needed.
-   *
-   * @throws {MqttError} The broker's mistake; the connection is over.
-   */
-  next(): BrokerPacket | undefined {
-    if (this.#state !== "open") return this.#answer();
-    for (;;) {
-      const packet = this.#decoder.next();
-      if (packet === undefined) return this.#checkStart();
-      switch (packet.type) {
-        case PINGRESP:
-          this.#keepAlive.answered();
-          break;
-        case CONNACK:
-          throw violation("a second CONNACK", "3.2.0-1");
-        case PUBACK:
-        case PUBREC:
-        case PUBCOMP:
-          throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
-        case CONNECT:
-        case SUBSCRIBE:
-        case UNSUBSCRIBE:
-        case PINGREQ:
-        case DISCONNECT:
-          throw clientsOnly(packet.type);
-        default:
-          return packet;
-      }
-    }
+  /** Whether the broker has accepted. */
+  get isOpen(): boolean {
+    return this.#state === "open";
   }
 
-  /** The answer to CONNECT, which must be a CONNACK [MQTT-3.2.0-1], refused at the first byte that is wrong. */
-  #answer(): ConnackPacket | undefined {
-    const decoder = this.#decoder;
+  /**
+   * The answer to CONNECT; undefined when more bytes are needed.
+   *
+   * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
+   */
+  answer(): ConnackPacket | undefined {
+    const { decoder } = this;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
     if (this.#state === "idle" || !isConnackStart(head, this.#cleanSession)) throw notConnack(head);
@@ -132,9 +99,40 @@ export class Connection {
     return packet;
   }
 
-  /** A packet that only clients send is refused before it has come. */
-  #checkStart(): undefined {
-    const type = (this.#decoder.peek(0) ?? 0) >> 4;
+  /**
+   * A packet that is no PUBLISH, if a broker may send it; undefined for PINGRESP, which is the keep alive's.
+   *
+   * @throws {MqttError} `"protocol"` or `"unknowncp"`
+   */
+  check(packet: Exclude<Packet, Message>): BrokerPacket | undefined {
+    switch (packet.type) {
+      case PINGRESP:
+        this.#keepAlive.answered();
+        return undefined;
+      case CONNACK:
+        throw violation("a second CONNACK", "3.2.0-1");
+      case PUBACK:
+      case PUBREC:
+      case PUBCOMP:
+        throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
+      case CONNECT:
+      case SUBSCRIBE:
+      case UNSUBSCRIBE:
+      case PINGREQ:
+      case DISCONNECT:
+        throw clientsOnly(packet.type);
+      default:
+        return packet;
+    }
+  }
+
+  /**
+   * Looks at the start of a packet that has not come yet: one that only clients send is refused at its first byte.
+   *
+   * @throws {MqttError} `"unknowncp"`
+   */
+  checkStart(): void {
+    const type = (this.decoder.peek(0) ?? 0) >> 4;
     if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw clientsOnly(type);
   }
 

@@ -58,6 +58,11 @@ export class Events {
     this.#queue.push(event);
   }
 
+  /** How many there are. */
+  get length(): number {
+    return this.#queue.length;
+  }
+
   /** The next one. */
   next(): SessionEvent | undefined {
     return this.#queue.shift();
