@@ -52,37 +52,44 @@ export function build(out: string, withTests = false): void {
   }
 }
 
-/** The whole library in one file, with the code of its threads as a text. */
+/** The whole library in one file, with the code of its threads as a text: in a copy of the sources, which then has it. */
 function bundle(outfile: string): void {
   const tree = mkdtempSync(join(tmpdir(), "mqtt3c-build-"));
-  for (const part of ["mod.ts", "src"]) cpSync(join(root, part), join(tree, part), { recursive: true });
-  const common: BuildOptions = {
+  const options: BuildOptions = {
     absWorkingDir: tree,
     bundle: true,
-    format: "esm",
     platform: "node",
     target: "es2022",
     logLevel: "warning",
   };
+  try {
+    for (const part of ["mod.ts", "src"]) cpSync(join(root, part), join(tree, part), { recursive: true });
+    const code = JSON.stringify(threadCode(options));
+    writeFileSync(join(tree, "src/worker/code.ts"), `export function threadCode() { return ${code}; }`);
+    buildSync({ ...options, entryPoints: ["mod.ts"], format: "esm", outfile });
+  } finally {
+    rmSync(tree, { recursive: true });
+  }
+}
+
+/** All that a thread runs, as a script: a URL of it would be in every line of a stack, and Bun would keep each. */
+function threadCode(options: BuildOptions): string {
   const contents = `import { parentPort } from "node:worker_threads";
     import { startRelay } from "./src/worker/relay.ts";
     parentPort.on("message", startRelay());`;
-  const thread = buildSync({
-    ...common,
-    stdin: { contents, resolveDir: tree },
-    write: false,
+  const { outputFiles } = buildSync({
+    ...options,
+    stdin: { contents, resolveDir: options.absWorkingDir! },
+    format: "cjs",
     minifyWhitespace: true,
     minifySyntax: true,
-    format: "cjs",
+    write: false,
     logOverride: { "empty-import-meta": "silent" }, // of locate(), which is left out
     // Node evaluates it as a module, which has no require, where the program was started with --input-type=module.
     banner: { js: "((require) => {" },
     footer: { js: `})(typeof require === "function" ? require : process.getBuiltinModule);` },
   });
-  const code = JSON.stringify(thread.outputFiles[0]!.text);
-  writeFileSync(join(tree, "src/worker/code.ts"), `export function threadCode() { return ${code}; }`);
-  buildSync({ ...common, entryPoints: ["mod.ts"], outfile });
-  rmSync(tree, { recursive: true });
+  return outputFiles![0]!.text;
 }
 
 function input(file: string, compilerOptions: ts.CompilerOptions): [string, ts.TranspileOptions] {
