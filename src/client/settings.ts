@@ -12,7 +12,7 @@ import type {
 } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import { type FilterRequest, MAX_REMAINING_LENGTH, type QoS, type WillFields } from "../protocol/packet.ts";
-import type { SessionSettings } from "../session/session.ts";
+import type { SessionSettings } from "../session/settings.ts";
 import { checkFilter, checkName, checkString } from "../protocol/topic.ts";
 import type { Proxy } from "../transport/proxy.ts";
 import type { Target, TlsOptions } from "../transport/tcp.ts";

@@ -1,9 +1,10 @@
-/** One connection, from CONNECT on: what comes on it, checked, and its keep alive.
+/** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
 import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
+import { encode } from "../protocol/encoder.ts";
 import {
   type AckPacket,
   CONNACK,
@@ -23,65 +24,90 @@ import {
 } from "../protocol/packet.ts";
 import { isConnackStart, notConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
+import type { SessionSettings } from "./settings.ts";
+import type { Trust } from "./trust.ts";
 
 /** What a broker may send after CONNACK, apart from messages, and from PINGRESP, which the keep alive takes. */
 export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket;
 
-/** What a connection is made with. */
-export interface ConnectionSettings {
-  /** Seconds after which it sends PINGREQ; 0 = off. */
-  readonly pingAfter: number;
-  readonly cleanSession: boolean;
-  /** Bytes. */
-  readonly maxPacketSize: number;
+/** What the session must know of an open connection. */
+export interface Link {
+  readonly trusted: Trust;
+  /** Bytes that were written and are still under way, where that can be told. */
+  readonly unsent?: number;
 }
 
-/**
- * | state | on | next |
- * |---|---|---|
- * | `idle` | `begin()`: CONNECT goes out | `connecting` |
- * | `connecting` | CONNACK with return code 0 | `open` |
- */
-type State = "idle" | "connecting" | "open";
+/** What CONNECT tells of the client's user, as bytes. */
+export interface Credentials {
+  readonly uname: Uint8Array | undefined;
+  readonly passwd: Uint8Array | undefined;
+}
 
-/** What comes on one connection: `receive(chunk)`, then `answer()` or the decoder until it is dry. Times are in milliseconds. */
+/** What of the settings a connection needs. */
+type ConnectionSettings = Pick<
+  SessionSettings,
+  "id" | "will" | "keepalive" | "pingAfter" | "cleanSession" | "maxPacketSize"
+>;
+
+/**
+ * One attempt to connect, and the connection that comes of it. Times are in milliseconds.
+ *
+ * What its owner does, in order: `link` is set, `login()`, `takeConnect()`, `receive()` and `answer()` until that is
+ * CONNACK, `acceptedAt` is set, then `receive()` and the decoder.
+ */
 export class Connection {
+  /** The number of the attempt. */
+  readonly attempt: number;
   /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
   readonly decoder: Decoder;
-  readonly #cleanSession: boolean;
-  readonly #keepAlive: KeepAlive;
-  #state: State = "idle";
+  /** What carries the bytes. */
+  link: Link | undefined;
+  /** Whether bytes that were taken have not gone out yet. */
+  writing = false;
+  /** When the broker accepted; undefined before. */
+  acceptedAt: number | undefined;
+  readonly #settings: ConnectionSettings;
+  #keepAlive = new KeepAlive(0, 0);
+  /** CONNECT, until it is taken. */
+  #connect: Uint8Array<ArrayBuffer> | undefined;
+  #isConnectTaken = false;
 
-  constructor({ pingAfter, cleanSession, maxPacketSize }: ConnectionSettings, now: number) {
-    this.#cleanSession = cleanSession;
-    this.decoder = new Decoder(maxPacketSize);
+  constructor(attempt: number, settings: ConnectionSettings) {
+    this.attempt = attempt;
+    this.#settings = settings;
+    this.decoder = new Decoder(settings.maxPacketSize);
+  }
+
+  /** The credentials are known: CONNECT can be taken. */
+  login(credentials: Credentials, now: number): void {
+    const { id, will, keepalive, cleanSession, pingAfter } = this.#settings;
     this.#keepAlive = new KeepAlive(pingAfter, now);
+    this.#connect = encode({ type: CONNECT, keepalive, cleanSession, id, will, ...credentials });
   }
 
-  /** CONNECT goes out: an answer may come. */
-  begin(): void {
-    this.#state = "connecting";
+  /** CONNECT, once; an answer may come from then on. */
+  takeConnect(): Uint8Array<ArrayBuffer> | undefined {
+    const bytes = this.#connect;
+    this.#connect = undefined;
+    this.#isConnectTaken ||= bytes !== undefined;
+    return bytes;
   }
 
-  /** Where the transport may read to. */
-  space(): Uint8Array {
-    return this.decoder.space();
-  }
-
-  /** Takes the first `length` bytes of a chunk; `next` gives what they mean. */
+  /** Takes the first `length` bytes of a chunk. */
   receive(chunk: Uint8Array, length: number): void {
     this.#keepAlive.received(length);
     this.decoder.receive(chunk, length);
   }
 
   /** Bytes have gone out: the keep alive starts anew. */
-  sent(now: number): void {
+  written(now: number): void {
+    this.writing = false;
     this.#keepAlive.sent(now);
   }
 
   /** Whether the broker has accepted. */
   get isOpen(): boolean {
-    return this.#state === "open";
+    return this.acceptedAt !== undefined;
   }
 
   /**
@@ -93,10 +119,8 @@ export class Connection {
     const { decoder } = this;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
-    if (this.#state === "idle" || !isConnackStart(head, this.#cleanSession)) throw notConnack(head);
-    const packet = decoder.next() as ConnackPacket | undefined;
-    if (packet?.code === 0) this.#state = "open";
-    return packet;
+    if (!this.#isConnectTaken || !isConnackStart(head, this.#settings.cleanSession)) throw notConnack(head);
+    return decoder.next() as ConnackPacket | undefined;
   }
 
   /**
@@ -138,7 +162,7 @@ export class Connection {
 
   /** When `isPingDue` wants to be asked; Infinity when never. */
   get due(): number {
-    return this.#state === "open" ? this.#keepAlive.due : Infinity;
+    return this.isOpen ? this.#keepAlive.due : Infinity;
   }
 
   /**
@@ -148,7 +172,7 @@ export class Connection {
    * @throws {MqttError} `"pingresp"`.
    */
   isPingDue(now: number, { writing, reading }: { writing: boolean; reading: boolean }): boolean {
-    return this.#state === "open" && this.#keepAlive.tick(now, reading, writing);
+    return this.isOpen && this.#keepAlive.tick(now, reading, writing);
   }
 }
 
