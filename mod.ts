@@ -34,5 +34,5 @@ export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
-export type { TlsOptions } from "./src/transport/tcp.ts";
+export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { Trust } from "./src/transport/transport.ts";

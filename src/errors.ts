@@ -46,3 +46,21 @@ export class MqttError extends Error {
 export function violation(mistake: string, statement: string, cause?: unknown): MqttError {
   return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);
 }
+
+/** The first bytes of an alert of TLS: its record type, and the major version (RFC 8446, section 5.1). */
+const ALERT = [0x15, 3];
+/** The first letters of an answer over HTTP. */
+const HTTP = Array.from("HTTP/", (letter) => letter.charCodeAt(0));
+
+/** An answer to CONNECT that is no CONNACK, from as many of its bytes as are looked at [MQTT-3.2.0-1]. */
+export function notConnack(head: readonly number[]): MqttError {
+  const begins = (bytes: readonly number[]) => bytes.every((byte, i) => (head[i] ?? byte) === byte);
+  const hint = begins(ALERT)
+    ? "it is a TLS server's: use mqtts:, or tls"
+    : begins(HTTP)
+    ? "it is an HTTP server's: another port is the MQTT broker's"
+    : "is this port an MQTT broker's?";
+  const bytes = head.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  const message = `The server's answer, ${bytes}, is not a CONNACK of MQTT 3.1.1: ${hint} [MQTT-3.2.0-1]`;
+  return new MqttError("invalidresp", message);
+}

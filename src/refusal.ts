@@ -14,10 +14,25 @@ const REFUSALS = {
   5: "the client is not authorized",
 };
 
-/** The broker's refusal of the connection, from its return code. */
-export function refusal(code: number): MqttError {
+/** The broker's refusal of the connection, from its return code; 4 and 5 may be a matter of what it was given. */
+export function refusal(code: number, given?: Pick<Settings, "uname" | "passwd">): MqttError {
   const known = code as keyof typeof REFUSALS;
-  return new MqttError(known, `The broker refused the connection: ${REFUSALS[known]} [MQTT-3.2.2-4]`);
+  const advice = code === 4 || code === 5 ? `: check uname and passwd${given === undefined ? "" : said(given)}` : "";
+  return new MqttError(known, `The broker refused the connection: ${REFUSALS[known]}${advice} [MQTT-3.2.2-4]`);
+}
+
+/** Which of them were given, which is no secret. */
+function said({ uname, passwd }: Pick<Settings, "uname" | "passwd">): string {
+  if (uname === undefined) return "; none were given";
+  return passwd === undefined ? "; no passwd was given" : "; both were given";
+}
+
+/** An end before CONNACK, which says nothing of why. To a client without TLS it may be a server that wants it. */
+export function endedEarly(error: MqttError, trusted: Trust): MqttError {
+  if (error.code !== "socketclosed") return error;
+  const advice = trusted === false ? ": is this a TLS port? Then use mqtts:, or tls" : "";
+  const why = error.cause instanceof Error ? ` (${error.cause.message})` : "";
+  return new MqttError("socketclosed", `The connection was closed before CONNACK${why}${advice}`, error.cause);
 }
 
 const DISTRUST = {

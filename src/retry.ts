@@ -1,16 +1,16 @@
 /** When a lost connection is made again.
  * @module */
 
-import type { ReconnectOptions } from "./api.ts";
 import type { MqttError } from "./errors.ts";
+import type { ReconnectSettings } from "./settings.ts";
 
 /** Counts the failures in a row: each doubles the longest delay, a stable connection ends them. */
 export class Retry {
-  readonly #policy: Required<ReconnectOptions> | undefined;
+  readonly #policy: ReconnectSettings | undefined;
   #established = false;
   #failures = 0;
 
-  constructor(policy: Required<ReconnectOptions> | undefined) {
+  constructor(policy: ReconnectSettings | undefined) {
     this.#policy = policy;
   }
 

@@ -3,7 +3,7 @@
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
 import { LoopClient } from "../client.ts";
-import { checkFunction, parseSettings, parseTarget, type Settings } from "../settings.ts";
+import { checkOnpub, isAddress, isUrl, parseSettings, parseTarget, type Settings } from "../settings.ts";
 import { Subscriptions } from "../subscriptions.ts";
 import { traceDial } from "../trace.ts";
 import type { Target } from "../transport/tcp.ts";
@@ -18,7 +18,7 @@ import { Thread } from "./thread.ts";
  * its default export is called with each message in the connection's thread: messages then do not
  * touch the calling thread, except those that a subscription's own `onpub` or an iterator takes.
  *
- * `addr` is a name, an address or a URL: a connection cannot cross to a thread. The client's `sock` is undefined.
+ * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
  * @example Print what a broker publishes
  * ```ts no-run
@@ -34,18 +34,18 @@ import { Thread } from "./thread.ts";
  * @throws {MqttError} If there is no connection; see its `code`.
  */
 export async function connectWorker(
-  addr: string,
+  addr: string | URL,
   onpub?: OnPublish | URL,
   op: ConnectOptions = {},
 ): Promise<Client> {
-  const module = onpub instanceof URL ? onpub : undefined;
-  if (!(onpub instanceof URL)) checkFunction(onpub, "onpub");
+  const module = isUrl(onpub) ? onpub : undefined;
+  if (!isUrl(onpub)) checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
   const thread = new Thread({ module });
   const client = new LoopClient(
     settings,
     traceDial((signal) => thread.dial(target, settings, signal), op.trace),
-    onpub instanceof URL ? thread.deliver : onpub,
+    isUrl(onpub) ? thread.deliver : onpub,
     undefined,
     new Subscriptions(thread.route),
   );
@@ -55,8 +55,8 @@ export async function connectWorker(
 }
 
 /** What a client and its thread work with; the thread sends the pings. */
-export function parseRemote(addr: string, op: ConnectOptions): { target: Target; settings: Settings } {
-  if (typeof addr !== "string") {
+export function parseRemote(addr: string | URL, op: ConnectOptions): { target: Target; settings: Settings } {
+  if (!isAddress(addr)) {
     throw new TypeError(
       "Cannot connect as addr must be a name, an address or a URL: a connection stays in its thread",
     );
