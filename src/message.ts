@@ -141,7 +141,7 @@ function show({ topic, qos, retain, dup, payload }: Message): string {
 /** As text if it is UTF-8 without control characters, which could do something to a terminal. */
 function showPayload(payload: Uint8Array): string {
   const { length } = payload;
-  const text = textOf(payload, 4 * SHOWN_TEXT);
+  const text = textOf(payload, 4 * (SHOWN_TEXT + 1));
   const units = text === undefined ? Array.from(payload.subarray(0, SHOWN_BYTES + 1), hex) : [...text];
   const limit = text === undefined ? SHOWN_BYTES : SHOWN_TEXT;
   const shown = units.slice(0, limit);

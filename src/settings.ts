@@ -71,7 +71,7 @@ export function parseTarget(
   addr: string | URL,
   op: ConnectOptions,
 ): { target: Target; uname?: string; passwd?: string } {
-  checkObject(op, "op");
+  checkOptions(op);
   const { scheme, host, port: ownPort, uname, passwd } = parseAddress(addr);
   const secure = scheme !== undefined && SCHEMES[scheme];
   const { tls = secure } = op;
@@ -186,8 +186,7 @@ function decode(text: string): string | undefined {
 
 /** The options, checked and completed; `login` is what a URL says. */
 export function parseSettings(op: ConnectOptions, login: { uname?: string; passwd?: string }): Settings {
-  checkObject(op, "op");
-  checkNames("connect", op);
+  checkOptions(op);
   const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
   checkRange("timeout", timeout, 1, MAX_TIMER);
@@ -352,6 +351,11 @@ function toBytes(value: unknown, what: string): Uint8Array {
 
 function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
+}
+
+function checkOptions(op: ConnectOptions): void {
+  checkObject(op, "op");
+  checkNames("connect", op);
 }
 
 /** @throws {TypeError} If options are no object; null is none. */
