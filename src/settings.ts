@@ -265,7 +265,7 @@ function checkTls(tls: ConnectOptions["tls"] = false): boolean {
 /** Runtimes differ in what they make of other text: no certificate at all, or an error of the handshake. */
 function checkPem(value: unknown, what: string): void {
   const text = isBytes(value) ? new TextDecoder().decode(value) : value;
-  const received = isBytes(value) ? "bytes without" : typeof text === "string" ? "text without" : kindOf(text);
+  const received = isBytes(value) ? "bytes without it" : typeof text === "string" ? "text without it" : kindOf(text);
   const isPem = typeof text === "string" && text.includes("-----BEGIN ");
   check(isPem, what, `PEM text or bytes ("-----BEGIN ..."), not a path: read the file; received ${received}`);
 }
