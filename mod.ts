@@ -39,5 +39,5 @@ export { Message } from "./src/message.ts";
 export type { SyncClient } from "./src/client/sync_client.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
-export type { TlsOptions } from "./src/transport/tcp.ts";
+export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { Trust } from "./src/session/trust.ts";

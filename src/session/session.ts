@@ -21,7 +21,7 @@ import {
   SUBACK,
   UNSUBACK,
 } from "../protocol/packet.ts";
-import { connectionRefused } from "./connack.ts";
+import { connectionRefused, endedEarly } from "./connack.ts";
 import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
@@ -310,9 +310,10 @@ export class Session {
 
   /** The connection, or the attempt to open one, has failed. */
   lost(attempt: number, error: MqttError, now: number): void {
-    if (this.#of(attempt) === undefined) return;
+    const connection = this.#of(attempt);
+    if (connection === undefined) return;
     this.#now = now;
-    this.#lose(error);
+    this.#lose(connection.link && !connection.isOpen ? endedEarly(error, connection.link.trusted) : error);
   }
 
   /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. */
@@ -440,7 +441,7 @@ export class Session {
   }
 
   #connacked({ code, sessionPresent }: ConnackPacket, connection: Connection): void {
-    if (code !== 0) return this.#lose(connectionRefused(code));
+    if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
     this.#state = "open";
     this.#deadline = Infinity;
     connection.acceptedAt = this.#now;

@@ -1,8 +1,9 @@
 /** What a session is made with.
  * @module */
 
-import type { OnPublish, ReconnectOptions } from "../api.ts";
+import type { OnPublish } from "../api.ts";
 import type { WillFields } from "../protocol/packet.ts";
+import type { ReconnectSettings } from "./retry.ts";
 import type { RouteListener } from "./subscriptions.ts";
 import type { TrustPolicy } from "./trust.ts";
 
@@ -22,7 +23,7 @@ export interface SessionSettings extends TrustPolicy {
   /** Of an attempt to connect, a request, and disconnecting. */
   readonly timeout: number;
   /** When a lost connection is made again; undefined: never. */
-  readonly reconnect: Required<ReconnectOptions> | undefined;
+  readonly reconnect: ReconnectSettings | undefined;
   /** Where the broker is, for people to read. */
   readonly address: string | undefined;
 }

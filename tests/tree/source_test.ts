@@ -90,13 +90,13 @@ test("the protocol knows no timer, promise or clock, and nothing in src/ uses th
   }
 });
 
-test("src/ without the worker and the flight recorder stays under 2,620 lines of code", () => {
+test("src/ without the worker and the flight recorder stays under 3,150 lines of code", () => {
   const lines = sources("src").filter((file) => !/worker|trace|flight/.test(file)).map((file) => {
     const used = new Set<number>();
     for (const { first, last } of tokens(file)) for (let line = first; line <= last; line++) used.add(line);
     return used.size;
   });
-  assertLess(lines.reduce((sum, count) => sum + count, 0), 2620);
+  assertLess(lines.reduce((sum, count) => sum + count, 0), 3150);
 });
 
 /** The tokens of a file and the lines they are on: comments and blank lines have none. */
