@@ -232,6 +232,60 @@ export interface Client extends AsyncDisposable {
   readonly trusted: Trust;
 }
 
+/** A connection to a broker whose calls block; none but `run` and `receive` for longer than `timeout`. */
+export interface SyncClient extends Disposable {
+  /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
+  readonly trusted: Trust;
+  /** The last status of the connection, as far as a call has heard of it. */
+  readonly status: ConnectionStatus;
+  /** Counters. */
+  readonly stats: Stats;
+  /**
+   * Publishes a message. Returns when its bytes are accepted; while more than 128 KiB wait to be
+   * sent, or there is no connection, when there is room.
+   *
+   * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
+   * @throws {MqttError} `"timeout"` if there is no room in time; why the connection ended, if it has.
+   */
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): void;
+  /**
+   * Subscribes to topic filters, and returns the granted QoS (the lowest of several). Messages that
+   * come before the answer wait for `run` or `receive`, up to `maxBuffered` bytes.
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `128` if the broker refused one; `"timeout"`; why the connection ended.
+   */
+  subscribe(topic: string | readonly string[], options?: SubscribeOptions): number;
+  /**
+   * Gives up subscriptions; returns when the broker has confirmed, at once when there is no connection.
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `"timeout"`; why the connection ended.
+   */
+  unsubscribe(topic: string | readonly string[]): void;
+  /**
+   * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
+   * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
+   * get a message, the first one's; what the others throw surfaces as an uncaught error.
+   */
+  run(): MqttError;
+  /**
+   * The next message, whatever `onpub` there is for it; undefined when none comes within `timeout`
+   * milliseconds. 0 takes what is there; by default it waits until the connection ends.
+   *
+   * @throws {MqttError} Why the connection ended, once all messages are taken.
+   */
+  receive(timeout?: number): Message | undefined;
+  /**
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
+   *
+   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
+   */
+  disconnect(): void;
+  /** The same as {@linkcode SyncClient.disconnect}. */
+  [Symbol.dispose](): void;
+}
+
 /** What the blocking mode shares with the others: the same calls, without promises. */
 export type Blocking = {
   readonly [K in "publish" | "subscribe" | "unsubscribe" | "disconnect" | "run" | "status" | "stats" | "trusted"]:

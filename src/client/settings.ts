@@ -13,7 +13,6 @@ import { MqttError } from "../errors.ts";
 import { isBytes, kindOf } from "../protocol/bytes.ts";
 import { type FilterRequest, MAX_REMAINING_LENGTH, type QoS, type WillFields } from "../protocol/packet.ts";
 import { checkFilter, checkName, checkString } from "../protocol/topic.ts";
-import type { ReconnectSettings } from "../session/retry.ts";
 import type { SessionSettings } from "../session/settings.ts";
 import type { Proxy } from "../transport/proxy.ts";
 import type { Target } from "../transport/tcp.ts";

@@ -66,11 +66,6 @@ export class Thread {
     return connection;
   }
 
-  /** Whether the thread has ever said something. */
-  get hasStarted(): boolean {
-    return Atomics.load(this.#said, 0) > 0;
-  }
-
   /** Whether the thread has said something since it was heard. */
   get hasSaid(): boolean {
     return Atomics.load(this.#said, 0) !== this.#heard;
