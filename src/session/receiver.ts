@@ -8,7 +8,7 @@ import type { OversizedPublish } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../protocol/packet.ts";
-import type { Events } from "./events.ts";
+import type { Deliver, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import type { Inbox } from "./inbox.ts";
 
@@ -105,11 +105,12 @@ export class Receiver {
   }
 
   /** Keeps a message, with its handlers, until it is taken. */
-  keep(message: Message, handlers: readonly OnPublish[]): void {
+  readonly keep: Deliver = (handlers, message) => {
     this.#kept.push({ message, handlers });
     this.#keptBytes += message.payload.length + KEPT;
     this.#updateRoom();
-  }
+    return false;
+  };
 
   /** The first message that was kept, and its handlers. */
   takeKept(): { message: Message; handlers: readonly OnPublish[] } | undefined {

@@ -10,8 +10,6 @@ import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import {
-  CONNACK,
-  type ConnackPacket,
   DISCONNECT,
   type FilterRequest,
   PINGREQ,
@@ -24,7 +22,7 @@ import {
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
 import { Ending } from "./ending.ts";
-import { type Call, Events, type SessionEvent } from "./events.ts";
+import { type Call, type Deliver, Events, type SessionEvent } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
@@ -81,6 +79,8 @@ export class Session {
   #status: ConnectionStatus;
   /** Those who get the last message that `next` gave. */
   handlers: readonly OnPublish[] = [];
+  /** The message that `next` gives. */
+  #taken: Message | undefined;
   /** Who waits for the first connection. */
   #opening: Call | undefined;
   /** Who waits for room to publish. */
@@ -376,55 +376,56 @@ export class Session {
 
   // ---- what comes of it
 
-  /** The next event; undefined when there is none. */
+  /** The next event, messages among them; undefined when there is none. */
   next(): SessionEvent | undefined {
-    return this.#events.length > 0 || this.#receiver.kept > 0 ? this.#nextWaiting() : this.#nextDecoded();
-  }
-
-  /** The next event of what has come. Messages go through it in one piece: in layers each took 40 ns more. */
-  #nextDecoded(): SessionEvent | undefined {
-    try {
-      for (;;) {
-        const connection = this.#connection;
-        if (connection === undefined || !this.isReading) return undefined;
-        const packet = connection.isOpen ? connection.decoder.next() : connection.answer();
-        if (packet === undefined) {
-          connection.checkStart();
-          return undefined;
-        }
-        if (packet.type !== PUBLISH) {
-          if (packet.type === CONNACK && !connection.isOpen) this.#connacked(packet, connection);
-          else this.#control(connection.check(packet));
-          if (this.#events.length > 0) return this.#events.next();
-          // After disconnect() nothing is delivered, nor acknowledged: the broker keeps it [MQTT-4.3.2-2].
-        } else if (!this.#ending.isAsked && this.#receiver.accept(packet.qos, connection.decoder.packetId)) {
-          const { handlers, inboxes } = this.#subscriber.subscriptions.recipients(connection.decoder.topic);
-          if (inboxes.length > 0) this.#receiver.fill(inboxes, packet);
-          this.handlers = handlers;
-          return packet;
-        }
-      }
-    } catch (error) {
-      this.#lose(error as MqttError);
-      return this.#events.next();
-    }
-  }
-
-  /** An event that waits, or else a message that was kept. */
-  #nextWaiting(): SessionEvent {
-    const event = this.#events.next();
-    if (event !== undefined) return event;
-    const { message, handlers } = this.#receiver.takeKept()!;
-    this.handlers = handlers;
-    return message;
+    if (this.#events.length > 0) return this.#events.next();
+    const kept = this.#receiver.takeKept();
+    if (kept !== undefined) this.#take(kept.handlers, kept.message);
+    else this.#decode(this.#take);
+    const message = this.#taken;
+    this.#taken = undefined;
+    return message ?? this.#events.next();
   }
 
   /** The next event that is no message: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    for (;;) {
-      const event = this.#events.next() ?? this.#nextDecoded();
-      if (event?.type !== PUBLISH) return event;
-      this.#receiver.keep(event, this.handlers);
+    if (this.#events.length === 0) this.#decode(this.#receiver.keep);
+    return this.#events.next();
+  }
+
+  /** The next event that is no message: messages are given to `deliver` as they are decoded, which is fastest. */
+  nextDelivering(deliver: Deliver): SessionEvent | undefined {
+    if (this.#events.length === 0) this.#decode(deliver);
+    return this.#events.next();
+  }
+
+  readonly #take: Deliver = (handlers, message) => {
+    this.handlers = handlers;
+    this.#taken = message;
+    return true;
+  };
+
+  /** Decodes what has come, until there is an event to tell, or `deliver` has had enough. */
+  #decode(deliver: Deliver): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const { decoder } = connection, receiver = this.#receiver, { subscriptions } = this.#subscriber;
+    try {
+      if (!connection.isOpen) return this.#connacked(connection);
+      while (this.#events.length === 0 && this.isReading && connection === this.#connection) {
+        const packet = decoder.next();
+        if (packet === undefined) return connection.checkStart();
+        if (packet.type !== PUBLISH) {
+          this.#control(connection.check(packet));
+          // After disconnect() nothing is delivered, nor acknowledged: the broker keeps it [MQTT-4.3.2-2].
+        } else if (!this.#ending.isAsked && receiver.accept(packet.qos, decoder.packetId)) {
+          const { handlers, inboxes } = subscriptions.recipients(decoder.topic);
+          if (inboxes.length > 0) receiver.fill(inboxes, packet);
+          if (deliver(handlers, packet)) return;
+        }
+      }
+    } catch (error) {
+      this.#lose(error as MqttError);
     }
   }
 
@@ -440,7 +441,10 @@ export class Session {
     }
   }
 
-  #connacked({ code, sessionPresent }: ConnackPacket, connection: Connection): void {
+  #connacked(connection: Connection): void {
+    const packet = connection.answer();
+    if (packet === undefined) return;
+    const { code, sessionPresent } = packet;
     if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
     this.#state = "open";
     this.#deadline = Infinity;
