@@ -4,7 +4,7 @@
 import { invoke } from "../errors.ts";
 import type { Call } from "../session/events.ts";
 import type { Session } from "../session/session.ts";
-import { deferred, handled } from "./deferred.ts";
+import { deferred, handled } from "../deferred.ts";
 
 /**
  * Asks the session for something, and returns the promise of it; the callback hears of an answer, too.

@@ -24,7 +24,7 @@ import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
 import { promiseOf, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { deferred, handled } from "./deferred.ts";
+import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags, type Settings } from "./settings.ts";

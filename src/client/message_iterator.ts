@@ -4,7 +4,7 @@
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Inbox } from "../session/inbox.ts";
-import { type Deferred, deferred } from "./deferred.ts";
+import { type Deferred, deferred } from "../deferred.ts";
 
 type Result = IteratorResult<Message, undefined>;
 

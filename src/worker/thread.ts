@@ -3,7 +3,7 @@
 
 import { setImmediate } from "node:timers";
 import { MessageChannel, receiveMessageOnPort, type TransferListItem, Worker } from "node:worker_threads";
-import { deferred } from "../client/deferred.ts";
+import { deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
