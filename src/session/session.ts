@@ -205,7 +205,12 @@ export class Session {
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
     if (this.#lookUntil < Infinity) return this.#lookUntil;
-    return Math.min(this.#failing, this.#connection?.due ?? Infinity);
+    return Math.min(this.#failing, this.#pingDue);
+  }
+
+  /** When the keep alive wants `tick`; never after DISCONNECT, when nothing is sent any more [MQTT-3.14.4-2]. */
+  get #pingDue(): number {
+    return this.#state === "leaving" ? Infinity : this.#connection?.due ?? Infinity;
   }
 
   /** When the first of those that wait has failed. */
@@ -434,6 +439,7 @@ export class Session {
   }
 
   #ping(): void {
+    if (this.#pingDue > this.#now) return;
     try {
       const how = { writing: this.#output.writing, reading: this.isReading };
       if (this.#connection?.isPingDue(this.#now, how)) this.#output.addFirst(encode({ type: PINGREQ }));
