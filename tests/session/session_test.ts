@@ -10,7 +10,7 @@ import {
 } from "@std/assert";
 import { describe, test } from "node:test";
 import { type ErrorCode, MqttError } from "../../src/errors.ts";
-import { Message } from "../../src/message.ts";
+import type { Message } from "../../src/message.ts";
 import type { SessionSettings } from "../../src/session/session.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
 import { encodeNaive, frame } from "../support/naive.ts";
