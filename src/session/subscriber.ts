@@ -243,8 +243,12 @@ export class Subscriber {
     const alone = groups[0] === undefined || this.#subscriptions.leave(inbox);
     this.#receiver.end(inbox, error);
     if (!alone) return;
-    if (this.#isOpen) this.#send(this.#unsubscribeRequest(filters), now);
-    else this.#giveUpAway(filters, groups, undefined);
+    try {
+      if (this.#isOpen) return this.#send(this.#unsubscribeRequest(filters), now);
+    } catch {
+      // There is no room to ask for it: what comes is for nobody.
+    }
+    this.#giveUpAway(filters, groups, undefined);
   }
 
   /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */

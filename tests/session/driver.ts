@@ -14,7 +14,8 @@ import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts"
 /** The broker accepts; it accepts and has kept the session. */
 export const CONNACK = "20 02 00 00", PRESENT = "20 02 01 00";
 
-const SETTINGS: Omit<SessionSettings, "pingAfter"> = {
+/** A client of no particular kind. */
+export const SETTINGS: Omit<SessionSettings, "pingAfter"> = {
   id: "ID",
   will: undefined,
   keepalive: 60,
