@@ -166,7 +166,9 @@ export class Subscriber {
       filters,
       renews: true,
     }));
-    const givenUp = sessionPresent ? [...this.#givenUp].map((filter) => this.#unsubscribeRequest([filter])) : [];
+    // Their subscriptions are forgotten: who has asked for such a filter since keeps it.
+    const givenUp = (sessionPresent ? [...this.#givenUp] : [])
+      .map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [] }));
     this.#givenUp.clear();
     this.#requests.clearWaiting();
     const requests = [...renewals, ...givenUp, ...unanswered];

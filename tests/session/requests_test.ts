@@ -312,4 +312,27 @@ describe("requests: a connection that is lost", () => {
     talk.reconnect(PRESENT);
     assertEquals(talk.says(), []);
   });
+
+  test("[MQTT-3.8.4-3] given up while away, then asked for again: the answer to UNSUBSCRIBE does not end the new one", () => {
+    const talk = Talk.open({ cleanSession: false, reconnect });
+    talk.subscribed(["a"]);
+    talk.breaks();
+    talk.unsubscribe(["a"]);
+    const onpub = () => {};
+    const again = talk.subscribe(["a"], onpub), inbox = talk.iterate("a");
+    for (const ids of [[4, 2, 3], [5, 2, 3]] as const) {
+      talk.redials();
+      talk.connect();
+      talk.hears(PRESENT);
+      assertEquals(talk.says(), [`UNSUBSCRIBE ${ids[0]} a`, `SUBSCRIBE ${ids[1]} a`, `SUBSCRIBE ${ids[2]} a`]);
+      if (ids[0] === 4) talk.breaks(); // before it has answered
+    }
+    talk.hears(join([unsuback(5), suback(2, 0), suback(3, 0)]));
+    assertEquals([again.fate, inbox.ended], [0, false]);
+    talk.hears('30 03 0001 "a"');
+    assertStrictEquals(talk.session.handlers[0], onpub);
+    assertEquals(talk.session.take(inbox)?.topic, "a");
+    talk.reconnect();
+    assertEquals(talk.says(), ["SUBSCRIBE 6 a"], "and it is made again");
+  });
 });
