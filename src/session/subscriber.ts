@@ -52,6 +52,8 @@ export class Subscriber {
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
   readonly #givenUp = new Set<string>();
+  /** Whether the broker's session may lack subscriptions: they were made again, and not all answered. */
+  #renewsAgain = false;
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
@@ -160,7 +162,9 @@ export class Subscriber {
   connected(sessionPresent: boolean, now: number): void {
     this.#isOpen = true;
     const unanswered = this.#requests.waiting;
-    const groups = sessionPresent ? [] : this.#subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const isComplete = sessionPresent && !this.#renewsAgain;
+    this.#renewsAgain = false;
+    const groups = isComplete ? [] : this.#subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
     const renewals = groups.map(({ group, filters }) => ({
       ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
       filters,
@@ -258,7 +262,7 @@ export class Subscriber {
     this.#isOpen = false;
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
-      else if (request.renews) continue; // it is made again from the subscriptions
+      else if (request.renews) this.#renewsAgain = true; // from the subscriptions
       else if (++request.lost === MOST_LOST) this.#failed(request, error, now);
       else this.#requests.keep(request);
     }

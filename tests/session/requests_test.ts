@@ -335,4 +335,25 @@ describe("requests: a connection that is lost", () => {
     talk.reconnect();
     assertEquals(talk.says(), ["SUBSCRIBE 6 a"], "and it is made again");
   });
+
+  test("[MQTT-3.2.2-3] subscriptions made again, and not answered when that connection was lost: again, session present or not", () => {
+    const talk = Talk.open({ cleanSession: false, reconnect });
+    talk.subscribed(["a"]);
+    talk.subscribed(["b"]);
+    talk.reconnect(CONNACK);
+    assertEquals(talk.says(), ["SUBSCRIBE 3 a", "SUBSCRIBE 4 b"]);
+    talk.hears(suback(3, 0));
+    talk.breaks();
+    talk.redials();
+    talk.connect();
+    talk.breaks(); // an attempt in vain
+    talk.redials();
+    talk.connect();
+    talk.hears(PRESENT);
+    const again = talk.says();
+    assert(again.some((said) => said.endsWith(" b")), `the new session may not have it: ${again}`);
+    talk.hears(join(again.map((said) => suback(Number(said.split(" ")[1]), 0))));
+    talk.reconnect(PRESENT);
+    assertEquals(talk.says(), [], "then the broker has them");
+  });
 });
