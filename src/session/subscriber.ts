@@ -139,7 +139,8 @@ export class Subscriber {
         this.#events.settle(call, { code: group.filters[0]!.qos });
       }
       this.#forget(filter, groups[i]);
-      if (!this.#settings.cleanSession) this.#givenUp.add(filter);
+      // Unless it was asked for again, and granted, since.
+      if (!this.#settings.cleanSession && !this.#subscriptions.isGranted(filter)) this.#givenUp.add(filter);
     });
     this.#events.settle(call);
   }

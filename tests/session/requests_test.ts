@@ -356,4 +356,19 @@ describe("requests: a connection that is lost", () => {
     talk.reconnect(PRESENT);
     assertEquals(talk.says(), [], "then the broker has them");
   });
+
+  test("[MQTT-3.8.4-3] an UNSUBSCRIBE that is not answered does not take away what was asked for, and granted, after it", () => {
+    const talk = Talk.open({ cleanSession: false, reconnect });
+    talk.subscribed(["a", "b"]);
+    talk.unsubscribe(["a", "b"]);
+    const again = talk.subscribe(["a"]);
+    assertEquals(talk.says(), ["UNSUBSCRIBE 2 a,b", "SUBSCRIBE 3 a"]);
+    talk.hears(suback(3, 0));
+    assertEquals(again.fate, 0);
+    talk.reconnect(PRESENT);
+    assertEquals(talk.says(), ["UNSUBSCRIBE 4 b"]);
+    talk.hears(unsuback(4));
+    talk.reconnect(CONNACK);
+    assertEquals(talk.says(), ["SUBSCRIBE 5 a"]);
+  });
 });
