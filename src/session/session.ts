@@ -204,8 +204,7 @@ export class Session {
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    if (this.#lookUntil < Infinity) return this.#lookUntil;
-    return Math.min(this.#failing, this.#pingDue);
+    return Math.min(this.#lookUntil < Infinity ? this.#lookUntil : this.#failing, this.#pingDue);
   }
 
   /** When the keep alive wants `tick`; never after DISCONNECT, when nothing is sent any more [MQTT-3.14.4-2]. */
@@ -411,6 +410,7 @@ export class Session {
     this.#now = now;
     const late = now - this.due, lookFrom = this.#lookFrom;
     if (late < 0) return;
+    if (now < this.#lookUntil && this.#lookUntil < Infinity) return this.#ping();
     this.#lookUntil = Infinity;
     this.#lookFrom = -Infinity;
     if (this.#deadline <= lookFrom) this.#expire();
