@@ -232,6 +232,10 @@ export class Session {
 
   /** Settles the call when a publish need not wait any more. */
   awaitRoom(call: Call): void {
+    if (this.#state === "closed") {
+      this.listen();
+      return this.#events.settle(call, { error: this.#reason });
+    }
     this.#publishing.push(call);
     this.#makeRoom();
   }
