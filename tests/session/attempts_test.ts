@@ -230,6 +230,13 @@ describe("attempts: statuses", () => {
     assertEquals(talk.session.status.type, "closed");
   });
 
+  test("disconnect() while it waits: there is no connection to hang up", () => {
+    const talk = Talk.open({ reconnect });
+    talk.breaks();
+    talk.disconnect();
+    assertEquals(talk.drain().map(show), ["disconnect: undefined", "closed disconnect", "closed: disconnect"]);
+  });
+
   test("the last status can be asked for at any time, and is the one that is told", () => {
     const talk = Talk.open({ reconnect });
     for (let i = 0; i < 3; i++) {

@@ -22,6 +22,24 @@ describe("requests: deadlines", () => {
     assertEquals(talk.fails(suback(1, 0)).code, "protocol", "but only once");
   });
 
+  test("asking again for what was granted, in vain, does not end it; nor does a late refusal", () => {
+    const talk = Talk.open({ keepalive: 0, timeout: 1000, reconnect });
+    talk.subscribed(["a"]);
+    const onpub = () => {};
+    const again = talk.subscribe(["a", "b"], onpub);
+    talk.sends();
+    talk.pass(1000);
+    assertEquals(again.fate, "error timeout");
+    for (const answer of [new Uint8Array(0), suback(2, 128, 0)]) {
+      talk.hears(join([answer, bytes('30 03 0001 "a"')]));
+      assertEquals(talk.session.handlers, [onpub]);
+      talk.hears('30 03 0001 "b"');
+      assertEquals(talk.session.handlers, []);
+    }
+    talk.reconnect();
+    assertEquals(talk.says(), ["SUBSCRIBE 3 a"]);
+  });
+
   test("each has its own deadline, in the order of asking", () => {
     const talk = Talk.open({ keepalive: 0, timeout: 1000 });
     const first = talk.subscribe(["a"]);

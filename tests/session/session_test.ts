@@ -884,6 +884,22 @@ describe("session: DISCONNECT", () => {
     assertEquals([talk.session.due, talk.sends().length], [Infinity, 0]);
   });
 
+  test("[MQTT-3.14.4-2] what comes after it is for nobody, whatever it is", () => {
+    for (const late of ["62 02 0007", "f0 00", CONNACK, '34 05 0001 "a" 0001']) {
+      const talk = Talk.open();
+      talk.hears("20");
+      const call = talk.disconnect();
+      assertEquals(hex(talk.session.takeBytes()!), "e0 00");
+      assertEquals(talk.hears(late), [], "while it is in flight");
+      talk.session.written(talk.attempt, talk.now);
+      assertEquals(talk.drain().map(show), ["end"]);
+      assertEquals(talk.hears(late), []);
+      assertEquals([talk.session.buffered, talk.sends().length], [0, 0]);
+      talk.breaks();
+      assertEquals(call.fate, undefined);
+    }
+  });
+
   test("[MQTT-3.14.4-2] a PINGREQ that would be due after it is not counted as unsent", () => {
     const talk = Talk.open({ keepalive: 1 });
     const call = talk.disconnect();
