@@ -73,6 +73,7 @@ export class LoopClient implements Client {
       this.#session.tick(now);
       this.#advance();
       this.#alarm.set(this.#session.due);
+      this.#link?.resume(); // an iterator that was full may have been given up
     });
     const random = () => this.#clock.random();
     this.#session = new Session(settings, { ...parts, random }, this.#opened, this.#clock.now());
@@ -157,7 +158,9 @@ export class LoopClient implements Client {
         return session.take(inbox);
       },
       leave: async (inbox) => {
-        if (session.leave(inbox)) await this.#call((call) => session.unsubscribeInbox(inbox, call, now()));
+        const isAlone = session.leave(inbox);
+        this.#schedule(); // it may have been full
+        if (isAlone) await this.#call((call) => session.unsubscribeInbox(inbox, call, now()));
       },
       heard: () => session.listen(),
     });
@@ -192,6 +195,8 @@ export class LoopClient implements Client {
 
   readonly #tick = () => {
     this.#scheduled = false;
+    // What waited for room in an iterator is decoded now, and may end the connection.
+    if (this.#link?.isPaused) this.#session.tick(this.#clock.now());
     this.#advance();
     this.#alarm.set(this.#session.due);
     this.#link?.resume();
