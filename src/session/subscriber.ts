@@ -243,8 +243,10 @@ export class Subscriber {
     const alone = groups[0] === undefined || this.#subscriptions.leave(inbox);
     this.#receiver.end(inbox, error);
     if (!alone) return;
-    if (this.#isOpen) this.#send(this.#unsubscribeRequest(filters), now);
-    else this.#giveUpAway(filters, groups, undefined);
+    if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
+    const request = this.#unsubscribeRequest(filters);
+    this.#output.acknowledge(encodeRequest(request)); // nobody could be told that there is no room
+    this.#requests.send(request, now + this.#settings.timeout);
   }
 
   /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */
