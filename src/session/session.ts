@@ -564,6 +564,8 @@ export class Session {
     if (this.#state !== "waiting") this.#drop();
     const reason = this.#reason = this.#disconnected ?? error;
     this.#state = "closed";
+    this.#lookUntil = Infinity;
+    this.#lookFrom = -Infinity;
     this.#subscriber.close(reason);
     if (this.#disconnected !== undefined) this.#receiver.dropKept();
     for (const call of this.#publishing) this.#events.settle(call, { error: reason });
