@@ -157,7 +157,9 @@ export class LoopClient implements Client {
         return session.take(inbox);
       },
       leave: async (inbox) => {
-        if (session.leave(inbox)) await this.#call((call) => session.unsubscribeInbox(inbox, call, this.#clock.now()));
+        const isAlone = session.leave(inbox);
+        this.#schedule(); // it may have been full
+        if (isAlone) await this.#call((call) => session.unsubscribeInbox(inbox, call, this.#clock.now()));
       },
       heard: () => session.listen(),
     }, (wake) => {
@@ -222,11 +224,16 @@ export class LoopClient implements Client {
   readonly #tick = () => {
     this.#scheduled = false;
     this.#advance();
+    this.#resume();
+  };
+
+  /** Reads on when there is room again. */
+  #resume(): void {
     const link = this.#link;
     if (link === undefined || link.reading || !this.#session.isReading) return;
     link.reading = true;
     link.transport!.resume();
-  };
+  }
 
   /** After each input: handles the session's events, writes, and sets the timer. */
   #advance(): void {
@@ -342,5 +349,6 @@ export class LoopClient implements Client {
     this.#timerDue = Infinity;
     this.#session.tick(this.#clock.now());
     this.#advance();
+    this.#resume(); // who was full may have been given up
   };
 }
