@@ -9,10 +9,10 @@ export interface Manners {
   /** How often a connection has a fault, and a subscription is refused: 0 to 1. */
   faults: number;
   refusals: number;
+  /** Whether it hangs up when it is asked for one of the filters it forbids. */
+  forbids: boolean;
   /** Whether messages come with QoS 1 and 2, too. */
   qos: boolean;
-  /** Larger packets end the connection. */
-  readonly maxPacketSize: number;
 }
 
 /** A message that the broker sent. */
@@ -35,6 +35,7 @@ const GARBAGE = [
   [0x82, 0x05, 0x00, 0x01, 0x00, 0x00, 0x00],
   [0x30, 0xff, 0xff, 0xff, 0xff],
   [0x30, 0xff, 0xff, 0xff, 0x7f],
+  [0x90, 0xff, 0xff, 0xff, 0x7f],
   [0x36, 0x05, 0x00, 0x01, 0x61, 0x00, 0x01],
   [0x30, 0x03, 0x00, 0x01, 0x23],
   [0x90, 0x03, 0xff, 0xff, 0x00],
@@ -98,6 +99,10 @@ export class Broker {
     };
     switch (packet.type) {
       case "SUBSCRIBE": {
+        if (this.manners.forbids && packet.filters.some(({ topic }) => isForbidden(topic))) {
+          if (wire.fault === "none") wire.fault = "forbids";
+          return wire.brokerEnds();
+        }
         const codes = packet.filters.map(({ topic }) => {
           if (this.#random.chance(this.manners.refusals)) return 128;
           this.filters.add(topic);
@@ -143,8 +148,7 @@ export class Broker {
       const qos = this.manners.qos && this.#random.chance(0.4) ? this.#random.int(1, 2) : 0;
       const packetId = qos === 0 ? 0 : this.#packetId = this.#packetId % 65_535 + 1;
       const seq = this.sent.length;
-      // One over maxPacketSize would come again, and end each connection.
-      const payload = numbered(seq, 4 + this.#random.size(qos === 2 ? Math.min(longest, 4000) : longest));
+      const payload = numbered(seq, 4 + this.#random.size(longest));
       const sent = { seq, topic, payload, qos, retain: this.#random.chance(0.2), packetId, received: false };
       this.sent.push(sent);
       if (qos === 2) this.#unacknowledged.set(packetId, sent);
@@ -155,9 +159,7 @@ export class Broker {
   }
 
   #say(wire: Wire, packet: NaivePacket): void {
-    const bytes = encodeNaive(packet);
-    wire.oversized ||= bytes.length > this.manners.maxPacketSize;
-    wire.send(bytes);
+    wire.send(encodeNaive(packet));
   }
 }
 
@@ -176,6 +178,11 @@ export function numbered(seq: number, length: number): Uint8Array {
 /** The number of a payload. */
 export function numberOf(payload: Uint8Array): number {
   return new DataView(payload.buffer, payload.byteOffset, payload.length).getUint32(0);
+}
+
+/** One in five of those that only one call asks for. */
+function isForbidden(filter: string): boolean {
+  return filter.startsWith("x/") && Number(filter.slice(2)) % 5 === 0;
 }
 
 /** For the filters that the simulation uses. */

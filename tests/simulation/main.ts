@@ -1,7 +1,8 @@
 /** The long form: `deno run -A tests/simulation/main.ts [--seeds 10000] [--from 1]`. */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { library, simulate } from "./simulate.ts";
+import { library } from "./library.ts";
+import { simulate } from "./simulate.ts";
 
 const { values } = parseArgs({ options: { seeds: { type: "string" }, from: { type: "string" } } });
 const seeds = Number(values.seeds ?? 10_000), from = Number(values.from ?? 1);

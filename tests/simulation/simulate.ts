@@ -1,11 +1,6 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
-import { LoopClient } from "../../src/client/loop_client.ts";
-import { MqttError } from "../../src/errors.ts";
-import { parseSettings } from "../../src/client/settings.ts";
-import { type Library, type Outcome, play } from "./history.ts";
-
-/** The sources. */
-export const library = { LoopClient, parseSettings, MqttError } as unknown as Library;
+import { type Outcome, play, type Player } from "./history.ts";
+import { type Library, library } from "./library.ts";
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */
 export async function simulate(
@@ -16,10 +11,13 @@ export async function simulate(
 ): Promise<void> {
   for (let seed = from; seed < from + count; seed++) {
     try {
-      each(await play(seed, using));
+      each(await play(seed, using.LoopClient as Player, using));
     } catch (error) {
       const lines: string[] = [];
-      const again = await play(seed, using, (line) => lines.push(line)).then(() => "nothing", (error) => error.message);
+      const again = await play(seed, using.LoopClient as Player, using, (line) => lines.push(line)).then(
+        () => "nothing",
+        (error) => error.message,
+      );
       const message = (error as Error).message;
       throw new Error(
         `Seed ${seed}: ${message}${again === message ? "" : `, and then ${again}`}\n${
