@@ -166,7 +166,10 @@ export class Subscriber {
       filters,
       renews: true,
     }));
-    const givenUp = sessionPresent ? [...this.#givenUp].map((filter) => this.#unsubscribeRequest([filter])) : [];
+    // Who has asked for such a filter since keeps it, so there is no group to forget.
+    const givenUp = sessionPresent
+      ? [...this.#givenUp].map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [undefined] }))
+      : [];
     this.#givenUp.clear();
     this.#requests.clearWaiting();
     const requests = [...renewals, ...givenUp, ...unanswered];
