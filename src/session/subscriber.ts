@@ -258,6 +258,7 @@ export class Subscriber {
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
       else if (request.renews) continue; // it is made again from the subscriptions
+      else if (request.inbox?.ended) continue; // it was postponed, and an UNSUBSCRIBE that came after it is before it here
       else if (++request.lost === MOST_LOST) this.#failed(request, error, now);
       else this.#requests.keep(request);
     }
