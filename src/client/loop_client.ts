@@ -223,6 +223,8 @@ export class LoopClient implements Client {
 
   readonly #tick = () => {
     this.#scheduled = false;
+    // What waited for room in an iterator is decoded now, and may end the connection.
+    if (this.#link?.reading === false) this.#session.tick(this.#clock.now());
     this.#advance();
     this.#resume();
   };
