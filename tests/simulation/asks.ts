@@ -1,6 +1,6 @@
 /** The model of subscriptions: what the program asked for and gave up, and which packets may come of it. */
 import type { Ack, Suback, Subscribe, Unsubscribe } from "../support/naive.ts";
-import type { Broker } from "./broker.ts";
+import { type Broker, filterMatches } from "./broker.ts";
 import type { Wire } from "./wire.ts";
 import type { World } from "./world.ts";
 
@@ -18,6 +18,8 @@ export interface Ask {
   readonly filters: readonly Version[];
   /** Whether a promise tells what becomes of it. */
   readonly promised: boolean;
+  /** The name of the handler of its own that gets its messages. */
+  readonly handler: string | undefined;
   pending: boolean;
   /** Whether it was given up, and the answer may still come. */
   late: boolean;
@@ -43,6 +45,8 @@ interface Wish {
   givenUp: boolean;
   /** Whether the broker has granted it, and nobody has meddled with it since. */
   granted: boolean;
+  /** Who gets its messages then, if it is not connect's onpub. */
+  handler: string | undefined;
 }
 
 /** A request on its way. */
@@ -86,7 +90,15 @@ export class Asks {
   #wish(filter: string): Wish {
     let wish = this.#wishes.get(filter);
     if (wish === undefined) {
-      wish = { version: 0, meddled: 0, unwanted: true, unwantedFrom: 0, givenUp: false, granted: false };
+      wish = {
+        version: 0,
+        meddled: 0,
+        unwanted: true,
+        unwantedFrom: 0,
+        givenUp: false,
+        granted: false,
+        handler: undefined,
+      };
       this.#wishes.set(filter, wish);
     }
     return wish;
@@ -104,7 +116,7 @@ export class Asks {
 
   // ---- what the program does
 
-  ask(filters: readonly string[], promised: boolean): Ask {
+  ask(filters: readonly string[], promised: boolean, handler?: string): Ask {
     const versions = filters.map((filter) => {
       const wish = this.#wish(filter), fresh = wish.unwanted;
       this.meddle(filter);
@@ -120,7 +132,7 @@ export class Asks {
       vague: false,
       refused: new Set<string>(),
     };
-    const ask: Ask = { filters: versions, promised, ...state };
+    const ask: Ask = { filters: versions, promised, handler, ...state };
     this.#all.push(ask);
     return ask;
   }
@@ -132,9 +144,20 @@ export class Asks {
     ask.late = code === "timeout";
     for (const version of ask.filters) {
       const { filter, fresh } = version, wish = this.#wish(filter);
-      if (code === undefined) wish.granted ||= wish.meddled === version.meddled;
-      else if (fresh && (code !== 128 || ask.refused.has(filter) || ask.filters.length === 1)) this.#unwant(version);
+      if (code === undefined) {
+        // Whether the client has seen an iterator's answer in time, nobody tells.
+        if (ask.promised && wish.meddled === version.meddled) {
+          Object.assign(wish, { granted: true, handler: ask.handler });
+        }
+      } else if (fresh && (code !== 128 || ask.refused.has(filter) || ask.filters.length === 1)) this.#unwant(version);
     }
+  }
+
+  /** An iterator's filter is granted among others; whether that answers its own request, the filters may tell. */
+  seems(ask: Ask, filters: readonly string[]): void {
+    const others = this.#all.filter((other) => (other.pending || other.late) && isPartOf(filters, other));
+    if (others.length === 1 && filters.length === ask.filters.length) this.settled(ask);
+    else ask.vague = true;
   }
 
   /** Somebody gives up filters. */
@@ -160,6 +183,12 @@ export class Asks {
     if (wish.version !== version || wish.unwanted) return;
     wish.unwanted = true;
     wish.unwantedFrom = wire === undefined ? 0 : wire.index + (wire.connacked || wire.closed ? 1 : 0);
+  }
+
+  /** The handlers of filters that the broker has granted, and nobody has meddled with since. */
+  handlers(topic: string): string[] {
+    const found = [...this.#wishes].filter(([filter, { granted }]) => granted && filterMatches(filter, topic));
+    return found.flatMap(([, { handler }]) => handler ?? []);
   }
 
   /** Whether surely nobody else wants what was asked for. */

@@ -43,6 +43,9 @@ const GARBAGE = [
   [0xd1, 0x00],
 ];
 
+const LATE_FAULTS = ["fin", "reset", "half-open", "stall", "silent", "mute", "deaf", "garbage"] as const;
+const FAULTS = [...LATE_FAULTS, "refusal", "refusal"] as const;
+
 export class Broker {
   readonly manners: Manners;
   readonly #world: World;
@@ -65,9 +68,11 @@ export class Broker {
 
   /** What becomes of a new connection. */
   plan(wire: Wire): void {
-    if (!this.#random.chance(this.manners.faults)) return;
     const random = this.#random;
-    const fault = random.pick(["fin", "reset", "half-open", "stall", "silent", "deaf", "garbage", "refusal"] as const);
+    if (!random.chance(this.manners.faults)) return;
+    // The first connection fares better: without it, there is no other.
+    const isFirst = wire.index === 0 && random.chance(0.8);
+    const fault = isFirst ? random.pick(LATE_FAULTS) : random.pick(FAULTS);
     const act = () => {
       if (wire.closed || wire.fault !== "none") return;
       wire.fault = fault;
@@ -83,8 +88,8 @@ export class Broker {
         wire.send(Uint8Array.from(garbage[0] === 0x20 && !wire.connacked ? [0] : garbage), true);
       }
     };
-    if (fault === "refusal" || random.chance(0.1)) act();
-    else this.#world.after(random.size(20_000) + 1, act);
+    if (fault === "refusal" || !isFirst && random.chance(fault === "mute" ? 0.5 : 0.1)) act();
+    else this.#world.after(isFirst ? random.int(500, 10_000) : random.size(20_000) + 1, act);
   }
 
   hear(wire: Wire, packet: NaivePacket): void {
@@ -99,8 +104,10 @@ export class Broker {
     };
     switch (packet.type) {
       case "SUBSCRIBE": {
+        if (wire.fault === "mute") return;
         if (this.manners.forbids && packet.filters.some(({ topic }) => isForbidden(topic))) {
           if (wire.fault === "none") wire.fault = "forbids";
+          wire.forbade = true;
           return wire.brokerEnds();
         }
         const codes = packet.filters.map(({ topic }) => {
@@ -111,6 +118,7 @@ export class Broker {
         return answer({ type: "SUBACK", packetId: packet.packetId, codes });
       }
       case "UNSUBSCRIBE":
+        if (wire.fault === "mute") return;
         for (const filter of packet.filters) this.filters.delete(filter);
         return answer({ type: "UNSUBACK", packetId: packet.packetId });
       case "PINGREQ":
@@ -130,7 +138,7 @@ export class Broker {
       this.#unacknowledged.clear();
     }
     if (wire.fault === "silent") return;
-    const code = wire.fault === "refusal" ? this.#random.pick([1, 2, 3, 3, 3, 4, 5]) : 0;
+    const code = wire.fault === "refusal" ? this.#random.pick([1, 2, 3, 3, 4, 5, 5]) : 0;
     const sessionPresent = code === 0 && !clean && this.#present;
     this.#present = !clean;
     this.#say(wire, { type: "CONNACK", sessionPresent, code });

@@ -167,6 +167,8 @@ class History implements Observer {
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
   readonly #owed: { seq: number; wire: Wire }[] = [];
+  /** Messages that a certain handler must get. */
+  #routed: { seq: number; topic: string; wire: Wire; handler: string }[] = [];
   readonly #iterations: Iteration[] = [];
   #depth = 0;
 
@@ -176,7 +178,7 @@ class History implements Observer {
     this.#log = log;
     this.#world = new World(random);
     this.#horizon = random.pick([3000, 10_000, 30_000]);
-    this.#reconnect = random.chance(0.6);
+    this.#reconnect = random.chance(0.75);
     this.#floods = random.chance(0.06);
     this.#lonely = random.chance(0.08);
     this.#listens = !this.#lonely && random.chance(0.8);
@@ -187,7 +189,7 @@ class History implements Observer {
     const op: ConnectOptions = {
       id: "simulated",
       keepalive: random.pick([0, 2, 5, 20, 20, 20]),
-      cleanSession: random.chance(0.7),
+      cleanSession: random.chance(0.5),
       timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
       maxPacketSize: random.pick([200, 5000, 16 << 20]),
       maxBuffered: random.pick([2000, 100_000, 16 << 20]),
@@ -197,7 +199,7 @@ class History implements Observer {
       ...this.#reconnect &&
         {
           reconnect: {
-            minDelay: random.int(1, 500),
+            minDelay: random.pick([random.int(1, 500), random.int(500, 5000)]),
             maxDelay: 5000,
             attempts: random.pick([3, Infinity, Infinity]),
             stableAfter: random.pick([100, 3000, 30_000]),
@@ -310,14 +312,17 @@ class History implements Observer {
     this.#note(() => `status ${JSON.stringify(status)}`);
     if (this.#calling !== undefined) this.fail(`${status.type} is told inside ${this.#calling}()`);
     this.#statuses.tell(status, this.#current);
-    if (status.type === "waiting") this.#losses.add(status.error);
+    if (status.type === "waiting") {
+      this.#losses.add(status.error);
+      this.#checkReason(status.error);
+    }
     if (status.type === "closed") this.#end = status.error as Failure & Error;
     if (status.type === "refused") this.#asks.refused(status.filter);
     if (status.type === "dropped") {
       this.#drops.count(this.#client.stats.dropped);
       this.#drops.tell(status);
     }
-    this.#actWithin(0.05);
+    this.#actWithin(status.type === "waiting" ? 0.4 : 0.05);
     this.#throwAtTimes();
   }
 
@@ -372,7 +377,7 @@ class History implements Observer {
     this.#dials++;
     if (this.#listens) this.#statuses.dials();
     const random = this.#random;
-    const { faults } = this.#broker.manners;
+    const faults = this.#broker.manners.faults / (this.#wires.length === 0 ? 5 : 1);
     const hangs = random.chance(faults * 0.1);
     const delay = hangs ? 20_000 : random.size(200);
     this.#dialHung ||= hangs;
@@ -538,7 +543,7 @@ class History implements Observer {
       for (const iteration of this.#iterations) {
         if (iteration.filter !== filter) continue;
         iteration.granted = true;
-        this.#asks.settled(iteration.ask);
+        this.#asks.seems(iteration.ask, filters);
       }
     });
   }
@@ -563,6 +568,8 @@ class History implements Observer {
     sent.received = sent.qos === 2;
     const iterations = this.#iterations.filter(({ filter, left }) => !left && filterMatches(filter, sent.topic));
     for (const { vague, expected } of iterations) if (!vague) expected.push({ sent: sent.seq, wire });
+    const handlers = this.#asks.handlers(sent.topic);
+    for (const handler of handlers) this.#routed.push({ seq: sent.seq, topic: sent.topic, wire, handler });
     if (iterations.length === 0) this.#owed.push({ seq: sent.seq, wire });
   }
 
@@ -581,6 +588,7 @@ class History implements Observer {
   #forget(wire: Wire): void {
     const kept = this.#owed.filter((owed) => owed.wire !== wire);
     this.#owed.splice(0, Infinity, ...kept);
+    this.#routed = this.#routed.filter((routed) => routed.wire !== wire);
   }
 
   // ---- what the client gives
@@ -593,6 +601,9 @@ class History implements Observer {
     const at = this.#owed.findIndex((owed) => owed.seq === seq);
     if (at > 0) this.fail(`message ${seq} is delivered before ${this.#owed[0]!.seq}`);
     if (at === 0) this.#owed.shift();
+    this.#routed = this.#routed.filter((routed) => routed.seq !== seq || routed.handler !== to);
+    const [other] = to === "onpub" ? this.#asks.handlers(message.topic) : [];
+    if (other !== undefined) this.fail(`message ${seq} goes to connect's onpub, and not to ${other}`);
     this.#actWithin(0.05);
     this.#throwAtTimes();
   }
@@ -633,9 +644,10 @@ class History implements Observer {
       if (error === undefined) return;
       if (!(error instanceof this.#library.MqttError)) return this.fail(`${name} fails with ${error}`);
       this.#heard ||= error === this.#end;
-      if (error.code === "timeout" && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
-      if (ask?.lost === 2 && error !== this.#end) this.#checkLoss(name, error);
-      else if (![128, "timeout", "overflow"].includes(error.code)) this.#ends.push({ name, error });
+      // Asked for on two connections that were lost, it fails with the second one's error.
+      const isLoss = ask?.lost === 2 && this.#isLoss(error);
+      if (error.code === "timeout" && !isLoss && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
+      if (![128, "timeout", "overflow"].includes(error.code) && !isLoss) this.#ends.push({ name, error });
       failed(error);
     };
     promise.then(() => settled(), settled);
@@ -654,9 +666,10 @@ class History implements Observer {
     this.fail(`${name} is given up at ${since + timeout} ms although bytes have been in the socket since ${unread} ms`);
   }
 
-  #checkLoss(name: string, error: MqttError): void {
-    if (this.#listens) this.#losses.add(this.#statuses.last?.type === "waiting" && this.#statuses.last.error);
-    if (this.#listens && !this.#losses.has(error)) this.fail(`${name} fails with ${error}, which no connection did`);
+  /** Whether a connection was lost with that error. */
+  #isLoss(error: unknown): boolean {
+    const { status } = this.#client;
+    return this.#losses.has(error) || status.type === "waiting" && status.error === error;
   }
 
   /** When the broker accepted the connection that there is; Infinity when there is none. */
@@ -723,12 +736,12 @@ class History implements Observer {
         for (let i = random.int(1, 20); i > 0; i--) this.#publish(20_000);
         return;
       case 9:
-        return this.#wrong();
+        return random.chance(0.5) ? this.#wrong() : this.#changeMind();
       case 10:
-        if (random.chance(0.3)) this.#disconnect();
+        if (random.chance(0.15)) this.#disconnect();
         return;
       case 11:
-        if (random.chance(0.3)) this.#abortAll();
+        if (random.chance(0.15)) this.#abortAll();
         return;
       case 12:
         return this.#forgetful();
@@ -738,6 +751,13 @@ class History implements Observer {
       default:
         for (let i = random.int(1, 5); i > 0; i--) this.#publish(100);
     }
+  }
+
+  /** Gives a filter up, and asks for it again at once. */
+  #changeMind(): void {
+    const filters = [this.#random.pick(FILTERS)];
+    this.#unsubscribe(filters);
+    this.#subscribe(filters);
   }
 
   /** Half a MiB and more, in pieces that come while others are being written. */
@@ -822,16 +842,18 @@ class History implements Observer {
     this.#heard ||= this.#end !== undefined;
   }
 
-  #subscribe(): void {
+  #subscribe(given: readonly string[] = []): void {
     const random = this.#random;
-    const own = random.chance(0.5);
-    const filters = own ? [random.pick(FILTERS)] : [...new Set([random.pick(FILTERS), random.pick(FILTERS)])];
+    const own = given.length > 0 || random.chance(0.5);
+    const filters = own
+      ? [given[0] ?? random.pick(FILTERS)]
+      : [...new Set([random.pick(FILTERS), random.pick(FILTERS)])];
     // One filter that no other call asks for tells this one's packets from all others.
     if (random.chance(0.6)) filters.splice(random.int(0, filters.length), 0, this.#asks.ownFilter());
     this.#note(() => `subscribe ${filters}${own ? " with onpub" : ""}`);
     for (const filter of filters) this.#meddle(filter);
-    const ask = this.#asks.ask(filters, true);
     const name = `onpub ${this.#subscribed++} of ${filters}`;
+    const ask = this.#asks.ask(filters, true, own ? name : undefined);
     const onpub: OnPublish = (_, message) => this.#deliver(name, filters, message);
     let called = 0;
     const promise = this.#call("subscribe", () =>
@@ -846,10 +868,10 @@ class History implements Observer {
 
   #subscribed = 0;
 
-  #unsubscribe(): void {
+  #unsubscribe(given: readonly string[] = []): void {
     const random = this.#random;
     const some = Array.from({ length: random.int(1, 3) }, () => random.pick([...FILTERS, ...this.#asks.ownFilters]));
-    const filters = [...new Set(some)];
+    const filters = given.length > 0 ? given : [...new Set(some)];
     this.#note(() => `unsubscribe ${filters}`);
     for (const filter of filters) this.#meddle(filter);
     this.#followGivingUp("unsubscribe", filters, () => this.#client.unsubscribe(filters));
@@ -925,8 +947,7 @@ class History implements Observer {
       this.#heard ||= error === this.#end;
       if (![128, "timeout", "overflow"].includes(code)) {
         const { lost, vague } = iteration.ask;
-        if ((lost > 1 || vague) && error !== this.#end) this.#checkLoss("an iterator", error as MqttError);
-        else this.#ends.push({ name: "an iterator", error });
+        if (lost < 2 && !vague || !this.#isLoss(error)) this.#ends.push({ name: "an iterator", error });
       }
       this.#asks.settled(iteration.ask, code);
       iteration.vague = iteration.vague || this.#end === undefined;
@@ -965,8 +986,8 @@ class History implements Observer {
     // Its filter is given up, and what comes then goes elsewhere.
     const { ask, iterator } = iteration;
     this.#asks.meddle(iteration.filter);
-    // Unless somebody else wants it.
-    const filters = this.#asks.isAlone(ask) ? [iteration.filter] : [];
+    // Unless somebody else wants it, or has given it up.
+    const filters = this.#asks.isAlone(ask) && !iteration.vague ? [iteration.filter] : [];
     this.#followGivingUp("leaving an iterator", filters, () => iterator.return!());
   }
 
@@ -1030,6 +1051,12 @@ class History implements Observer {
     }
     const [owed] = this.#owed;
     if (owed !== undefined && !this.#left && !owed.wire.paused) this.fail(`message ${owed.seq} is not delivered`);
+    // Who has been replaced or given up meanwhile need not get it.
+    const routed = this.#routed.find(({ topic, wire, handler }) =>
+      !wire.paused && this.#asks.handlers(topic).includes(handler)
+    );
+    if (routed !== undefined && !this.#left) this.fail(`message ${routed.seq} does not go to ${routed.handler}`);
+    this.#routed = this.#routed.filter(({ wire }) => wire.paused);
     if (wire !== undefined && !wire.closed && wire.connacked && !this.#left) this.#checkOpen(wire);
   }
 
@@ -1146,7 +1173,7 @@ class History implements Observer {
       untrusted: ["none", fault],
     };
     if (typeof code === "number" ? fault === "refusal" : reasons[code]?.includes(fault)) return;
-    if (code === "cannotconnect" && this.#dialFailed) return;
+    if (code === "cannotconnect" && this.#dialFailed || code === "socketclosed" && last?.forbade) return;
     if (code === "pingresp" && this.#pingWaited) return;
     if (code === "timeout" && (this.#dialHung || !last?.connacked || this.#wires.length > 1)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);

@@ -12,3 +12,10 @@ export interface Library {
 
 /** The sources. */
 export const library: Library = { LoopClient, parseSettings, MqttError };
+
+/** A copy of them; `directory` is a URL. */
+export async function loadLibrary(directory: string): Promise<Library> {
+  const files = ["client/loop_client.ts", "client/settings.ts", "errors.ts"];
+  const modules = await Promise.all(files.map((file) => import(`${directory}/${file}`)));
+  return Object.assign({}, ...modules);
+}

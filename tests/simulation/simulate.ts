@@ -2,28 +2,35 @@
 import { type Outcome, play, type Player } from "./history.ts";
 import { type Library, library } from "./library.ts";
 
+/** What is played: the client of the event loop. */
+export type Kind = "loop";
+export const kinds: readonly Kind[] = ["loop"];
+
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */
 export async function simulate(
   from: number,
   count: number,
-  using: Library = library,
-  each: (outcome: Outcome) => void = () => {},
+  { using = library, kind = "loop", each = () => {} }: {
+    using?: Library;
+    kind?: Kind;
+    each?: (outcome: Outcome) => void;
+  } = {},
 ): Promise<void> {
+  const once = (seed: number, log?: (line: string) => void) => play(seed, using.LoopClient as Player, using, log);
   for (let seed = from; seed < from + count; seed++) {
     try {
-      each(await play(seed, using.LoopClient as Player, using));
+      each(await once(seed));
     } catch (error) {
       const lines: string[] = [];
-      const again = await play(seed, using.LoopClient as Player, using, (line) => lines.push(line)).then(
-        () => "nothing",
-        (error) => error.message,
-      );
+      const again = await once(seed, (line) => lines.push(line)).then(() => "nothing", (error) => error.message);
       const message = (error as Error).message;
       throw new Error(
         `Seed ${seed}: ${message}${again === message ? "" : `, and then ${again}`}\n${
           lines.slice(-3000).join("\n")
         }\n` +
-          `Again: deno run -A tests/simulation/main.ts --from ${seed} --seeds 1\n${(error as Error).stack}`,
+          `Again: deno run -A tests/simulation/main.ts --kind ${kind} --from ${seed} --seeds 1\n${
+            (error as Error).stack
+          }`,
       );
     }
   }

@@ -10,8 +10,8 @@ import type { World } from "./world.ts";
 /** What is wrong with a connection: nothing, or what the client cannot be blamed for. */
 export type Fault =
   | ("none" | "fin" | "reset" | "half-open" | "stall" | "silent" | "deaf" | "garbage" | "refusal")
-  /** The broker hangs up when it is asked for a certain filter. */
-  | "forbids";
+  /** The broker hangs up when it is asked for a certain filter; it answers no request. */
+  | ("forbids" | "mute");
 
 /** The head of a PUBLISH over maxPacketSize; `size` in bytes, of the whole packet. */
 export interface Head {
@@ -63,6 +63,8 @@ export class Wire implements Transport {
   #givenUp = false;
   lastWrite = 0;
   resumedAt = 0;
+  /** Whether the broker has hung up, whatever else is wrong. */
+  forbade = false;
   /** Whether nothing passes any more, and nobody is told; whether nothing passes for a while. */
   #dead = false;
   #stalled = false;
