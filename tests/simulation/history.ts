@@ -16,17 +16,27 @@ import type { Message } from "../../src/message.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { type Ask, Asks } from "./asks.ts";
+import { BareClient, type Lab } from "./bare_client.ts";
 import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
 import type { Library } from "./library.ts";
 import { Drops, Statuses } from "./statuses.ts";
 import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
-/** The client that plays a history: the event loop's, or one made like it. */
-export interface Player {
-  new (settings: Settings, parts: LoopParts): Client;
-  opened(client: Client): Promise<void>;
-}
+/** Makes the client that plays a history, and says when it has its first connection. */
+export type MakeClient = (settings: Settings, parts: LoopParts, lab: Lab) => [Client, () => Promise<unknown>];
+
+/** The client of the event loop. */
+export const makeLoopClient: MakeClient = (settings, parts, { library: { LoopClient } }) => {
+  const client = new LoopClient(settings, parts);
+  return [client, () => LoopClient.opened(client)];
+};
+
+/** The bare session. */
+export const makeBareClient: MakeClient = (settings, parts, lab) => {
+  const client = new BareClient(settings, parts, lab);
+  return [client, () => client.opened];
+};
 
 /** What a step broke. */
 export class Violation extends Error {
@@ -85,11 +95,11 @@ const FILTERS = ["t/0", "t/1", "t/2", "t/3", "t/+", "#"];
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
 export function play(
   seed: number,
-  player: Player,
+  make: MakeClient,
   library: Library,
   log?: (line: string) => void,
 ): Promise<Outcome> {
-  return new History(seed, player, library, log).play();
+  return new History(seed, make, library, log).play();
 }
 
 /** What a history had in it, so that a test can tell that they have all. */
@@ -111,6 +121,7 @@ class History implements Observer {
   readonly #log: ((line: string) => void) | undefined;
   readonly #settings: Settings;
   readonly #client: Client;
+  readonly #opened: () => Promise<unknown>;
   readonly #broker: Broker;
   readonly #wires: Wire[] = [];
   /** The connection that the client uses; one that came too late is none. */
@@ -172,7 +183,7 @@ class History implements Observer {
   readonly #iterations: Iteration[] = [];
   #depth = 0;
 
-  constructor(seed: number, player: Player, library: Library, log?: (line: string) => void) {
+  constructor(seed: number, make: MakeClient, library: Library, log?: (line: string) => void) {
     const random = this.#random = new Random(seed);
     this.#library = library;
     this.#log = log;
@@ -182,7 +193,6 @@ class History implements Observer {
     this.#floods = random.chance(0.06);
     this.#lonely = random.chance(0.08);
     this.#listens = !this.#lonely && random.chance(0.8);
-    this.#player = player;
     const signal = this.#abort.signal;
     this.#countListeners(signal);
     const slow = random.pick([5, 500, 5000]);
@@ -219,17 +229,16 @@ class History implements Observer {
     this.#drops = new Drops(fail);
     this.#asks = new Asks(this.#world, this.#settings.timeout, fail);
     this.#heard = this.#listens;
-    this.#client = this.#call("connect", () =>
-      new player(this.#settings, {
-        dial: (signal) => this.#dial(signal),
-        onpub: (_, message) => this.#deliver("onpub", ["#"], message),
-        onstatus: this.#listens ? (status) => this.#hearStatus(status) : undefined,
-        clock: this.#world.clock,
-        closed: () => this.#hearEnd(),
-      }));
+    const parts: LoopParts = {
+      dial: (signal) => this.#dial(signal),
+      onpub: (_, message) => this.#deliver("onpub", ["#"], message),
+      onstatus: this.#listens ? (status) => this.#hearStatus(status) : undefined,
+      clock: this.#world.clock,
+      closed: () => this.#hearEnd(),
+    };
+    const lab: Lab = { library, world: this.#world, random: new Random(-seed), fail };
+    [this.#client, this.#opened] = this.#call("connect", () => make(this.#settings, parts, lab));
   }
-
-  readonly #player: Player;
 
   /** A call of the program's: while it runs, no status may be told. */
   #call<T>(name: string, make: () => T): T {
@@ -255,7 +264,7 @@ class History implements Observer {
       });
     try {
       if (!this.#lonely) this.#run();
-      this.#follow("open", this.#player.opened(this.#client), this.#settings.timeout);
+      this.#follow("open", this.#opened(), this.#settings.timeout);
       this.#script();
       await this.#world.run(() => this.#check(), 200_000);
       this.#conclude();

@@ -347,6 +347,58 @@ export const mutants: readonly Mutant[] = [
     replace: "    this.#advance();\n    return promise as Promise<T>;",
   },
 
+  // ---- the session's contract with its shell
+  {
+    mistake: "what an old connection says is heard",
+    file: session,
+    find: 'if (attempt !== this.#attempt || this.#state === "leaving") return;',
+    replace: 'if (this.#state === "leaving") return;',
+    kind: "bare",
+  },
+  {
+    mistake: "an old connection that is lost ends the new one",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#lose(error);",
+    replace: "    this.#now = now;\n    this.#lose(error);",
+    kind: "bare",
+  },
+  {
+    mistake: "what an old connection has written counts for the new one",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#writing = false;",
+    replace: "    if (this.#connection === undefined) return;\n    this.#now = now;\n    this.#writing = false;",
+    kind: "bare",
+  },
+  {
+    mistake: "an old connection that opens late is wanted",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return false;\n    this.#now = now;\n    const error",
+    replace: "    this.#now = now;\n    const error",
+    kind: "bare",
+  },
+  {
+    mistake: "a call is settled twice",
+    file: "src/session/events.ts",
+    find: '    this.push({ type: "settled", call, code, error });\n',
+    replace: '    this.push({ type: "settled", call, code, error });\n' +
+      '    if (error !== undefined) this.push({ type: "settled", call, code, error });\n',
+    kind: "bare",
+  },
+  {
+    mistake: "something is told after the end",
+    file: session,
+    find: '    this.#events.push({ type: "closed", error: reason });\n',
+    replace: '    this.#events.push({ type: "closed", error: reason });\n    this.#events.push({ type: "hangup" });\n',
+    kind: "bare",
+  },
+  {
+    mistake: "tick() leaves something undone",
+    file: session,
+    find: "this.#lookUntil = now + Math.min(late, LATE);",
+    replace: "this.#lookUntil = now - 1;",
+    kind: "bare",
+  },
+
   // ---- found by the simulation
   {
     mistake: "reading does not go on when a full iterator is left whose filter others want",

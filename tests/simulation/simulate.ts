@@ -1,10 +1,12 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
-import { type Outcome, play, type Player } from "./history.ts";
+import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
 
-/** What is played: the client of the event loop. */
-export type Kind = "loop";
-export const kinds: readonly Kind[] = ["loop"];
+/** What is played: the client of the event loop, or the bare session. */
+export type Kind = "loop" | "bare";
+export const kinds: readonly Kind[] = ["loop", "bare"];
+
+const makers = { loop: makeLoopClient, bare: makeBareClient };
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */
 export async function simulate(
@@ -16,7 +18,7 @@ export async function simulate(
     each?: (outcome: Outcome) => void;
   } = {},
 ): Promise<void> {
-  const once = (seed: number, log?: (line: string) => void) => play(seed, using.LoopClient as Player, using, log);
+  const once = (seed: number, log?: (line: string) => void) => play(seed, makers[kind], using, log);
   for (let seed = from; seed < from + count; seed++) {
     try {
       each(await once(seed));
