@@ -29,6 +29,7 @@ export type {
   Status,
   SubscribeCallback,
   SubscribeOptions,
+  SyncClient,
   Trace,
   TraceRecord,
   Will,
@@ -36,8 +37,7 @@ export type {
 export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
-export type { SyncClient } from "./src/client/sync_client.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
-export type { TlsOptions } from "./src/transport/tcp.ts";
+export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { Trust } from "./src/session/trust.ts";

@@ -1,9 +1,12 @@
 /** Builds what a run needs: the peers' packages, our package and the drivers for Node, the C files, the bundles. */
 import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import { buildSync } from "esbuild";
 
 export const bench: string = import.meta.dirname!;
+export const repository: string = join(bench, "..");
 export const work: string = join(bench, ".build");
 
 export interface Output {
@@ -24,7 +27,7 @@ export async function run(command: string[], cwd: string = bench): Promise<Outpu
   }
 }
 
-async function mustRun(command: string[], cwd: string = bench): Promise<Output> {
+export async function mustRun(command: string[], cwd: string = bench): Promise<Output> {
   const output = await run(command, cwd);
   if (!output.ok) throw new Error(`${command.slice(0, 2).join(" ")}: ${output.stderr || output.stdout}`);
   return output;
@@ -39,7 +42,6 @@ export const deno: string[] = [
   "--node-modules-dir=manual",
   "--v8-flags=--expose-gc",
 ];
-const esbuild = [...deno, "node_modules/esbuild/bin/esbuild", "--log-level=warning"];
 
 /** A file in clients/, with the `// name: value` lines at its top: title, bundle, cc. */
 export interface ClientFile {
@@ -58,6 +60,12 @@ export function clientFiles(): ClientFile[] {
   });
 }
 
+/** What a run in TypeScript consists of, besides the library. */
+export function driverFiles(): string[] {
+  const clients = clientFiles().filter(({ file }) => file.endsWith(".ts"));
+  return ["client.ts", "driver.ts", "onpub.ts", ...clients.map(({ file }) => `clients/${file}`)];
+}
+
 /** In work/, and seen from here through a link: a package.json here would hide the configuration of the repository. */
 export async function installPackages(): Promise<void> {
   const wanted = readFileSync(join(bench, "peers.json"), "utf8");
@@ -69,23 +77,23 @@ export async function installPackages(): Promise<void> {
   symlinkSync(join(work, "node_modules"), link, "junction");
 }
 
-/** Our package as it is published, and the drivers beside it, for Node, which cannot run TypeScript. */
-export async function buildForNode(): Promise<string> {
-  const out = join(work, "node");
-  const { build } = await import("../scripts/build.ts");
+/** Builds the package of a tree with its own script, and the drivers beside it, for Node, which cannot run TypeScript. */
+export async function buildForNode(root: string, out: string): Promise<string> {
+  const script = pathToFileURL(join(root, "scripts", "build.ts")).href;
+  const { build } = await import(script) as typeof import("../scripts/build.ts");
   build(out);
   for (const file of readdirSync(out, { recursive: true, encoding: "utf8" })) {
     if (file.endsWith(".d.ts")) rmSync(join(out, file));
   }
-  const clients = clientFiles().filter(({ file }) => file.endsWith(".ts"));
-  const entries = ["client.ts", "driver.ts", "onpub.ts", ...clients.map(({ file }) => `clients/${file}`)];
-  await mustRun([...esbuild, ...entries, "--format=esm", `--outdir=${join(out, "bench")}`, "--outbase=."]);
+  const entries = driverFiles();
+  const outdir = join(out, "bench");
+  buildSync({ absWorkingDir: bench, entryPoints: entries, outdir, outbase: ".", format: "esm", logLevel: "warning" });
   for (const file of entries) {
-    const built = join(out, "bench", file.replace(/\.ts$/, ".js"));
+    const built = join(outdir, file.replace(/\.ts$/, ".js"));
     writeFileSync(built, readFileSync(built, "utf8").replaceAll(/(from "\.[^"]*)\.ts"/g, '$1.js"'));
   }
   writeFileSync(join(out, "package.json"), '{ "type": "module" }\n');
-  return join(out, "bench");
+  return outdir;
 }
 
 /** Compiles a C file into work/; what the compiler said when it could not. */
@@ -103,15 +111,17 @@ export interface Bundle {
   gzipped: number;
 }
 
-export async function bundles(): Promise<Bundle[]> {
+export function bundles(): Bundle[] {
   const found: Bundle[] = [];
   for (const { client, title, about } of clientFiles()) {
     if (!about.bundle) continue;
     const entry = join(work, `bundle_${client}.mjs`);
     writeFileSync(entry, about.bundle);
-    const flags = ["--bundle", "--minify", "--format=esm", "--platform=node", "--target=es2022"];
-    const { stdout } = await mustRun([...esbuild, entry, ...flags]);
-    const bytes = new TextEncoder().encode(stdout);
+    const { outputFiles } = buildSync({
+      ...{ entryPoints: [entry], bundle: true, minify: true, write: false },
+      ...{ format: "esm", platform: "node", target: "es2022", logLevel: "warning" },
+    });
+    const bytes = outputFiles[0]!.contents;
     const gzipped = gzipSync(bytes, { level: 9 }).length;
     found.push({ client, title, minified: bytes.length, gzipped });
   }

@@ -42,6 +42,8 @@ export interface Params {
   count: number;
   /** 0: messages are counted, their payload is not looked at. */
   read: number;
+  /** 1: the job is done once for each line of standard input, not once. */
+  repeat: number;
 }
 
 /**
@@ -105,6 +107,7 @@ export function parseParams(args: string[]): Params {
     batch: 1000,
     count: 1000,
     read: 1,
+    repeat: 0,
   };
   for (const arg of args) {
     const at = arg.indexOf("=");

@@ -1,7 +1,6 @@
 /**
- * Runs one job with one client, in a process of its own, and prints one JSON
- * line. The jobs are the same for every client; each checks the number and the
- * length of what it got.
+ * Runs one job with one client, in a process of its own, once or as often as asked, and prints one JSON line each
+ * time. The jobs are the same for every client; each checks the number and the length of what it got.
  */
 import { readFileSync, writeSync } from "node:fs";
 import process from "node:process";
@@ -11,6 +10,7 @@ import {
   type Job,
   type Message,
   type Open,
+  type Params,
   parseParams,
   Skip,
   TOPIC_LENGTH,
@@ -234,8 +234,7 @@ function peak(): number {
   }
 }
 
-async function run(): Promise<Record<string, unknown>> {
-  const params = parseParams(process.argv.slice(2));
+async function run(params: Params): Promise<Record<string, unknown>> {
   try {
     const client = await import(params.client) as Record<string, Job> & {
       open: Open;
@@ -249,5 +248,10 @@ async function run(): Promise<Record<string, unknown>> {
   }
 }
 
-writeSync(1, JSON.stringify(await run()) + "\n");
+const params = parseParams(process.argv.slice(2));
+const print = (figures: Record<string, unknown>) => writeSync(1, JSON.stringify(figures) + "\n");
+if (params.repeat) {
+  const { createInterface } = await import("node:readline"); // a cold start is measured, too
+  for await (const _ of createInterface({ input: process.stdin })) print(await run(params));
+} else print(await run(params));
 process.exit(0);

@@ -2,22 +2,25 @@
  * Measures this client beside its peers and the raw socket: `deno task bench`, `deno task bench --quick`.
  * All runs of a scenario are interleaved, one after another round by round, so that whatever else the
  * machine does hurts everyone alike. A run of everything, about an hour, leaves results.json and
- * chart.svg; any other leaves them in .build/.
+ * chart.svg; any other leaves them in .build/. With `--compare` it measures this client beside an older one instead.
  */
 // deno-lint-ignore-file no-console
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { bench, bundles, work } from "./build.ts";
+import { commitOf, compareWith } from "./compare.ts";
 import { chart } from "./chart.ts";
 import { measure, type Sample } from "./measure.ts";
 import { digits, markdown, type Results, runtimeNames, summarize } from "./report.ts";
-import { type Scenario, scenarios } from "./scenarios.ts";
-import { type Participant, type Setup, setup } from "./setup.ts";
+import { compared, modes, type Scenario, scenarios } from "./scenarios.ts";
+import { allParticipants, type Participant, type Setup, setup } from "./setup.ts";
 
 const help = `deno task bench [options]: everything takes about an hour
 
   --quick             the main figures, three short rounds
+  --compare REV       this tree, with what is not committed, against a commit: our clients in the main scenarios,
+                      about ten minutes; --only takes others, but not start and idle
   --only a,b          scenarios, by the first words of their names (${
   [...new Set(scenarios().map(({ id }) => id.split("-")[0]))].join(", ")
 }, bundle)
@@ -25,14 +28,15 @@ const help = `deno task bench [options]: everything takes about an hour
   --runtimes a,b      node, deno, bun, c
   --sizes 16,4096     payloads, for receive and publish
   --topics 1,100      topics, for receive and publish
-  --rounds N          5, quick: 3
-  --seconds N         of each run: 1, quick: 0.4
+  --rounds N          of all runs: 5, quick: 3, compare: 3
+  --seconds N         of each run: 1, quick: 0.4, compare: 0.1
   --render            no run: the table and the chart of the last full one
 `;
 
 const { values: given } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
+    compare: { type: "string" },
     only: { type: "string" },
     clients: { type: "string" },
     runtimes: { type: "string" },
@@ -46,14 +50,20 @@ const { values: given } = parseArgs({
 });
 const list = (text?: string) => text?.split(",");
 const numbers = (text?: string) => list(text)?.map(Number);
-const only = list(given.only);
-const rounds = Number(given.rounds ?? (given.quick ? 3 : 5));
-const seconds = Number(given.seconds ?? (given.quick ? 0.4 : 1));
+const only = list(given.only) ?? (given.compare ? compared : undefined);
+const rounds = Number(given.rounds ?? (given.compare ? 3 : given.quick ? 3 : 5));
+const seconds = Number(given.seconds ?? (given.compare ? 0.1 : given.quick ? 0.4 : 1));
 
 /** Whether `--only` asks for it. */
 function isWanted(id: string, quick = true): boolean {
   if (!only) return !given.quick || quick;
   return only.some((name) => id === name || id.startsWith(`${name}-`));
+}
+
+/** The scenarios that are asked for and can be run here. */
+function wantedScenarios(ready: Setup): Scenario[] {
+  return scenarios(numbers(given.sizes), numbers(given.topics))
+    .filter((scenario) => isWanted(scenario.id, scenario.quick === true) && !missing(scenario, ready));
 }
 
 /** One line on a terminal, written over and over. */
@@ -90,8 +100,8 @@ async function runScenario(scenario: Scenario, participants: Participant[], read
 }
 
 async function runAll(): Promise<Results> {
-  const ready = await setup();
-  const participants = ready.participants.filter(({ client, runtime }) =>
+  const ready = await setup(list(given.runtimes));
+  const participants = (await allParticipants(ready)).filter(({ client, runtime }) =>
     (list(given.clients)?.includes(client) ?? true) && (list(given.runtimes)?.includes(runtime) ?? true)
   );
   const results: Results = {
@@ -103,10 +113,9 @@ async function runAll(): Promise<Results> {
     machine: ready.machine,
     notes: ready.notes,
     scenarios: [],
-    bundles: isWanted("bundle") ? await bundles() : [],
+    bundles: isWanted("bundle") ? bundles() : [],
   };
-  for (const scenario of scenarios(numbers(given.sizes), numbers(given.topics))) {
-    if (!isWanted(scenario.id, scenario.quick === true) || missing(scenario, ready)) continue;
+  for (const scenario of wantedScenarios(ready)) {
     const taking = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
     if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));
   }
@@ -116,6 +125,13 @@ async function runAll(): Promise<Results> {
 if (given.help) {
   console.log(help);
   Deno.exit(0);
+}
+if (given.compare !== undefined) {
+  const commit = await commitOf(given.compare);
+  const ready = await setup(list(given.runtimes));
+  const clients = list(given.clients) ?? modes;
+  const options = { scenarios: wantedScenarios(ready), clients, rounds, seconds, progress };
+  Deno.exit(await compareWith(commit, ready, options) ? 1 : 0);
 }
 const { quick, only: some, clients, runtimes, sizes, topics } = given;
 const isFull = !(quick || some || clients || runtimes || sizes || topics);

@@ -1,4 +1,4 @@
-/** One run: a peer, a driver, and whether both counted the same. */
+/** One run, or a series: a peer, a driver, and whether both counted the same. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Figures } from "./client.ts";
@@ -34,6 +34,8 @@ interface Child {
   lines: AsyncIterator<string>;
   /** All it wrote to standard error. */
   errors: Promise<string>;
+  /** Asks for the next run. */
+  writeLine(): Promise<void>;
   /** Closes its standard input, or kills it, and waits until it is gone. */
   stop(kill?: boolean): Promise<void>;
 }
@@ -44,6 +46,11 @@ function start(command: string[]): Child {
   return {
     lines: linesOf(child.stdout),
     errors: new Response(child.stderr).text(),
+    async writeLine() {
+      const writer = child.stdin.getWriter();
+      await writer.write(new TextEncoder().encode("\n")).catch(() => {}); // it has ended: then it has no result
+      writer.releaseLock();
+    },
     async stop(kill = false) {
       try {
         if (kill) child.kill("SIGKILL");
@@ -74,7 +81,7 @@ async function next<T>(child: Child, patience: number): Promise<T | undefined> {
 
 const lastLine = (text: string) => text.trim().split("\n").findLast((line) => line);
 
-async function startMosquitto(path: string): Promise<{ child: Child; port: number }> {
+async function startMosquitto(path: string): Promise<{ peer: Child; port: number }> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();
@@ -86,11 +93,11 @@ async function startMosquitto(path: string): Promise<{ child: Child; port: numbe
     "set_tcp_nodelay true",
   ];
   writeFileSync(config, options.join("\n") + "\n");
-  const child = start([path, "-c", config]);
+  const peer = start([path, "-c", config]);
   for (let tries = 0; tries < 100; tries++) {
     try {
       (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      return { child, port };
+      return { peer, port };
     } catch {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -98,52 +105,110 @@ async function startMosquitto(path: string): Promise<{ child: Child; port: numbe
   throw new Error("mosquitto does not answer");
 }
 
+const pinning = ({ pinned }: Scenario) => pinned ? ["taskset", "-c", "0"] : [];
+const certificate = ({ tls }: Scenario, { cert }: Setup) => tls ? [`cert=${cert}`] : [];
+
+/** The peer of a scenario; without a port it did not start. */
+async function startPeer(
+  scenario: Scenario,
+  participant: Participant,
+  seconds: number,
+  setup: Setup,
+): Promise<{ peer: Child; port?: number | undefined }> {
+  if (scenario.peer === "mosquitto") return await startMosquitto(setup.mosquitto!);
+  const { size = 16, topics = 100, messages = 0 } = scenario.params;
+  const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
+  const peer = start([
+    ...pinning(scenario),
+    ...(scenario.tls ? setup.tlsPeer : setup.peer),
+    scenario.peer,
+    ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`],
+    ...raw,
+    ...certificate(scenario, setup),
+  ]);
+  return { peer, port: (await next<{ port: number }>(peer, 30_000))?.port };
+}
+
+function startDriver(
+  scenario: Scenario,
+  participant: Participant,
+  setup: Setup,
+  params: { port: number; seconds: number; repeat?: number },
+): Child {
+  const { port, ...others } = params;
+  const url = `${scenario.tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`;
+  const args = Object.entries({ ...scenario.params, job: scenario.job, url, ...others });
+  return start([
+    ...pinning(scenario),
+    ...participant.command,
+    ...args.map(([name, value]) => `${name}=${value}`),
+    ...certificate(scenario, setup),
+  ]);
+}
+
+/** What the next line of the driver says, and that of the peer. */
+async function readSample(scenario: Scenario, driver: Child, peer: Child, started: number): Promise<Sample> {
+  const figures = await next<DriverFigures>(driver, 300_000);
+  const elapsed = performance.now() - started;
+  if (!figures) {
+    await driver.stop(true);
+    return { failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}` };
+  }
+  if (figures.skip) return { skip: figures.skip };
+  if (figures.error) return { failure: figures.error };
+  const counted = scenario.peer === "flood" || scenario.job === "publish" || scenario.job === "awaited";
+  const got = counted ? await next<PeerFigures>(peer, 10_000) : undefined;
+  if (counted && !got) return { failure: "the peer counted nothing" };
+  return outcome(scenario, figures, elapsed, got);
+}
+
+/** One run, in processes of its own. */
 export async function measure(
   scenario: Scenario,
   participant: Participant,
   seconds: number,
   setup: Setup,
 ): Promise<Sample> {
-  const { size = 16, topics = 100, messages = 0 } = scenario.params;
-  const pin = scenario.pinned ? ["taskset", "-c", "0"] : [];
-  const secure = scenario.tls ? [`cert=${setup.cert}`] : [];
-  const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
-  const command = [
-    ...pin,
-    ...(scenario.tls ? setup.tlsPeer : setup.peer),
-    scenario.peer,
-    ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`],
-    ...raw,
-    ...secure,
-  ];
-  let peer: Child;
-  let port: number | undefined;
-  if (scenario.peer === "mosquitto") {
-    ({ child: peer, port } = await startMosquitto(setup.mosquitto!));
-  } else {
-    peer = start(command);
-    port = (await next<{ port: number }>(peer, 30_000))?.port;
-  }
+  const { peer, port } = await startPeer(scenario, participant, seconds, setup);
   try {
     if (!port) return { failure: "the peer did not start" };
-    const url = `${scenario.tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`;
-    const params = { ...scenario.params, job: scenario.job, url, seconds };
-    const args = Object.entries(params).map(([name, value]) => `${name}=${value}`);
     const started = performance.now();
-    const driver = start([...pin, ...participant.command, ...args, ...secure]);
-    const figures = await next<DriverFigures>(driver, 300_000);
-    const elapsed = performance.now() - started;
-    await driver.stop(!figures);
-    if (!figures) return { failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}` };
-    if (figures.skip) return { skip: figures.skip };
-    if (figures.error) return { failure: figures.error };
-    const counted = scenario.peer === "flood" || scenario.job === "publish" || scenario.job === "awaited";
-    const got = counted ? await next<PeerFigures>(peer, 10_000) : undefined;
-    if (counted && !got) return { failure: "the peer counted nothing" };
-    return outcome(scenario, figures, elapsed, got);
+    const driver = startDriver(scenario, participant, setup, { port, seconds });
+    const sample = await readSample(scenario, driver, peer, started);
+    await driver.stop();
+    return sample;
   } finally {
     await peer.stop(scenario.peer === "mosquitto");
   }
+}
+
+/** Processes that stay, and do the job as often as asked. */
+export interface Series {
+  measure(): Promise<Sample>;
+  stop(): Promise<void>;
+}
+
+/** Each run takes so many seconds. The driver has to be one in TypeScript. */
+export async function startSeries(
+  scenario: Scenario,
+  participant: Participant,
+  seconds: number,
+  setup: Setup,
+): Promise<Series> {
+  const { peer, port } = await startPeer(scenario, participant, seconds, setup);
+  const driver = port ? startDriver(scenario, participant, setup, { port, seconds, repeat: 1 }) : undefined;
+  return {
+    async measure() {
+      if (!driver) return { failure: "the peer did not start" };
+      const started = performance.now();
+      await driver.writeLine();
+      return await readSample(scenario, driver, peer, started);
+    },
+    async stop() {
+      await driver?.stop();
+      await peer.stop(scenario.peer === "mosquitto");
+    },
+  };
 }
 
 function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, peer?: PeerFigures): Sample {

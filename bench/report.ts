@@ -51,7 +51,7 @@ export interface Results {
   bundles: Bundle[];
 }
 
-function median(values: number[]): number {
+export function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
@@ -112,7 +112,7 @@ export const units: Record<Unit, { name: string; divisor: number }> = {
   bytes: { name: "KiB", divisor: 1024 },
 };
 
-function table(header: string[], rows: string[][], texts = 2): string {
+export function table(header: string[], rows: string[][], texts = 2): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [line(header), line(header.map((_, i) => i < texts ? "---" : "---:")), ...rows.map(line)].join("\n");
 }

@@ -26,6 +26,16 @@ export interface Scenario {
 /** The three modes of this client. */
 export const modes: string[] = ["mqtt3c", "mqtt3c_worker", "mqtt3c_sync"];
 
+/** What `--compare` runs: the ways that every message takes through the library. */
+export const compared: string[] = [
+  "receive-16-100",
+  "receive-256-100",
+  "publish-16-100",
+  "publish-256-100",
+  "awaited-16-100",
+  "echo-one-core",
+];
+
 const SIZES = [16, 256, 4096, 65536];
 
 /** Bytes as they are said: 16 B, 4 KiB. */

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
 import { delimiter, join } from "node:path";
 import { bunBinary } from "../tests/support/process.ts";
-import { bench, buildForNode, clientFiles, compile, deno, installPackages, run, work } from "./build.ts";
+import { bench, buildForNode, clientFiles, compile, deno, installPackages, repository, run, work } from "./build.ts";
 
 export type Runtime = "node" | "deno" | "bun" | "c";
 
@@ -25,7 +25,10 @@ export interface Machine {
 }
 
 export interface Setup {
-  participants: Participant[];
+  /** The commands of the runtimes of JavaScript that are wanted and here. */
+  runtimes: Partial<Record<Runtime, string>>;
+  /** Whether there is a C compiler. */
+  compiler: boolean;
   /** The command of the synthetic peer, and of the one for TLS. */
   peer: string[];
   tlsPeer: string[];
@@ -52,22 +55,35 @@ async function findBun(): Promise<string> {
   return await bunBinary().catch(() => "bun");
 }
 
-/** The commands of the drivers in TypeScript, on the runtimes that are here. */
-async function scripts(versions: Record<string, string>, notes: string[]): Promise<Participant[]> {
-  const commands: Record<string, string> = { node: "node", deno: Deno.execPath(), bun: await findBun() };
-  for (const [runtime, command] of Object.entries(commands)) {
+async function findRuntimes(
+  wanted: string[] | undefined,
+  versions: Record<string, string>,
+  notes: string[],
+): Promise<Setup["runtimes"]> {
+  const commands: Setup["runtimes"] = { node: "node", deno: Deno.execPath(), bun: await findBun() };
+  const runtimes: Setup["runtimes"] = {};
+  for (const [runtime, command] of Object.entries(commands) as [Runtime, string][]) {
+    if (wanted && !wanted.includes(runtime)) continue;
     const found = await version(command);
-    if (found) versions[runtime] = found;
-    else notes.push(`${runtime} is not installed`);
+    if (!found) {
+      notes.push(`${runtime} is not installed`);
+      continue;
+    }
+    versions[runtime] = found;
+    runtimes[runtime] = command;
   }
-  const built = versions.node ? await buildForNode() : "";
-  const drivers: [Runtime, string[], string, string][] = [
-    ["node", ["node", "--expose-gc"], built, ".js"],
-    ["deno", deno, bench, ".ts"],
-    ["bun", [commands.bun!], bench, ".ts"],
-  ];
+  return runtimes;
+}
+
+/** The drivers in TypeScript, with the library of the tree `root`; for Node both are built into `out`. */
+export async function inTypeScript({ runtimes }: Setup, root: string, out: string): Promise<Participant[]> {
+  const folder = join(root, "bench");
+  const drivers: [Runtime, string[], string, string][] = [];
+  if (runtimes.node) drivers.push(["node", [runtimes.node, "--expose-gc"], await buildForNode(root, out), ".js"]);
+  if (runtimes.deno) drivers.push(["deno", deno, folder, ".ts"]);
+  if (runtimes.bun) drivers.push(["bun", [runtimes.bun], folder, ".ts"]);
   return clientFiles().filter(({ file }) => file.endsWith(".ts")).flatMap(({ client, title }) =>
-    drivers.filter(([runtime]) => versions[runtime]).map(([runtime, command, folder, extension]) => ({
+    drivers.map(([runtime, command, folder, extension]) => ({
       ...{ client, title, runtime },
       command: [
         ...command,
@@ -79,8 +95,9 @@ async function scripts(versions: Record<string, string>, notes: string[]): Promi
 }
 
 /** The drivers in C, where their libraries are here. */
-async function binaries(notes: string[]): Promise<Participant[]> {
+async function inC({ compiler, notes }: Setup): Promise<Participant[]> {
   const found: Participant[] = [];
+  if (!compiler) return found;
   for (const { client, title, file, about } of clientFiles()) {
     if (!file.endsWith(".c")) continue;
     const problem = await compile(`clients/${file}`, `${client}-c`, about.cc?.split(" ") ?? []);
@@ -88,6 +105,12 @@ async function binaries(notes: string[]): Promise<Participant[]> {
     else found.push({ client, title, runtime: "c", command: [join(work, `${client}-c`)] });
   }
   return found;
+}
+
+/** Every client on every runtime, with this tree's library. */
+export async function allParticipants(ready: Setup): Promise<Participant[]> {
+  await installPackages();
+  return [...await inTypeScript(ready, repository, join(work, "node")), ...await inC(ready)];
 }
 
 async function syntheticPeer(
@@ -126,15 +149,15 @@ async function findMosquitto(): Promise<string | undefined> {
   return undefined;
 }
 
-export async function setup(): Promise<Setup> {
+/** `wanted`: the runtimes that are asked for, all when left out. */
+export async function setup(wanted?: string[]): Promise<Setup> {
   mkdirSync(work, { recursive: true });
-  await installPackages();
   const notes: string[] = [];
   const versions: Record<string, string> = {};
-  const compiler = await version("cc");
+  const runtimes = await findRuntimes(wanted, versions, notes);
+  const compiler = await version("cc") !== undefined;
   if (!compiler) notes.push("there is no C compiler: the peer is a script, and the clients in C are left out");
-  const participants = [...await scripts(versions, notes), ...(compiler ? await binaries(notes) : [])];
-  const peer = await syntheticPeer(!!compiler, notes);
+  const peer = await syntheticPeer(compiler, notes);
   const cert = await certificate();
   if (!cert) notes.push("openssl is not installed: no TLS");
   const taskset = (await run(["taskset", "-c", "0", "true"])).ok;
@@ -153,7 +176,8 @@ export async function setup(): Promise<Setup> {
     versions,
   };
   return {
-    participants,
+    runtimes,
+    compiler,
     ...peer,
     ...(cert ? { cert } : {}),
     ...(mosquitto ? { mosquitto } : {}),

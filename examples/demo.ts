@@ -1,6 +1,6 @@
 /**
  * The main job, live: one client subscribes, another publishes from a process of its own, is
- * killed, and its will fires. On an embedded broker, or on yours: `--broker host[:port]` or a URL.
+ * killed, and its will fires. On an embedded broker, or on yours: `--broker` takes what `connect()` does.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -95,10 +95,10 @@ async function display(url: string): Promise<void> {
 
 async function main(): Promise<void> {
   if (values.help) return console.log("deno task demo [--broker host[:port] | URL]");
-  const given = values.broker && (values.broker.includes("://") ? values.broker : `mqtt://${values.broker}`);
+  const given = values.broker;
   if (values.sensor && given) return await sensor(given, values.sensor);
   const broker = given ? { url: given, stop() {} } : await embeddedBroker();
-  say("broker", given ? `yours, at ${given}` : `embedded, listening on ${broker.url}`);
+  say("broker", given ? `yours, at ${given.replace(/\/\/.*@/, "//")}` : `embedded, listening on ${broker.url}`);
   try {
     await display(broker.url);
   } finally {

@@ -3,10 +3,11 @@
  * for each module. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
  * Node, which cannot run TypeScript.
  */
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { buildSync } from "esbuild";
+import { type BuildOptions, buildSync } from "esbuild";
 import ts from "typescript";
 
 const root = join(import.meta.dirname!, "..");
@@ -51,18 +52,44 @@ export function build(out: string, withTests = false): void {
   }
 }
 
-/** The whole library in one file, and what a thread of it calls. */
+/** The whole library in one file, with the code of its threads as a text: in a copy of the sources, which then has it. */
 function bundle(outfile: string): void {
-  const contents = `export * from "./mod.ts"; export { mqtt3cRelay } from "./src/worker/relay.ts";`;
-  buildSync({
-    stdin: { contents, resolveDir: root },
-    outfile,
+  const tree = mkdtempSync(join(tmpdir(), "mqtt3c-build-"));
+  const options: BuildOptions = {
+    absWorkingDir: tree,
     bundle: true,
-    format: "esm",
     platform: "node",
     target: "es2022",
     logLevel: "warning",
+  };
+  try {
+    for (const part of ["mod.ts", "src"]) cpSync(join(root, part), join(tree, part), { recursive: true });
+    const code = JSON.stringify(threadCode(options));
+    writeFileSync(join(tree, "src/worker/code.ts"), `export function threadCode() { return ${code}; }`);
+    buildSync({ ...options, entryPoints: ["mod.ts"], format: "esm", outfile });
+  } finally {
+    rmSync(tree, { recursive: true });
+  }
+}
+
+/** All that a thread runs, as a script: a URL of it would be in every line of a stack, and Bun would keep each. */
+function threadCode(options: BuildOptions): string {
+  const contents = `import { parentPort } from "node:worker_threads";
+    import { startRelay } from "./src/worker/relay.ts";
+    parentPort.on("message", startRelay());`;
+  const { outputFiles } = buildSync({
+    ...options,
+    stdin: { contents, resolveDir: options.absWorkingDir! },
+    format: "cjs",
+    minifyWhitespace: true,
+    minifySyntax: true,
+    write: false,
+    logOverride: { "empty-import-meta": "silent" }, // of locate(), which is left out
+    // Node evaluates it as a module, which has no require, where the program was started with --input-type=module.
+    banner: { js: "((require) => {" },
+    footer: { js: `})(typeof require === "function" ? require : process.getBuiltinModule);` },
   });
+  return outputFiles![0]!.text;
 }
 
 function input(file: string, compilerOptions: ts.CompilerOptions): [string, ts.TranspileOptions] {

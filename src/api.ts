@@ -4,7 +4,7 @@
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
-import type { TlsOptions } from "./transport/tcp.ts";
+import type { TlsOptions } from "./transport/tls_options.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**
@@ -23,21 +23,21 @@ export interface Will {
   /** The application message, at most 65,535 bytes. */
   message: string | Uint8Array;
   /** 0 (default), 1 or 2. */
-  qos?: QoS;
+  qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers; false by default. */
-  retain?: boolean;
+  retain?: boolean | undefined;
 }
 
 /** When and how often a lost connection is made again. */
 export interface ReconnectOptions {
   /** Milliseconds before the first attempt, at most; doubles each time (full jitter). 1,000 by default. */
-  minDelay?: number;
+  minDelay?: number | undefined;
   /** Milliseconds before any attempt, at most; 30,000 by default. */
-  maxDelay?: number;
+  maxDelay?: number | undefined;
   /** Milliseconds after which a connection counts as stable, and delays start anew; 30,000 by default. */
-  stableAfter?: number;
+  stableAfter?: number | undefined;
   /** Failed attempts in a row until it gives up; Infinity by default. */
-  attempts?: number;
+  attempts?: number | undefined;
 }
 
 /** A control packet that was sent or received; credentials and payloads are left out. */
@@ -99,46 +99,50 @@ export interface Stats {
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {
   /** TCP port; 1883, or 8883 with TLS. */
-  port?: number;
-  /** TLS: `true`, or its settings; off by default, on with an `mqtts:` URL. */
-  tls?: boolean | TlsOptions;
+  port?: number | undefined;
+  /** TLS: `true`, or its settings; off by default, on with an `mqtts:`, `ssl:` or `tls:` URL. */
+  tls?: boolean | TlsOptions | undefined;
   /** Seconds after which a silent client sends PINGREQ; 0 = off, at most 65,535, 60 by default [MQTT-3.1.2-23]. */
-  keepalive?: number;
+  keepalive?: number | undefined;
   /** Client identifier; 23 random characters of 0-9a-zA-Z by default, `""` lets the broker choose [MQTT-3.1.3-5]. */
-  id?: string;
+  id?: string | undefined;
   /** User name. */
-  uname?: Credential;
+  uname?: Credential | undefined;
   /** Password; needs `uname` [MQTT-3.1.2-22]. */
-  passwd?: Credential;
+  passwd?: Credential | undefined;
   /** What the broker publishes when the client goes without DISCONNECT. */
-  will?: Will;
-  /** Whether broker and client forget about earlier connections; true by default [MQTT-3.1.2-6]. */
-  cleanSession?: boolean;
+  will?: Will | undefined;
+  /**
+   * Whether the broker keeps the session while the client is away: what it subscribed to, and the messages of
+   * QoS 1 and 2 meanwhile. `false` by default; `true`, or how many seconds (1 to 4,294,967,295), which with MQTT 3.1.1
+   * is the broker's to decide. It needs an `id` [MQTT-3.1.2-4].
+   */
+  session?: boolean | number | undefined;
   /**
    * Milliseconds until connecting (name, TCP, proxy, TLS and CONNACK together), a request, or
    * disconnecting has failed; 10,000 by default.
    */
-  timeout?: number;
-  /** `socks5://[user:pass@]host:port` or `http://[user:pass@]host:port`; it resolves the broker's name. */
-  proxy?: string | URL;
+  timeout?: number | undefined;
+  /** `socks5://[user:pass@]host:port` (`socks5h:` is the same) or `http://...`; it resolves the broker's name. */
+  proxy?: string | URL | undefined;
   /** Bytes of the largest packet taken, 1 to 268,435,460; 16 MiB by default. */
-  maxPacketSize?: number;
+  maxPacketSize?: number | undefined;
   /** Bytes that may wait to be sent; 16 MiB by default. */
-  maxBuffered?: number;
+  maxBuffered?: number | undefined;
   /** Whether a lost connection is made again; off by default. */
-  reconnect?: boolean | ReconnectOptions;
+  reconnect?: boolean | ReconnectOptions | undefined;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * Hears what becomes of the connection: each change once, in order, and never inside a call that the program is making.
    * In the blocking mode `run()` and `receive()` tell it; the last 1,000 wait for them.
    */
-  onstatus?: OnStatus;
+  onstatus?: OnStatus | undefined;
   /**
    * Gets each packet sent and received, without credentials and payloads; see {@linkcode flightRecorder}.
    * Not of `connectSync`; of `connectWorker` without the pings, which are its thread's.
    */
-  trace?: Trace;
+  trace?: Trace | undefined;
 }
 
 /** Hears what becomes of the connection. What it throws surfaces as an uncaught error. */
@@ -147,25 +151,25 @@ export type OnStatus = (status: Status) => void;
 /** How a message is published. */
 export interface PublishOptions {
   /** 0; the others are not supported yet. */
-  qos?: QoS;
+  qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers [MQTT-3.3.1-5]; false by default. */
-  retain?: boolean;
+  retain?: boolean | undefined;
 }
 
 /** How topic filters are subscribed. */
 export interface SubscribeOptions {
   /** 0; the others are not supported yet. */
-  qos?: QoS;
+  qos?: QoS | undefined;
   /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
-  onpub?: OnPublish;
+  onpub?: OnPublish | undefined;
 }
 
 /** How messages are iterated. */
 export interface MessagesOptions {
   /** 0; the others are not supported yet. */
-  qos?: QoS;
+  qos?: QoS | undefined;
   /** How many messages may wait; then nothing is read from the broker. 1,000 by default. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /** Gets the return code of a SUBACK: the granted QoS, or 128 for a refusal [MQTT-3.9.3-2]. */
@@ -226,6 +230,60 @@ export interface Client extends AsyncDisposable {
   readonly sock: unknown;
   /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
   readonly trusted: Trust;
+}
+
+/** A connection to a broker whose calls block; none but `run` and `receive` for longer than `timeout`. */
+export interface SyncClient extends Disposable {
+  /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
+  readonly trusted: Trust;
+  /** The last status of the connection, as far as a call has heard of it. */
+  readonly status: ConnectionStatus;
+  /** Counters. */
+  readonly stats: Stats;
+  /**
+   * Publishes a message. Returns when its bytes are accepted; while more than 128 KiB wait to be
+   * sent, or there is no connection, when there is room.
+   *
+   * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
+   * @throws {MqttError} `"timeout"` if there is no room in time; why the connection ended, if it has.
+   */
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): void;
+  /**
+   * Subscribes to topic filters, and returns the granted QoS (the lowest of several). Messages that
+   * come before the answer wait for `run` or `receive`, up to `maxBuffered` bytes.
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `128` if the broker refused one; `"timeout"`; why the connection ended.
+   */
+  subscribe(topic: string | readonly string[], options?: SubscribeOptions): number;
+  /**
+   * Gives up subscriptions; returns when the broker has confirmed, at once when there is no connection.
+   *
+   * @throws {TypeError | RangeError} If a filter is none.
+   * @throws {MqttError} `"timeout"`; why the connection ended.
+   */
+  unsubscribe(topic: string | readonly string[]): void;
+  /**
+   * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
+   * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
+   * get a message, the first one's; what the others throw surfaces as an uncaught error.
+   */
+  run(): MqttError;
+  /**
+   * The next message, whatever `onpub` there is for it; undefined when none comes within `timeout`
+   * milliseconds. 0 takes what is there; by default it waits until the connection ends.
+   *
+   * @throws {MqttError} Why the connection ended, once all messages are taken.
+   */
+  receive(timeout?: number): Message | undefined;
+  /**
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
+   *
+   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
+   */
+  disconnect(): void;
+  /** The same as {@linkcode SyncClient.disconnect}. */
+  [Symbol.dispose](): void;
 }
 
 /** What the blocking mode shares with the others: the same calls, without promises. */

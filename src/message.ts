@@ -118,4 +118,57 @@ export class Message {
   toString(): string {
     return this.text();
   }
+
+  static {
+    // Where runtimes look for it: Node, Bun, and `node:util` everywhere; and Deno.
+    for (const name of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
+      Object.defineProperty(this.prototype, Symbol.for(name), {
+        value(this: Message) {
+          return #first in this ? show(this) : "Message {}"; // the prototype is none
+        },
+      });
+    }
+  }
+}
+
+/** How many characters of a text, and how many other bytes, are shown. */
+const SHOWN_TEXT = 80;
+const SHOWN_BYTES = 32;
+
+/** A message as `console.log` shows it: its topic, what its flags say, and the beginning of its payload. */
+function show({ topic, qos, retain, dup, payload }: Message): string {
+  const flags = `${retain ? ", retain: true" : ""}${dup ? ", dup: true" : ""}`;
+  return `Message { topic: ${quote(topic)}, qos: ${qos}${flags}, payload: ${showPayload(payload)} }`;
+}
+
+/** As text if it is UTF-8 without control characters, which could do something to a terminal. */
+function showPayload(payload: Uint8Array): string {
+  const { length } = payload;
+  const text = textOf(payload, 4 * (SHOWN_TEXT + 1));
+  const units = text === undefined ? Array.from(payload.subarray(0, SHOWN_BYTES + 1), hex) : [...text];
+  const limit = text === undefined ? SHOWN_BYTES : SHOWN_TEXT;
+  const shown = units.slice(0, limit);
+  const whole = text === undefined ? `<${shown.join(" ")}>` : quote(shown.join(""));
+  return units.length <= limit ? whole : `${whole}... (${length} bytes)`;
+}
+
+/** The text of as many bytes; undefined if they are none. */
+function textOf(bytes: Uint8Array, limit: number): string | undefined {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  try {
+    // Streaming leaves out a character that the limit cuts.
+    const text = decoder.decode(bytes.subarray(0, limit), { stream: bytes.length > limit });
+    return /(?![\t\n\r])\p{Cc}/u.test(text) ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+function hex(byte: number): string {
+  return byte.toString(16).padStart(2, "0");
+}
+
+/** In quotes, on one line, without control characters. */
+function quote(text: string): string {
+  return JSON.stringify(text).replaceAll(/\p{Cc}/gu, (char) => `\\u00${hex(char.charCodeAt(0))}`);
 }

@@ -337,5 +337,5 @@ The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
     usage,
     async () => startHttp({ ...await program.brokerOptions(values), ...program.listenOptions(values), log }),
   );
-  log(`HTTP on ${url} for ${values.broker}`);
+  log(`HTTP on ${url} for ${program.withoutLogin(values.broker)}`);
 }

@@ -59,7 +59,7 @@ await program.run(usage, async () => {
 The HTTP bridge:
     curl -N -H 'Accept: text/event-stream' ${http.url}/greenhouse/temperature
     curl -d on ${http.url}/greenhouse/heater/set
-The broker${embedded ? ", embedded" : ""}: ${broker.broker}
+The broker${embedded ? ", embedded" : ""}: ${program.withoutLogin(broker.broker)}
 Ctrl+C ends it all.`);
   return {
     url: web.url,

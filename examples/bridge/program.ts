@@ -20,7 +20,7 @@ export interface Bridge {
 
 /** Where the broker is. */
 export interface BrokerOptions {
-  /** A host name, or an `mqtt:` or `mqtts:` URL. */
+  /** Its address, as `connect()` takes it. */
   broker: string;
   /** More options of `connect()`. */
   op?: ConnectOptions;
@@ -91,6 +91,11 @@ export async function brokerOptions(values: { broker: string }): Promise<BrokerO
     if (!(error instanceof MqttError)) throw error;
   });
   return { broker: values.broker, op };
+}
+
+/** The broker's address, without the user name and the password that a URL may have. */
+export function withoutLogin(broker: string): string {
+  return broker.replace(/\/\/.*@/, "//");
 }
 
 /** Starts a bridge, and runs it until a signal ends it; a wrong option is told with the usage, and ends the program. */

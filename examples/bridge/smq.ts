@@ -349,5 +349,5 @@ The environment may have MQTT_USER, MQTT_PASSWORD and SMQ_CREDENTIALS.`;
       mqttPrefix: values["mqtt-prefix"],
       log: program.log,
     }));
-  program.log(`SMQ at ${values.hub} for ${values.broker}`);
+  program.log(`SMQ at ${values.hub} for ${program.withoutLogin(values.broker)}`);
 }

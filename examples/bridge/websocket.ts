@@ -241,5 +241,5 @@ The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
     usage,
     async () => startWebSocket({ ...await program.brokerOptions(values), ...program.listenOptions(values), log }),
   );
-  log(`WebSocket and page on ${url} for ${values.broker}`);
+  log(`WebSocket and page on ${url} for ${program.withoutLogin(values.broker)}`);
 }

@@ -4,13 +4,14 @@
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
-import { LoopClient } from "./loop_client.ts";
-import { check, checkFunction, parseSettings, parseTarget } from "./settings.ts";
-import { traceDial } from "../transport/trace.ts";
+import { kindOf } from "../protocol/bytes.ts";
 import { handshakeFailed, SocketTransport } from "../transport/socket.ts";
 import { duplexOf, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
+import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
+import { LoopClient } from "./loop_client.ts";
+import { ADDRESSES, check, checkOnpub, isAddress, parseSettings, parseTarget } from "./settings.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;
@@ -18,8 +19,9 @@ export type Connection = Duplex | Streams;
 /**
  * Connects to a broker, or over an established connection, and starts the loop.
  *
- * `addr` is a host name or address, an `mqtt:` or `mqtts:` URL (with port, user name and password
- * where `op` does not give them), or a connection that somebody opened, through a proxy perhaps.
+ * `addr` is a host name or address, with `:port` if it is not the usual one; a URL, as text or object, `mqtt:` or
+ * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:` (with port, user name and password where `op` does not give them,
+ * percent-encoded); or a connection that somebody opened, through a proxy perhaps.
  * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
  *
  * With `uname` or `passwd`, over TLS, the server's certificate must be valid for its name, or
@@ -38,9 +40,13 @@ export type Connection = Duplex | Streams;
  * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
  * @throws {MqttError} If there is no connection; see its `code`.
  */
-export async function connect(addr: string | Connection, onpub?: OnPublish, op: ConnectOptions = {}): Promise<Client> {
-  checkFunction(onpub, "onpub");
-  const { target, ...known } = typeof addr === "string" ? parseTarget(addr, op) : { target: undefined };
+export async function connect(
+  addr: string | URL | Connection,
+  onpub?: OnPublish,
+  op: ConnectOptions = {},
+): Promise<Client> {
+  checkOnpub(onpub);
+  const { target, ...known } = isAddress(addr) ? parseTarget(addr, op) : { target: undefined };
   const settings = parseSettings(op, known);
   const open: Dial = target ? (signal) => dial(target, signal) : handIn(addr as Connection, op);
   const client = new LoopClient(settings, { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus });
@@ -59,7 +65,10 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
     "tls with a connection handed in",
     "left out: upgrade it with tls.connect({ socket }) first",
   );
-  const name = typeof op.tls === "object" ? op.tls.servername : undefined;
+  const { servername: name, untrusted: _, ...others } = typeof op.tls === "object" ? op.tls : {};
+  for (const [option, value] of Object.entries(others)) {
+    check(value === undefined, `tls.${option} with a connection handed in`, "left out: its TLS has started without");
+  }
   if (sock instanceof Duplex) {
     check(sock.readableEncoding === null, "the connection", "one without an encoding: it reads bytes");
   } else {
@@ -69,8 +78,9 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
       "left out: only its owner can check its certificate",
     );
     const { readable, writable } = Object(sock) as Partial<Streams>;
-    const streams = readable instanceof ReadableStream && writable instanceof WritableStream;
-    check(streams, "addr", "a host name, an address, a URL or a connection");
+    // By what they can do: they may be of another realm.
+    const streams = typeof readable?.getReader === "function" && typeof writable?.getWriter === "function";
+    check(streams, "addr", `${ADDRESSES}: received ${kindOf(sock)}`);
     check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
   }
   if (op.signal?.aborted) duplexOf(sock).destroy(); // whoever gives it away need not close it

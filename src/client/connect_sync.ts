@@ -1,10 +1,10 @@
 /** The entry of the blocking mode.
  * @module */
 
-import type { ConnectOptions, OnPublish } from "../api.ts";
+import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
 import { parseRemote } from "./connect_worker.ts";
-import { checkFunction } from "./settings.ts";
-import { SyncClient } from "./sync_client.ts";
+import { checkOnpub } from "./settings.ts";
+import { SyncClient as BlockingClient } from "./sync_client.ts";
 
 /**
  * Connects like `connect`, and waits for everything: no call returns a promise, and none needs an
@@ -30,8 +30,8 @@ import { SyncClient } from "./sync_client.ts";
  * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
  * @throws {MqttError} If there is no connection; see its `code`.
  */
-export function connectSync(addr: string, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
-  checkFunction(onpub, "onpub");
+export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
+  checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  return new SyncClient(settings, { target, onpub, onstatus: op.onstatus });
+  return new BlockingClient(settings, { target, onpub, onstatus: op.onstatus });
 }

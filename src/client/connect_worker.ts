@@ -6,7 +6,7 @@ import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Thread } from "../worker/thread.ts";
 import { LoopClient } from "./loop_client.ts";
-import { checkFunction, parseSettings, parseTarget, type Settings } from "./settings.ts";
+import { checkOnpub, isAddress, isUrl, parseSettings, parseTarget, type Settings } from "./settings.ts";
 
 /**
  * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on
@@ -17,7 +17,7 @@ import { checkFunction, parseSettings, parseTarget, type Settings } from "./sett
  * its default export is called with each message in the connection's thread: messages then do not
  * touch the calling thread, except those that a subscription's own `onpub` or an iterator takes.
  *
- * `addr` is a name, an address or a URL: a connection cannot cross to a thread. The client's `sock` is undefined.
+ * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
  * @example Print what a broker publishes
  * ```ts no-run
@@ -33,17 +33,17 @@ import { checkFunction, parseSettings, parseTarget, type Settings } from "./sett
  * @throws {MqttError} If there is no connection; see its `code`.
  */
 export async function connectWorker(
-  addr: string,
+  addr: string | URL,
   onpub?: OnPublish | URL,
   op: ConnectOptions = {},
 ): Promise<Client> {
-  const module = onpub instanceof URL ? onpub : undefined;
-  if (!(onpub instanceof URL)) checkFunction(onpub, "onpub");
+  const module = isUrl(onpub) ? onpub : undefined;
+  if (!isUrl(onpub)) checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
   const thread = new Thread({ module });
   const client = new LoopClient(settings, {
     dial: traceDial((signal) => thread.dial(target, settings, signal), op.trace),
-    onpub: onpub instanceof URL ? thread.deliver : onpub,
+    onpub: isUrl(onpub) ? thread.deliver : onpub,
     onstatus: op.onstatus,
     routeListener: thread.route,
     closed: () => void thread.end(),
@@ -53,8 +53,8 @@ export async function connectWorker(
 }
 
 /** What a client and its thread work with; the thread sends the pings. */
-export function parseRemote(addr: string, op: ConnectOptions): { target: Target; settings: Settings } {
-  if (typeof addr !== "string") {
+export function parseRemote(addr: string | URL, op: ConnectOptions): { target: Target; settings: Settings } {
+  if (!isAddress(addr)) {
     throw new TypeError(
       "Cannot connect as addr must be a name, an address or a URL: a connection stays in its thread",
     );

@@ -4,7 +4,7 @@
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Inbox } from "../session/inbox.ts";
-import { type Deferred, deferred } from "./deferred.ts";
+import { type Deferred, deferred } from "../deferred.ts";
 
 type Result = IteratorResult<Message, undefined>;
 
@@ -12,6 +12,8 @@ const DONE = { done: true, value: undefined } as const;
 
 /** What an iterator asks its client for. */
 export interface Source {
+  /** Subscribes for the inbox. */
+  open(inbox: Inbox): void;
   /** The next message of the inbox, if there is one. */
   take(inbox: Inbox): Message | undefined;
   /** Nobody iterates any more; settled when the filter is given up, if it is. */
@@ -27,10 +29,11 @@ export class MessageIterator implements AsyncIterableIterator<Message> {
   /** Those who called next() in vain. */
   readonly #waiting: Deferred<Result | Promise<Result>>[] = [];
 
-  /** `open` makes the inbox, which calls `wake` when there is something in it. */
-  constructor(source: Source, open: (wake: () => void) => Inbox) {
+  /** `makeInbox` makes one that calls `wake` when there is something in it. */
+  constructor(makeInbox: (wake: () => void) => Inbox, source: Source) {
     this.#source = source;
-    this.#inbox = open(() => this.#wake());
+    this.#inbox = makeInbox(() => this.#wake());
+    source.open(this.#inbox);
   }
 
   /** The next message, as soon as there is one. */

@@ -1,6 +1,8 @@
 /** Topic names and topic filters: valid ones, matching ones, and many filters at once (section 4.7).
  * @module */
 
+import { kindOf } from "./bytes.ts";
+
 const encoder = new TextEncoder();
 
 /** The longest UTF-8 string of the protocol, in bytes (section 1.5.3). */
@@ -12,7 +14,7 @@ const MAX_STRING = 65_535;
  * @throws {TypeError | RangeError} If it is not.
  */
 export function checkString(value: unknown, what: string): asserts value is string {
-  if (typeof value !== "string") throw refused(what, `must be a string: received ${typeof value}`);
+  if (typeof value !== "string") throw refused(what, `must be a string: received ${kindOf(value)}`);
   if (value.includes("\0")) throw refused(what, "holds U+0000 [MQTT-1.5.3-2]");
   if (!value.isWellFormed()) throw refused(what, "holds a lone surrogate [MQTT-1.5.3-1]");
   if (value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING) {

@@ -3,6 +3,7 @@
 
 import { MqttError } from "../errors.ts";
 import { CONNACK } from "../protocol/packet.ts";
+import type { Trust } from "./trust.ts";
 
 /** What the CONNACK return codes say (table 3.1). */
 const RETURN_CODES = {
@@ -13,10 +14,25 @@ const RETURN_CODES = {
   5: "the client is not authorized",
 };
 
-/** The error of a CONNACK whose return code is not 0. */
-export function connectionRefused(code: number): MqttError {
+/** Which credentials CONNECT has. */
+export type CredentialsGiven = "none" | "uname" | "both";
+
+/** Which of them were given, which is no secret. */
+const GIVEN = { none: "none were given", uname: "no passwd was given", both: "both were given" };
+
+/** The error of a CONNACK whose return code is not 0; 4 and 5 may be a matter of the credentials. */
+export function connectionRefused(code: number, given: CredentialsGiven): MqttError {
   const known = code as keyof typeof RETURN_CODES;
-  return new MqttError(known, `The broker refused the connection: ${RETURN_CODES[known]} [MQTT-3.2.2-4]`);
+  const advice = code === 4 || code === 5 ? `: check uname and passwd; ${GIVEN[given]}` : "";
+  return new MqttError(known, `The broker refused the connection: ${RETURN_CODES[known]}${advice} [MQTT-3.2.2-4]`);
+}
+
+/** The error of an end before CONNACK, which says nothing of why. To a client without TLS it may be a server that wants it. */
+export function endedEarly(error: MqttError, trusted: Trust): MqttError {
+  if (error.code !== "socketclosed") return error;
+  const advice = trusted === false ? ": is this a TLS port? Then use mqtts:, or tls" : "";
+  const why = error.cause instanceof Error ? ` (${error.cause.message})` : "";
+  return new MqttError("socketclosed", `The connection was closed before CONNACK${why}${advice}`, error.cause);
 }
 
 /**
@@ -28,13 +44,21 @@ export function isConnackStart(bytes: readonly (number | undefined)[], cleanSess
   return type === CONNACK << 4 && length === 2 && code <= 5 && flags <= (cleanSession || code !== 0 ? 0 : 1);
 }
 
-/** The error of a first answer that is no CONNACK [MQTT-3.2.0-1]. */
+/** The first bytes of an alert of TLS: its record type, and the major version (RFC 8446, section 5.1). */
+const ALERT = [0x15, 3];
+/** The first letters of an answer over HTTP. */
+const HTTP = Array.from("HTTP/", (letter) => letter.charCodeAt(0));
+
+/** The error of a first answer that is no CONNACK, from as many of its bytes as are looked at [MQTT-3.2.0-1]. */
 export function notConnack(bytes: readonly (number | undefined)[]): MqttError {
-  const shown = bytes.filter((byte) => byte !== undefined).map((byte) => byte.toString(16).padStart(2, "0"));
-  return new MqttError(
-    "invalidresp",
-    `The server's answer is not a CONNACK of MQTT 3.1.1: is this port an MQTT broker's? It sent ${
-      shown.join(" ")
-    } [MQTT-3.2.0-1]`,
-  );
+  const head = bytes.filter((byte) => byte !== undefined);
+  const begins = (start: readonly number[]) => start.every((byte, i) => (head[i] ?? byte) === byte);
+  const hint = begins(ALERT)
+    ? "it is a TLS server's: use mqtts:, or tls"
+    : begins(HTTP)
+    ? "it is an HTTP server's: another port is the MQTT broker's"
+    : "is this port an MQTT broker's?";
+  const shown = head.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  const message = `The server's answer, ${shown}, is not a CONNACK of MQTT 3.1.1: ${hint} [MQTT-3.2.0-1]`;
+  return new MqttError("invalidresp", message);
 }

@@ -1,9 +1,10 @@
-/** One connection, from CONNECT on: what comes on it, checked, and its keep alive.
+/** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
 import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
-import { Decoder, type OversizedPublish } from "../protocol/decoder.ts";
+import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
+import { encode } from "../protocol/encoder.ts";
 import {
   type AckPacket,
   CONNACK,
@@ -21,126 +22,147 @@ import {
   type UnsubackPacket,
   UNSUBSCRIBE,
 } from "../protocol/packet.ts";
-import type { TopicName } from "../protocol/topic.ts";
 import { isConnackStart, notConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
+import type { SessionSettings } from "./settings.ts";
+import type { Trust } from "./trust.ts";
 
-/** What a broker may send, PINGRESP apart, which the keep alive takes. */
-export type BrokerPacket = Message | OversizedPublish | ConnackPacket | SubackPacket | UnsubackPacket | AckPacket;
+/** What a broker may send after CONNACK, apart from messages, and from PINGRESP, which the keep alive takes. */
+export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket;
 
-/** What a connection is made with. */
-export interface ConnectionSettings {
-  /** Seconds after which it sends PINGREQ; 0 = off. */
-  readonly pingAfter: number;
-  readonly cleanSession: boolean;
-  /** Bytes. */
-  readonly maxPacketSize: number;
+/** What the session must know of an open connection. */
+export interface Link {
+  readonly trusted: Trust;
+  /** Bytes that were written and are still under way, where that can be told. */
+  readonly unsent?: number;
 }
 
+/** What CONNECT tells of the client's user, as bytes. */
+export interface Credentials {
+  readonly uname: Uint8Array | undefined;
+  readonly passwd: Uint8Array | undefined;
+}
+
+/** What of the settings a connection needs. */
+type ConnectionSettings = Pick<
+  SessionSettings,
+  "id" | "will" | "keepalive" | "pingAfter" | "cleanSession" | "maxPacketSize"
+>;
+
 /**
- * | state | on | next |
- * |---|---|---|
- * | `idle` | `begin()`: CONNECT goes out | `connecting` |
- * | `connecting` | CONNACK with return code 0 | `open` |
+ * One attempt to connect, and the connection that comes of it. Times are in milliseconds.
+ *
+ * What its owner does, in order: `link` is set, `login()`, `takeConnect()`, `receive()` and `answer()` until that is
+ * CONNACK, `acceptedAt` is set, then `receive()` and the decoder.
  */
-type State = "idle" | "connecting" | "open";
-
-/** What comes on one connection: `receive(chunk)`, then `next()` until it is dry. Times are in milliseconds. */
 export class Connection {
-  readonly #cleanSession: boolean;
-  readonly #decoder: Decoder;
-  readonly #keepAlive: KeepAlive;
-  #state: State = "idle";
+  /** The number of the attempt. */
+  readonly attempt: number;
+  /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
+  readonly decoder: Decoder;
+  /** What carries the bytes. */
+  link: Link | undefined;
+  /** Whether bytes that were taken have not gone out yet. */
+  writing = false;
+  /** When the broker accepted; undefined before. */
+  acceptedAt: number | undefined;
+  readonly #settings: ConnectionSettings;
+  #keepAlive = new KeepAlive(0, 0);
+  /** CONNECT, until it is taken. */
+  #connect: Uint8Array<ArrayBuffer> | undefined;
+  #isConnectTaken = false;
 
-  constructor({ pingAfter, cleanSession, maxPacketSize }: ConnectionSettings, now: number) {
-    this.#cleanSession = cleanSession;
-    this.#decoder = new Decoder(maxPacketSize);
+  constructor(attempt: number, settings: ConnectionSettings) {
+    this.attempt = attempt;
+    this.#settings = settings;
+    this.decoder = new Decoder(settings.maxPacketSize);
+  }
+
+  /** The credentials are known: CONNECT can be taken. */
+  login(credentials: Credentials, now: number): void {
+    const { id, will, keepalive, cleanSession, pingAfter } = this.#settings;
     this.#keepAlive = new KeepAlive(pingAfter, now);
+    this.#connect = encode({ type: CONNECT, keepalive, cleanSession, id, will, ...credentials });
   }
 
-  /** The topic name of the last message that `next` gave. */
-  get topic(): TopicName {
-    return this.#decoder.topic;
+  /** CONNECT, once; an answer may come from then on. */
+  takeConnect(): Uint8Array<ArrayBuffer> | undefined {
+    const bytes = this.#connect;
+    this.#connect = undefined;
+    this.#isConnectTaken ||= bytes !== undefined;
+    return bytes;
   }
 
-  /** The packet identifier of the last message that `next` gave; 0 at QoS 0. */
-  get packetId(): number {
-    return this.#decoder.packetId;
-  }
-
-  /** CONNECT goes out: an answer may come. */
-  begin(): void {
-    this.#state = "connecting";
-  }
-
-  /** Where the transport may read to. */
-  space(): Uint8Array {
-    return this.#decoder.space();
-  }
-
-  /** Takes the first `length` bytes of a chunk; `next` gives what they mean. */
+  /** Takes the first `length` bytes of a chunk. */
   receive(chunk: Uint8Array, length: number): void {
     this.#keepAlive.received(length);
-    this.#decoder.receive(chunk, length);
+    this.decoder.receive(chunk, length);
   }
 
   /** Bytes have gone out: the keep alive starts anew. */
-  sent(now: number): void {
+  written(now: number): void {
+    this.writing = false;
     this.#keepAlive.sent(now);
   }
 
+  /** Whether the broker has accepted. */
+  get isOpen(): boolean {
+    return this.acceptedAt !== undefined;
+  }
+
   /**
-   * The next packet, or undefined when more bytes are needed.
+   * The answer to CONNECT; undefined when more bytes are needed.
    *
-   * @throws {MqttError} The broker's mistake; the connection is over.
+   * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
    */
-  next(): BrokerPacket | undefined {
-    if (this.#state !== "open") return this.#answer();
-    for (;;) {
-      const packet = this.#decoder.next();
-      if (packet === undefined) return this.#checkStart();
-      switch (packet.type) {
-        case PINGRESP:
-          this.#keepAlive.answered();
-          break;
-        case CONNACK:
-          throw violation("a second CONNACK", "3.2.0-1");
-        case PUBACK:
-        case PUBREC:
-        case PUBCOMP:
-          throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
-        case CONNECT:
-        case SUBSCRIBE:
-        case UNSUBSCRIBE:
-        case PINGREQ:
-        case DISCONNECT:
-          throw clientsOnly(packet.type);
-        default:
-          return packet;
-      }
+  answer(): ConnackPacket | undefined {
+    const { decoder } = this;
+    if (decoder.waiting === 0) return undefined;
+    const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
+    if (!this.#isConnectTaken || !isConnackStart(head, this.#settings.cleanSession)) throw notConnack(head);
+    return decoder.next() as ConnackPacket | undefined;
+  }
+
+  /**
+   * A packet that is no PUBLISH, if a broker may send it; undefined for PINGRESP, which is the keep alive's.
+   *
+   * @throws {MqttError} `"protocol"` or `"unknowncp"`
+   */
+  check(packet: Exclude<Packet, Message>): BrokerPacket | undefined {
+    switch (packet.type) {
+      case PINGRESP:
+        this.#keepAlive.answered();
+        return undefined;
+      case CONNACK:
+        throw violation("a second CONNACK", "3.2.0-1");
+      case PUBACK:
+      case PUBREC:
+      case PUBCOMP:
+        throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
+      case CONNECT:
+      case SUBSCRIBE:
+      case UNSUBSCRIBE:
+      case PINGREQ:
+      case DISCONNECT:
+        throw clientsOnly(packet.type);
+      default:
+        return packet;
     }
   }
 
-  /** The answer to CONNECT, which must be a CONNACK [MQTT-3.2.0-1], refused at the first byte that is wrong. */
-  #answer(): ConnackPacket | undefined {
-    const decoder = this.#decoder;
-    if (decoder.waiting === 0) return undefined;
-    const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
-    if (this.#state === "idle" || !isConnackStart(head, this.#cleanSession)) throw notConnack(head);
-    const packet = decoder.next() as ConnackPacket | undefined;
-    if (packet?.code === 0) this.#state = "open";
-    return packet;
-  }
-
-  /** A packet that only clients send is refused before it has come. */
-  #checkStart(): undefined {
-    const type = (this.#decoder.peek(0) ?? 0) >> 4;
+  /**
+   * Looks at the start of a packet that has not come yet: one that only clients send is refused at its first byte.
+   *
+   * @throws {MqttError} `"unknowncp"`
+   */
+  checkStart(): void {
+    const type = (this.decoder.peek(0) ?? 0) >> 4;
     if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw clientsOnly(type);
   }
 
   /** When `isPingDue` wants to be asked; Infinity when never. */
   get due(): number {
-    return this.#state === "open" ? this.#keepAlive.due : Infinity;
+    return this.isOpen ? this.#keepAlive.due : Infinity;
   }
 
   /**
@@ -150,7 +172,7 @@ export class Connection {
    * @throws {MqttError} `"pingresp"`.
    */
   isPingDue(now: number, { writing, reading }: { writing: boolean; reading: boolean }): boolean {
-    return this.#state === "open" && this.#keepAlive.tick(now, reading, writing);
+    return this.isOpen && this.#keepAlive.tick(now, reading, writing);
   }
 }
 

@@ -1,7 +1,7 @@
 /** What the session tells its shell.
  * @module */
 
-import type { Status } from "../api.ts";
+import type { OnPublish, Status } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "./fifo.ts";
@@ -12,6 +12,9 @@ export interface Call {
   resolve(code: number | undefined): void;
   reject(error: MqttError): void;
 }
+
+/** Gets a message and its handlers; `true` when that is enough for now. */
+export type Deliver = (handlers: readonly OnPublish[], message: Message) => boolean;
 
 /**
  * | event | what the shell does |
@@ -56,6 +59,11 @@ export class Events {
   /** Adds an event. */
   push(event: SessionEvent): void {
     this.#queue.push(event);
+  }
+
+  /** How many there are. */
+  get length(): number {
+    return this.#queue.length;
   }
 
   /** The next one. */

@@ -7,22 +7,20 @@ export class Fifo<T> {
   #newest: T[] = [];
   #oldest: T[] = [];
 
-  /** How many wait. */
-  get length(): number {
-    return this.#oldest.length + this.#newest.length;
-  }
+  /** How many wait; a field, as it is looked at for each message. */
+  length = 0;
 
   /** Adds one. */
   push(item: T): void {
     this.#newest.push(item);
+    this.length++;
   }
 
   /** Takes out the first; undefined when there is none. */
   shift(): T | undefined {
-    if (this.#oldest.length === 0) {
-      if (this.#newest.length === 0) return undefined;
-      [this.#oldest, this.#newest] = [this.#newest.reverse(), this.#oldest];
-    }
+    if (this.length === 0) return undefined;
+    this.length--;
+    if (this.#oldest.length === 0) [this.#oldest, this.#newest] = [this.#newest.reverse(), this.#oldest];
     return this.#oldest.pop();
   }
 
@@ -30,10 +28,11 @@ export class Fifo<T> {
   discard(isSuperfluous: (item: T) => boolean): void {
     this.#newest = this.#newest.filter((item) => !isSuperfluous(item));
     this.#oldest = this.#oldest.filter((item) => !isSuperfluous(item));
+    this.length = this.#newest.length + this.#oldest.length;
   }
 
   /** Takes out all. */
   clear(): void {
-    this.#newest.length = this.#oldest.length = 0;
+    this.#newest.length = this.#oldest.length = this.length = 0;
   }
 }

@@ -8,10 +8,9 @@ import type { OversizedPublish } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../protocol/packet.ts";
-import type { Events } from "./events.ts";
+import type { Deliver, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import type { Inbox } from "./inbox.ts";
-import type { Recipients } from "./subscriptions.ts";
 
 /** What a message that is kept takes besides its payload, in bytes, about. */
 const KEPT = 128;
@@ -36,8 +35,8 @@ export class Receiver {
   #keptBytes = 0;
   /** How many messages were passed over. */
   #dropped = 0;
-  /** Those who get the last message that was given. */
-  handlers: readonly OnPublish[] = [];
+  /** Whether there is room for more: no inbox is full, and not too much is kept. A field, as it is looked at for each message. */
+  hasRoom = true;
 
   constructor(settings: ReceiverSettings, output: Output, events: Events) {
     this.#settings = settings;
@@ -55,9 +54,8 @@ export class Receiver {
     return this.#kept.length;
   }
 
-  /** Whether there is room for more: no inbox is full, and not too much is kept. */
-  get hasRoom(): boolean {
-    return this.#full === 0 && this.#keptBytes <= this.#settings.maxBuffered;
+  #updateRoom(): void {
+    this.hasRoom = this.#full === 0 && this.#keptBytes <= this.#settings.maxBuffered;
   }
 
   /** Acknowledges a message; whether it is new, and not one that comes again. */
@@ -85,7 +83,8 @@ export class Receiver {
   }
 
   /** The payload of a PUBLISH over `maxPacketSize` is passed over; it is acknowledged, or it would come again and again. */
-  drop({ topic, size, qos, packetId }: OversizedPublish): void {
+  drop(packet: OversizedPublish): void {
+    const { topic, size, qos, packetId } = packet;
     if (!this.accept(qos, packetId)) return;
     this.#dropped++;
     const { maxPacketSize } = this.#settings;
@@ -96,44 +95,56 @@ export class Receiver {
     this.#events.tell({ type: "dropped", topic, size, error });
   }
 
-  /** A message goes to the inboxes among its recipients; the handlers are the shell's to call, now or when it is taken. */
-  deliver(message: Message, { handlers, inboxes }: Recipients, { keep }: { keep: boolean }): void {
-    this.handlers = handlers;
+  /** A message goes to the inboxes of iterators. */
+  fill(inboxes: readonly Inbox[], message: Message): void {
     for (const inbox of inboxes) {
       if (inbox.push(message)) this.#full++;
       if (inbox.waiting) this.#events.push({ type: "inbox", inbox });
     }
-    if (!keep) return;
-    this.#kept.push({ message, handlers });
-    this.#keptBytes += message.payload.length + KEPT;
+    this.#updateRoom();
   }
 
-  /** The first message that was kept. */
-  takeKept(): Message | undefined {
+  /** Keeps a message, with its handlers, until it is taken. */
+  readonly keep: Deliver = (handlers, message) => {
+    this.#kept.push({ message, handlers });
+    this.#keptBytes += message.payload.length + KEPT;
+    this.#updateRoom();
+    return false;
+  };
+
+  /** The first message that was kept, and its handlers. */
+  takeKept(): { message: Message; handlers: readonly OnPublish[] } | undefined {
     const kept = this.#kept.shift();
     if (kept === undefined) return undefined;
     this.#keptBytes -= kept.message.payload.length + KEPT;
-    this.handlers = kept.handlers;
-    return kept.message;
+    this.#updateRoom();
+    return kept;
   }
 
   /** Nobody wants what was kept any more. */
   dropKept(): void {
     this.#kept.clear();
     this.#keptBytes = 0;
+    this.#updateRoom();
   }
 
   /** The next message of an inbox. */
   take(inbox: Inbox): Message | undefined {
     const message = inbox.shift();
-    if (inbox.hasDrained()) this.#full--;
+    this.#drain(inbox);
     return message;
   }
 
   /** No more messages come for an iterator; the end that disconnect() made is no error to it. */
   end(inbox: Inbox, error: MqttError | undefined): void {
     inbox.end(error?.code === "disconnect" ? undefined : error);
-    if (inbox.hasDrained()) this.#full--;
+    this.#drain(inbox);
     if (inbox.waiting) this.#events.push({ type: "inbox", inbox });
+  }
+
+  #drain(inbox: Inbox): void {
+    if (!inbox.hasDrained()) return;
+    this.#full--;
+    this.#updateRoom();
   }
 }

@@ -10,7 +10,7 @@ import {
   type SubackPacket,
   SUBSCRIBE,
   type UnsubackPacket,
-  UNSUBSCRIBE,
+  type UNSUBSCRIBE,
 } from "../protocol/packet.ts";
 import type { Call } from "./events.ts";
 import type { Inbox } from "./inbox.ts";

@@ -3,13 +3,16 @@
 
 import type { ReconnectOptions } from "../api.ts";
 
+/** Every option of `reconnect`, given or by default. */
+export type ReconnectSettings = { [Name in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[Name]> };
+
 /** Counts the failures in a row: each doubles the longest delay, a stable connection ends them. */
 export class Retry {
-  readonly #policy: Required<ReconnectOptions> | undefined;
+  readonly #policy: ReconnectSettings | undefined;
   #accepted = false;
   #failures = 0;
 
-  constructor(policy: Required<ReconnectOptions> | undefined) {
+  constructor(policy: ReconnectSettings | undefined) {
     this.#policy = policy;
   }
 

@@ -4,15 +4,12 @@
  * @module
  */
 
-import type { ConnectionStatus, OnPublish, ReconnectOptions, Stats } from "../api.ts";
+import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import {
-  CONNACK,
-  type ConnackPacket,
-  CONNECT,
   DISCONNECT,
   type FilterRequest,
   PINGREQ,
@@ -21,63 +18,25 @@ import {
   type QoS,
   SUBACK,
   UNSUBACK,
-  type WillFields,
 } from "../protocol/packet.ts";
-import { connectionRefused } from "./connack.ts";
-import { type BrokerPacket, Connection, type ConnectionSettings } from "./connection.ts";
-import { type Call, Events, type SessionEvent } from "./events.ts";
+import { connectionRefused, endedEarly } from "./connack.ts";
+import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
+import { Ending } from "./ending.ts";
+import { type Call, type Deliver, Events, type SessionEvent } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
+import { SecondLook } from "./second_look.ts";
+import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Subscriber } from "./subscriber.ts";
-import type { RouteListener } from "./subscriptions.ts";
-import { distrust, type Trust, type TrustPolicy } from "./trust.ts";
+import { distrust } from "./trust.ts";
 
 /** A publish waits while more bytes than this do. */
 const HIGH_WATER = 65_536;
 /** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
 const LINGER = 1000;
-/** For as long as time was told late, and no longer than this, what has come is looked at before anything is given up; milliseconds. */
-const LATE = 100;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
-
-/** What a session is made with. Times are in milliseconds, sizes in bytes. */
-export interface SessionSettings extends ConnectionSettings, TrustPolicy {
-  readonly id: string;
-  readonly will: WillFields | undefined;
-  /** Seconds; 0 = off. */
-  readonly keepalive: number;
-  readonly maxBuffered: number;
-  readonly timeout: number;
-  /** When a lost connection is made again; undefined: never. */
-  readonly reconnect: Required<ReconnectOptions> | undefined;
-  /** Where the broker is, for people to read. */
-  readonly address: string | undefined;
-}
-
-/** What a session is given besides. */
-export interface SessionParts {
-  /** Gets the messages that no subscription takes. */
-  readonly onpub?: OnPublish | undefined;
-  /** Hears which filters have recipients of their own. */
-  readonly routeListener?: RouteListener | undefined;
-  /** Chance: 0 to 1. */
-  random(): number;
-}
-
-/** What the session must know of an open connection. */
-export interface Link {
-  readonly trusted: Trust;
-  /** Bytes that were written and are still under way, where that can be told. */
-  readonly unsent?: number;
-}
-
-/** What CONNECT tells of the client's user, as bytes. */
-export interface Credentials {
-  readonly uname: Uint8Array | undefined;
-  readonly passwd: Uint8Array | undefined;
-}
 
 /**
  * | state | in which | what ends it in time | leads to |
@@ -101,50 +60,36 @@ type State = "connecting" | "open" | "waiting" | "closing" | "leaving" | "closed
 export class Session {
   readonly #settings: SessionSettings;
   readonly #random: () => number;
-  readonly #events: Events;
+  readonly #events: Events = new Events((error) => this.#ending.rejected(error));
+  readonly #ending: Ending = new Ending(this.#events);
   readonly #output: Output;
   readonly #receiver: Receiver;
   readonly #subscriber: Subscriber;
   readonly #retry: Retry;
+  readonly #secondLook = new SecondLook();
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
-  /** Time to look at what has come; then everything is given up that was due by #lookFrom. */
-  #lookUntil = Infinity;
-  #lookFrom = -Infinity;
-  /** The number of this attempt. */
-  #attempt = 0;
-  /** How many attempts there were since a connection was accepted. */
+  /** Attempts in all, and since a connection was accepted. */
   #attempts = 0;
-  #link: Link | undefined;
-  /** What comes on the connection, once credentials are known. */
+  #attemptsInRow = 0;
+  /** The attempt under way, or the connection. */
   #connection: Connection | undefined;
-  /** CONNECT, until it is taken. */
-  #connect: Uint8Array<ArrayBuffer> | undefined;
-  /** Whether what was taken has not gone out yet. */
-  #writing = false;
-  /** When the broker accepted this connection; undefined before. */
-  #acceptedAt: number | undefined;
   #status: ConnectionStatus;
+  /** Those who get the last message that `next` gave. */
+  handlers: readonly OnPublish[] = [];
+  /** The message that `next` gives. */
+  #taken: Message | undefined;
   /** Who waits for the first connection. */
   #opening: Call | undefined;
-  /** Those who wait for room to publish. */
-  #publishing: Call[] = [];
-  /** Those who wait for the end that they asked for. */
-  #leaving: Call[] = [];
-  /** The end as disconnect() makes it. */
-  #disconnected: MqttError | undefined;
-  /** What every call gets from the end on. */
-  #reason: MqttError | undefined;
-  /** Whether somebody hears of the end. */
-  #heard = false;
+  /** Who waits for room to publish. */
+  #publishing: Call | undefined;
 
   /** `call` is settled with the first connection. */
   constructor(settings: SessionSettings, { random, ...consumers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
-    this.#events = new Events((error) => this.#heard ||= error === this.#reason);
     this.#output = new Output(settings.maxBuffered);
     this.#receiver = new Receiver(settings, this.#output, this.#events);
     const parts = { output: this.#output, events: this.#events, receiver: this.#receiver };
@@ -169,12 +114,7 @@ export class Session {
 
   /** Why no call can be made any more. */
   get reason(): MqttError | undefined {
-    return this.#reason;
-  }
-
-  /** Those who get the last message that `next` gave. */
-  get handlers(): readonly OnPublish[] {
-    return this.#receiver.handlers;
+    return this.#ending.reason;
   }
 
   /** How many messages wait for `next` as the shell took none. */
@@ -187,25 +127,20 @@ export class Session {
     return this.#output.buffered;
   }
 
-  /** Whether a publish should wait before the next one. */
-  get isFull(): boolean {
-    return this.#output.buffered > HIGH_WATER;
-  }
-
   /** Whether there is a connection that takes a publish at once. */
   get isReady(): boolean {
-    return this.#state === "open" && !this.#writing;
+    return this.#state === "open" && !this.#connection!.writing;
   }
 
   /** Whether what the connection has is wanted: who has no room stops everything but the handshake and the end. */
   get isReading(): boolean {
-    return this.#receiver.hasRoom || this.#state === "connecting" || this.#disconnected !== undefined;
+    return this.#receiver.hasRoom || this.#state === "connecting" || this.#ending.isAsked;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    if (this.#lookUntil < Infinity) return this.#lookUntil;
-    return Math.min(this.#failing, this.#connection?.due ?? Infinity);
+    const look = this.#secondLook.due;
+    return look < Infinity ? look : Math.min(this.#failing, this.#connection?.due ?? Infinity);
   }
 
   /** When the first of those that wait has failed. */
@@ -216,19 +151,25 @@ export class Session {
   // ---- what the program asks for
 
   /**
-   * Publishes a message with the flags of byte 1.
+   * Publishes a message with the flags of byte 1; whether to wait before the next one: `awaitRoom`.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; why the client has ended.
    */
-  publish(topic: string, message: string | Uint8Array, flags: number): void {
+  publish(topic: string, message: string | Uint8Array, flags: number): boolean {
     this.#checkEnd();
     this.#output.publish(topic, message, flags);
+    return this.#output.buffered > HIGH_WATER;
   }
 
-  /** Settles the call when a publish need not wait any more. */
+  /** Whether a call of `awaitRoom` waits. */
+  get isRoomAwaited(): boolean {
+    return this.#publishing !== undefined;
+  }
+
+  /** Settles the call when a publish need not wait any more; one at a time. */
   awaitRoom(call: Call): void {
-    this.#publishing.push(call);
+    this.#publishing = call;
     this.#makeRoom();
   }
 
@@ -239,13 +180,11 @@ export class Session {
    */
   subscribe(filters: readonly FilterRequest[], onpub: OnPublish | undefined, call: Call, now: number): void {
     this.#checkEnd();
-    this.#now = now;
     this.#subscriber.subscribe({ filters, current: 0 }, onpub, call, now);
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
   iterate(inbox: Inbox, qos: QoS, now: number): void {
-    this.#now = now;
     try {
       this.#checkEnd();
       this.#subscriber.iterate(inbox, qos, now);
@@ -261,7 +200,6 @@ export class Session {
    */
   unsubscribe(filters: readonly string[], call: Call, now: number): void {
     this.#checkEnd();
-    this.#now = now;
     this.#subscriber.unsubscribe(filters, { call, leaves: false }, now);
   }
 
@@ -273,7 +211,7 @@ export class Session {
   /** The iterator of the inbox is left; whether nobody wants its filter any more: then `unsubscribeInbox`. */
   leave(inbox: Inbox): boolean {
     inbox.clear();
-    const alone = this.#reason === undefined && this.#subscriber.leave(inbox);
+    const alone = this.reason === undefined && this.#subscriber.leave(inbox);
     this.#receiver.end(inbox, undefined);
     return alone;
   }
@@ -284,7 +222,6 @@ export class Session {
    * @throws {MqttError} `"overflow"`
    */
   unsubscribeInbox(inbox: Inbox, call: Call, now: number): void {
-    this.#now = now;
     this.#subscriber.unsubscribe([inbox.filter], { call, leaves: true }, now);
   }
 
@@ -292,15 +229,10 @@ export class Session {
   disconnect(call: Call, cause: unknown, now: number): void {
     this.#now = now;
     if (this.#state === "closed") return this.#events.settle(call);
-    this.#leaving.push(call);
-    if (this.#disconnected !== undefined) return;
-    this.#reason = this.#disconnected = new MqttError("disconnect", "The client has disconnected", cause);
-    if (this.#state === "open") {
-      this.#state = "closing";
-      this.#deadline = now + this.#settings.timeout;
-    } else {
-      this.#close(this.#disconnected);
-    }
+    if (!this.#ending.ask(call, cause)) return;
+    if (this.#state !== "open") return this.#close(this.reason!);
+    this.#state = "closing";
+    this.#deadline = now + this.#settings.timeout;
   }
 
   /** Somebody who blocks does not wait any more for what the call asked for. */
@@ -310,25 +242,34 @@ export class Session {
 
   /** Somebody hears why the client ends, or has heard it. */
   listen(): void {
-    this.#heard = true;
-    if (this.#state === "closed") this.#deadline = this.#lookUntil = Infinity;
+    this.#ending.listen();
+    if (this.#state !== "closed") return;
+    this.#deadline = Infinity;
+    this.#secondLook.cancel();
   }
 
   /** @throws {MqttError} Why no call can be made any more. */
   #checkEnd(): void {
-    if (this.#reason === undefined) return;
+    const { reason } = this.#ending;
+    if (reason === undefined) return;
     this.listen();
-    throw this.#reason;
+    throw reason;
   }
 
   // ---- what the connection says
 
+  /** The connection of the attempt, unless that is an earlier one. */
+  #of(attempt: number): Connection | undefined {
+    return this.#connection?.attempt === attempt ? this.#connection : undefined;
+  }
+
   /** A connection is open; whether it is wanted. */
   opened(attempt: number, link: Link, now: number): boolean {
-    if (attempt !== this.#attempt) return false;
+    const connection = this.#of(attempt);
+    if (connection === undefined) return false;
     this.#now = now;
+    connection.link = link;
     const error = distrust(link.trusted, this.#settings);
-    this.#link = link;
     if (error !== undefined) this.#lose(error);
     else this.#events.push({ type: "login", attempt });
     return error === undefined;
@@ -336,33 +277,31 @@ export class Session {
 
   /** The credentials are known; whether they are wanted: then CONNECT can be taken. */
   login(attempt: number, credentials: Credentials, now: number): boolean {
-    if (attempt !== this.#attempt) return false;
-    const { keepalive, cleanSession, id, will } = this.#settings;
+    const connection = this.#of(attempt);
     this.#now = now;
-    this.#connection = new Connection(this.#settings, now);
-    this.#connect = encode({ type: CONNECT, keepalive, cleanSession, id, will, ...credentials });
-    return true;
+    connection?.login(credentials, now);
+    return connection !== undefined;
   }
 
   /** Where the transport may read to. */
   space(attempt: number): Uint8Array {
-    return (attempt === this.#attempt ? this.#connection?.space() : undefined) ?? new Uint8Array(64);
+    return this.#of(attempt)?.decoder.space() ?? new Uint8Array(64);
   }
 
   /** The first `length` bytes of the chunk have come. */
   received(attempt: number, chunk: Uint8Array, length: number, now: number): void {
-    if (attempt !== this.#attempt || this.#state === "leaving") return; // what comes after DISCONNECT is for nobody
+    if (this.#state === "leaving") return; // what comes after DISCONNECT is for nobody
     this.#now = now;
-    this.#connection?.receive(chunk, length);
+    this.#of(attempt)?.receive(chunk, length);
   }
 
   /** What was taken has gone out. */
   written(attempt: number, now: number): void {
-    if (attempt !== this.#attempt) return;
+    const connection = this.#of(attempt);
+    if (connection === undefined) return;
     this.#now = now;
-    this.#writing = false;
     this.#output.written();
-    this.#connection!.sent(now);
+    connection.written(now);
     this.#makeRoom();
     if (this.#state !== "leaving") return;
     this.#events.push({ type: "end" });
@@ -371,50 +310,43 @@ export class Session {
 
   /** The connection, or the attempt to open one, has failed. */
   lost(attempt: number, error: MqttError, now: number): void {
-    if (attempt !== this.#attempt) return;
+    const connection = this.#of(attempt);
+    if (connection === undefined) return;
     this.#now = now;
-    this.#lose(error);
+    this.#lose(connection.link && !connection.isOpen ? endedEarly(error, connection.link.trusted) : error);
   }
 
   /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. */
   takeBytes(): Uint8Array<ArrayBuffer> | undefined {
-    if (this.#writing || this.#connection === undefined) return undefined;
-    let bytes = this.#connect;
-    if (bytes !== undefined) {
-      this.#connect = undefined;
-      this.#connection.begin();
-    } else if (this.#state === "open" || this.#state === "closing") {
+    const connection = this.#connection;
+    if (connection === undefined || connection.writing) return undefined;
+    let bytes: Uint8Array<ArrayBuffer> | undefined;
+    if (this.#state === "connecting") {
+      bytes = connection.takeConnect();
+    } else if (this.#state !== "leaving") {
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing") {
         this.#state = "leaving";
         bytes = encode({ type: DISCONNECT });
       }
     }
-    this.#writing = bytes !== undefined;
+    connection.writing = bytes !== undefined;
     return bytes;
   }
 
   // ---- what time says
 
-  /**
-   * Gives up what has failed, and sends PINGREQ when the keep alive wants it.
-   *
-   * Nothing is given up at the first call that finds it due: the thread may have been blocked, or suspended,
-   * and the answer be in the socket. So `due` is a little later then, and who has no answer by then has failed.
-   */
+  /** Gives up what has failed, at the second look, and sends PINGREQ when the keep alive wants it. */
   tick(now: number): void {
+    const { due } = this;
     this.#now = now;
-    const late = now - this.due, lookFrom = this.#lookFrom;
-    if (late < 0) return;
-    this.#lookUntil = Infinity;
-    this.#lookFrom = -Infinity;
-    if (this.#deadline <= lookFrom) this.#expire();
-    const failure = this.#subscriber.expire(lookFrom, { reading: this.isReading, now });
+    if (now < due) return;
+    const by = this.#secondLook.take();
+    if (this.#deadline <= by) this.#expire();
+    const failure = this.#subscriber.expire(by, { reading: this.isReading, now });
     if (failure !== undefined) this.#lose(failure);
     this.#ping();
-    if (this.#failing > now) return;
-    this.#lookUntil = now + Math.min(late, LATE);
-    this.#lookFrom = now;
+    if (this.#failing <= now) this.#secondLook.plan(now, due);
   }
 
   /** What the state waited for did not come in time. */
@@ -424,7 +356,7 @@ export class Session {
       this.#status = this.#dial();
     } else if (this.#state === "closed") {
       this.#deadline = Infinity;
-      this.#events.push({ type: "unheard", error: this.#reason! });
+      this.#events.push({ type: "unheard", error: this.reason! });
     } else {
       const failure = this.#state === "connecting"
         ? `No connection, or no answer to CONNECT, within ${timeout} ms`
@@ -444,63 +376,80 @@ export class Session {
 
   // ---- what comes of it
 
-  /** The next event; undefined when there is none. */
+  /** The next event, messages among them; undefined when there is none. */
   next(): SessionEvent | undefined {
-    return this.#events.next() ?? this.#receiver.takeKept() ?? this.#decode({ keep: false });
+    if (this.#events.length > 0) return this.#events.next();
+    const kept = this.#receiver.takeKept();
+    if (kept !== undefined) this.#take(kept.handlers, kept.message);
+    else this.#decode(this.#take);
+    const message = this.#taken;
+    this.#taken = undefined;
+    return message ?? this.#events.next();
   }
 
   /** The next event that is no message: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    return this.#events.next() ?? this.#decode({ keep: true });
-  }
-
-  /** Decodes what has come, until there is something to tell. */
-  #decode(how: { keep: boolean }): SessionEvent | undefined {
-    while (this.#connection !== undefined && this.isReading) {
-      const connection = this.#connection;
-      try {
-        const packet = connection.next();
-        if (packet === undefined) break;
-        if (packet.type !== PUBLISH) {
-          this.#control(packet);
-        } else if (this.#isWanted(packet, connection)) {
-          this.#receiver.deliver(packet, this.#subscriber.recipients(connection.topic), how);
-          if (!how.keep) return packet;
-        }
-      } catch (error) {
-        this.#lose(error as MqttError);
-      }
-      const event = this.#events.next();
-      if (event !== undefined) return event;
-    }
+    if (this.#events.length === 0) this.#decode(this.#receiver.keep);
     return this.#events.next();
   }
 
-  /** Whether a message is delivered. After disconnect() none is, nor acknowledged: the broker keeps it [MQTT-4.3.2-2]. */
-  #isWanted(message: Message, { packetId }: Connection): boolean {
-    return this.#disconnected === undefined && this.#receiver.accept(message.qos, packetId);
+  /** The next event that is no message: messages are given to `deliver` as they are decoded, which is fastest. */
+  nextDelivering(deliver: Deliver): SessionEvent | undefined {
+    if (this.#events.length === 0) this.#decode(deliver);
+    return this.#events.next();
   }
 
-  #control(packet: Exclude<BrokerPacket, Message>): void {
-    switch (packet.type) {
-      case CONNACK:
-        return this.#connacked(packet);
+  readonly #take: Deliver = (handlers, message) => {
+    this.handlers = handlers;
+    this.#taken = message;
+    return true;
+  };
+
+  /** Decodes what has come, until there is an event to tell, or `deliver` has had enough. */
+  #decode(deliver: Deliver): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const { decoder } = connection, receiver = this.#receiver, { subscriptions } = this.#subscriber;
+    try {
+      if (!connection.isOpen) return this.#connacked(connection);
+      while (this.#events.length === 0 && this.isReading && connection === this.#connection) {
+        const packet = decoder.next();
+        if (packet === undefined) return connection.checkStart();
+        if (packet.type !== PUBLISH) {
+          this.#control(connection.check(packet));
+          // After disconnect() nothing is delivered, nor acknowledged: the broker keeps it [MQTT-4.3.2-2].
+        } else if (!this.#ending.isAsked && receiver.accept(packet.qos, decoder.packetId)) {
+          const { handlers, inboxes } = subscriptions.recipients(decoder.topic);
+          if (inboxes.length > 0) receiver.fill(inboxes, packet);
+          if (deliver(handlers, packet)) return;
+        }
+      }
+    } catch (error) {
+      this.#lose(error as MqttError);
+    }
+  }
+
+  #control(packet: BrokerPacket | undefined): void {
+    switch (packet?.type) {
       case SUBACK:
       case UNSUBACK:
         return this.#subscriber.answered(packet);
       case PUBREL:
         return this.#receiver.release(packet.packetId);
       case "oversized":
-        if (this.#disconnected === undefined) this.#receiver.drop(packet);
+        if (!this.#ending.isAsked) this.#receiver.drop(packet);
     }
   }
 
-  #connacked({ code, sessionPresent }: ConnackPacket): void {
-    if (code !== 0) return this.#lose(connectionRefused(code));
+  #connacked(connection: Connection): void {
+    const packet = connection.answer();
+    if (packet === undefined) return;
+    const { code, sessionPresent } = packet;
+    if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
     this.#state = "open";
     this.#deadline = Infinity;
-    this.#acceptedAt = this.#now;
-    this.#attempts = 0;
+    connection.acceptedAt = this.#now;
+    this.#attemptsInRow = 0;
     if (!sessionPresent) this.#receiver.forgetSession();
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
@@ -510,30 +459,32 @@ export class Session {
   }
 
   #makeRoom(): void {
-    if (this.#publishing.length === 0 || this.isFull) return;
-    for (const call of this.#publishing) this.#events.settle(call);
-    this.#publishing = [];
+    if (this.#publishing === undefined || this.#output.buffered > HIGH_WATER) return;
+    this.#events.settle(this.#publishing);
+    this.#publishing = undefined;
   }
 
   /** Begins an attempt. */
   #dial(): ConnectionStatus {
+    const attempt = ++this.#attempts;
     this.#state = "connecting";
     this.#deadline = this.#now + this.#settings.timeout;
-    this.#events.push({ type: "dial", attempt: this.#attempt });
+    this.#connection = new Connection(attempt, this.#settings);
+    this.#events.push({ type: "dial", attempt });
     const { address } = this.#settings;
-    return this.#events.tell({ type: "connecting", attempt: ++this.#attempts, address });
+    return this.#events.tell({ type: "connecting", attempt: ++this.#attemptsInRow, address });
   }
 
   /** Bytes that were accepted, and as far as we know not sent. */
   get #unsent(): number {
-    return this.#output.buffered + (this.#link?.unsent ?? 0);
+    return this.#output.buffered + (this.#connection?.link?.unsent ?? 0);
   }
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(error: MqttError): void {
-    const lasted = this.#acceptedAt === undefined ? undefined : this.#now - this.#acceptedAt;
-    const delay = this.#retry.delay(lasted, this.#random());
-    if (delay === undefined || this.#disconnected !== undefined) return this.#close(error);
+    const acceptedAt = this.#connection?.acceptedAt;
+    const delay = this.#retry.delay(acceptedAt === undefined ? undefined : this.#now - acceptedAt, this.#random());
+    if (delay === undefined || this.#ending.isAsked) return this.#close(error);
     this.#drop();
     this.#state = "waiting";
     this.#deadline = this.#now + delay;
@@ -543,40 +494,32 @@ export class Session {
 
   /** Nothing of this connection touches the next. */
   #drop(): void {
-    this.#attempt++;
+    if (this.#connection === undefined) return;
+    this.#connection = undefined;
     this.#events.cancelAttempt();
     this.#events.push({ type: "hangup" });
-    this.#link =
-      this.#connection =
-      this.#connect =
-      this.#acceptedAt =
-        undefined;
-    this.#writing = false;
-    this.#lookUntil = Infinity;
-    this.#lookFrom = -Infinity;
+    this.#secondLook.cancel();
     this.#output.restart();
   }
 
   /** The one exit: everything settles. */
   #close(error: MqttError): void {
-    const wasAccepted = this.#acceptedAt !== undefined;
+    const wasAccepted = this.#connection?.isOpen ?? false;
     const unsentThen = this.#unsent;
-    if (this.#state !== "waiting") this.#drop();
-    const reason = this.#reason = this.#disconnected ?? error;
+    this.#drop();
+    const reason = this.#ending.come(error);
     this.#state = "closed";
-    this.#lookUntil = Infinity;
-    this.#lookFrom = -Infinity;
+    this.#secondLook.cancel();
     this.#subscriber.close(reason);
-    if (this.#disconnected !== undefined) this.#receiver.dropKept();
-    for (const call of this.#publishing) this.#events.settle(call, { error: reason });
+    if (this.#ending.isAsked) this.#receiver.dropKept();
+    this.#events.settle(this.#publishing, { error: reason });
     this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
     const unsent = wasAccepted ? unsentThen : this.#output.buffered;
-    const failure = wasAccepted ? error : notSent(unsent);
-    for (const call of this.#leaving) this.#events.settle(call, { error: unsent === 0 ? undefined : failure });
+    this.#ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));
     this.#status = this.#events.tell({ type: "closed", error: reason });
     this.#events.push({ type: "closed", error: reason });
-    this.#deadline = this.#heard || this.#disconnected !== undefined ? Infinity : this.#now + HEARD_WITHIN;
+    this.#deadline = this.#ending.isHeard ? Infinity : this.#now + HEARD_WITHIN;
   }
 }
 

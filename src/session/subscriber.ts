@@ -12,12 +12,11 @@ import {
   type UnsubackPacket,
   UNSUBSCRIBE,
 } from "../protocol/packet.ts";
-import type { TopicName } from "../protocol/topic.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Receiver } from "./receiver.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Group, type Recipients, type RouteListener, Subscriptions } from "./subscriptions.ts";
+import { type Group, type RouteListener, Subscriptions } from "./subscriptions.ts";
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
@@ -48,7 +47,8 @@ export class Subscriber {
   readonly #output: Output;
   readonly #events: Events;
   readonly #receiver: Receiver;
-  readonly #subscriptions: Subscriptions;
+  /** All of them, and the way of messages to those who want them. */
+  readonly subscriptions: Subscriptions;
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
   readonly #givenUp = new Set<string>();
@@ -60,18 +60,13 @@ export class Subscriber {
     this.#output = output;
     this.#events = events;
     this.#receiver = receiver;
-    this.#subscriptions = new Subscriptions(onpub, routeListener);
+    this.subscriptions = new Subscriptions(onpub, routeListener);
     this.#requests = new Requests(settings.maxBuffered);
   }
 
   /** When the first request has failed; Infinity when none waits for its answer. */
   get due(): number {
     return this.#requests.due;
-  }
-
-  /** Those who get the messages of a topic. */
-  recipients(topic: TopicName): Recipients {
-    return this.#subscriptions.recipients(topic);
   }
 
   /**
@@ -81,7 +76,7 @@ export class Subscriber {
    */
   subscribe(group: Group, onpub: OnPublish | undefined, call: Call, now: number): void {
     this.#ask({ group, call, inbox: undefined }, now);
-    this.#subscriptions.subscribe(group, onpub);
+    this.subscriptions.subscribe(group, onpub);
   }
 
   /**
@@ -93,7 +88,7 @@ export class Subscriber {
     const group = { filters: [{ topic: inbox.filter, qos }], current: 0 };
     this.#ask({ group, call: undefined, inbox }, now);
     // Before the answer: the broker may send messages first (section 3.8.4).
-    this.#subscriptions.join(group, inbox);
+    this.subscriptions.join(group, inbox);
   }
 
   #ask(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">, now: number): void {
@@ -121,11 +116,11 @@ export class Subscriber {
    */
   unsubscribe(filters: readonly string[], { call, leaves }: { call: Call; leaves: boolean }, now: number): void {
     if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
-    else this.#giveUpAway(filters, this.#subscriptions.groupsOf(filters), call);
+    else this.#giveUpAway(filters, this.subscriptions.groupsOf(filters), call);
   }
 
   #unsubscribeRequest(filters: readonly string[]): UnsubscribeRequest {
-    const groups = this.#subscriptions.groupsOf(filters);
+    const groups = this.subscriptions.groupsOf(filters);
     const packetId = this.#requests.freeId();
     return { type: UNSUBSCRIBE, packetId, filters, groups, call: undefined, leaves: false, due: 0 };
   }
@@ -144,12 +139,12 @@ export class Subscriber {
 
   /** The iterator of the inbox is left; whether nobody wants its filter any more. */
   leave(inbox: Inbox): boolean {
-    return this.#subscriptions.leave(inbox);
+    return this.subscriptions.leave(inbox);
   }
 
   /** Takes a subscription out, unless another packet than `group` has asked for its filter since; its iterators end. */
   #forget(filter: string, group: Group | undefined, error?: MqttError): void {
-    for (const inbox of this.#subscriptions.remove(filter, group)) this.#receiver.end(inbox, error);
+    for (const inbox of this.subscriptions.remove(filter, group)) this.#receiver.end(inbox, error);
   }
 
   /**
@@ -160,7 +155,7 @@ export class Subscriber {
   connected(sessionPresent: boolean, now: number): void {
     this.#isOpen = true;
     const unanswered = this.#requests.waiting;
-    const groups = sessionPresent ? [] : this.#subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const groups = sessionPresent ? [] : this.subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
     const renewals = groups.map(({ group, filters }) => ({
       ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
       filters,
@@ -192,7 +187,7 @@ export class Subscriber {
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
     const refused = filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
-    filters.forEach(({ topic }, i) => codes[i] !== 128 && this.#subscriptions.grant(topic));
+    filters.forEach(({ topic }, i) => codes[i] !== 128 && this.subscriptions.grant(topic));
     const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
     for (const filter of refused) {
       this.#forget(filter, group, error);
@@ -232,7 +227,7 @@ export class Subscriber {
     } else {
       const { group, inbox, filters } = request;
       for (const { topic } of filters) {
-        if (!this.#subscriptions.isGranted(topic)) this.#forget(topic, group, error);
+        if (!this.subscriptions.isGranted(topic)) this.#forget(topic, group, error);
       }
       if (inbox !== undefined) this.#failInbox(inbox, error, now);
     }
@@ -242,8 +237,8 @@ export class Subscriber {
   /** An iterator's request has failed. The broker may subscribe all the same, when it answers late: nobody wants that any more. */
   #failInbox(inbox: Inbox, error: MqttError, now: number): void {
     const filters = [inbox.filter];
-    const groups = this.#subscriptions.groupsOf(filters);
-    const alone = groups[0] === undefined || this.#subscriptions.leave(inbox);
+    const groups = this.subscriptions.groupsOf(filters);
+    const alone = groups[0] === undefined || this.subscriptions.leave(inbox);
     this.#receiver.end(inbox, error);
     if (!alone) return;
     if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
@@ -273,7 +268,7 @@ export class Subscriber {
       this.#events.settle(request.call, { error: isDone ? undefined : reason });
     }
     this.#requests.clearWaiting();
-    for (const inbox of this.#subscriptions.inboxes) this.#receiver.end(inbox, reason);
+    for (const inbox of this.subscriptions.inboxes) this.#receiver.end(inbox, reason);
   }
 }
 

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import type { CredentialsGiven } from "./connack.ts";
 
 /**
  * What is known of the server's certificate: `true` when it is valid for the name, `false` when
@@ -11,8 +12,8 @@ export type Trust = boolean | "untrusted" | "wrongname" | "expired";
 
 /** What must be known of a server before anything is sent to it. */
 export interface TrustPolicy {
-  /** Whether it gets a user name or a password. */
-  readonly hasCredentials: boolean;
+  /** What CONNECT has of user name and password. */
+  readonly credentials: CredentialsGiven;
   /** Whether a server that is not trusted is refused although it gets none. */
   readonly rejectUntrusted: boolean;
 }
@@ -24,7 +25,7 @@ const PROBLEMS = {
 };
 
 /** Why the server must not be spoken to; undefined when it may. */
-export function distrust(trusted: Trust, { hasCredentials, rejectUntrusted }: TrustPolicy): MqttError | undefined {
-  if (typeof trusted !== "string" || !hasCredentials && !rejectUntrusted) return undefined;
+export function distrust(trusted: Trust, { credentials, rejectUntrusted }: TrustPolicy): MqttError | undefined {
+  if (typeof trusted !== "string" || credentials === "none" && !rejectUntrusted) return undefined;
   return new MqttError(trusted, `The server's certificate ${PROBLEMS[trusted]}; nothing was sent to it`);
 }

@@ -2,28 +2,13 @@
  * @module */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import type { PeerCertificate, SecureContextOptions, TLSSocket } from "node:tls";
+import type { PeerCertificate, SecureContext, TLSSocket } from "node:tls";
 import { MqttError } from "../errors.ts";
 import { type Host, type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
 import type { Trust } from "../session/trust.ts";
+import { makeContext, type TlsOptions } from "./tls_options.ts";
 import type { Transport } from "./transport.ts";
-
-/** TLS as the application asks for it. */
-export interface TlsOptions {
-  /** The certificates that are trusted instead of the runtime's own, as PEM. */
-  ca?: string | Uint8Array | readonly (string | Uint8Array)[];
-  /** The client's certificate chain, as PEM. */
-  cert?: string | Uint8Array;
-  /** The client's private key, as PEM. */
-  key?: string | Uint8Array;
-  /** The name the certificate must be valid for; the broker's host by default. */
-  servername?: string;
-  /** Application protocols to offer (RFC 7301), for example `["mqtt"]`. */
-  alpn?: readonly string[];
-  /** `"reject"` refuses every server that is not trusted; by default those who ask for credentials are. */
-  untrusted?: "reject";
-}
 
 /** Where a connection goes, and how. */
 export type Target = { host: string; port: number; tls?: TlsOptions | undefined; proxy?: Proxy | undefined };
@@ -34,10 +19,12 @@ export type Target = { host: string; port: number; tls?: TlsOptions | undefined;
  * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"` or `"tls"`; or what the signal was aborted with.
  */
 export async function dial({ host, port, tls, proxy }: Target, signal: AbortSignal): Promise<Transport> {
-  if (tls) await loadTls(); // before there is a connection that nobody listens to meanwhile
+  // Before there is a connection: nobody would listen to it meanwhile, and what cannot be used is told first.
+  const context = tls && await makeContext(tls);
   const transport = await open(proxy ?? { host, port }, !tls && !proxy, signal);
   if (proxy) await tunnel(transport, proxy, { host, port }, signal);
-  return tls ? upgrade(transport.stream, tls.servername ?? host, tls, signal) : transport;
+  if (context === undefined) return transport;
+  return upgrade(transport.stream, tls?.servername ?? host, { context, alpn: tls?.alpn }, signal);
 }
 
 /** Only for those who need it: 2 ms of a program's start. */
@@ -55,28 +42,40 @@ async function open({ host, port }: Host, directly: boolean, signal: AbortSignal
   if (direct) socket.pause();
   const transport = new SocketTransport(socket, { direct });
   await transport.ready("connect", signal, (cause) => {
-    return cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") || cause?.syscall === "getaddrinfo"
-      ? new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause)
-      : new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: is a server running there?`, cause);
+    const isUnknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") ||
+      cause?.syscall === "getaddrinfo";
+    if (isUnknown && !isDenied(cause)) {
+      return new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause);
+    }
+    const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+    const why = isDenied(cause)
+      ? `permission is missing: run with --allow-net=${authority}`
+      : "is a server running there?";
+    return new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: ${why}`, cause);
   });
   return transport;
 }
 
-async function upgrade(socket: Socket, name: string, tls: TlsOptions, signal: AbortSignal): Promise<SocketTransport> {
+/** Whether Deno lacks the permission; it says so with a code of its own for names, and with a class for addresses. */
+function isDenied(cause: NodeJS.ErrnoException | undefined): boolean {
+  if (cause === undefined || !("Deno" in globalThis)) return false;
+  const { name, code, syscall } = cause;
+  return name === "NotCapable" || name === "PermissionDenied" || code === "EPERM" && syscall === "getaddrinfo";
+}
+
+async function upgrade(
+  socket: Socket,
+  name: string,
+  { context, alpn }: { context: SecureContext; alpn: TlsOptions["alpn"] },
+  signal: AbortSignal,
+): Promise<SocketTransport> {
   const { connect: connectTls } = await loadTls();
-  const { ca, cert, key } = tls as SecureContextOptions;
   const servername = isIP(name) === 0 ? name : undefined; // an address is no server name (RFC 6066, section 3)
-  const ALPNProtocols = tls.alpn && [...tls.alpn];
+  const ALPNProtocols = alpn && [...alpn];
   // The chain and the name are looked at in trust(), before anything is sent.
   const unchecked = { rejectUnauthorized: false, checkServerIdentity: () => undefined };
-  const options = { socket, host: name, servername, ca, cert, key, ALPNProtocols, ...unchecked };
-  let secure: SocketTransport<TLSSocket>;
-  try {
-    secure = new SocketTransport(connectTls(options));
-  } catch (cause) {
-    socket.destroy(); // a certificate or the key is none
-    throw handshakeFailed(cause as Error);
-  }
+  const options = { socket, host: name, servername, secureContext: context, ALPNProtocols, ...unchecked };
+  const secure: SocketTransport<TLSSocket> = new SocketTransport(connectTls(options));
   await secure.ready("secureConnect", signal, handshakeFailed);
   return secured(secure, name);
 }

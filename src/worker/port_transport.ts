@@ -2,7 +2,7 @@
  * @module */
 
 import type { MessagePort } from "node:worker_threads";
-import { type Deferred, deferred } from "../client/deferred.ts";
+import { type Deferred, deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import { DISCONNECT } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";

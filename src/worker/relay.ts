@@ -27,8 +27,8 @@ export function locate(): string {
   return import.meta.url;
 }
 
-/** Everything the thread does: its one line of code calls this. No bundle exports the name by chance. */
-export function mqtt3cRelay(): void {
+/** Starts what the thread does, and returns who hears what the client says to it. */
+export function startRelay(): (message: ToThread) => void {
   const { said, module, routes } = workerData as ThreadData;
   const filters = new TopicFilters<true>();
   for (const filter of routes) filters.set(filter, true);
@@ -43,7 +43,7 @@ export function mqtt3cRelay(): void {
     Atomics.store(said, 1, 1);
     say!();
   });
-  parentPort!.on("message", (message: ToThread) => {
+  return (message) => {
     if (message === "knock") say?.();
     else if (message === "exit") process.exit();
     else if ("target" in message) {
@@ -56,7 +56,7 @@ export function mqtt3cRelay(): void {
       const { topic, first, payload } = message;
       void onpub?.then((onpub) => onpub(topic, new Message(topic, first, makeBlock(payload), 0, payload.length)));
     }
-  });
+  };
 }
 
 /** The module's function; what it throws is the client's to surface, and stops nothing here. */

@@ -3,29 +3,20 @@
 
 import { setImmediate } from "node:timers";
 import { MessageChannel, receiveMessageOnPort, type TransferListItem, Worker } from "node:worker_threads";
-import { deferred } from "../client/deferred.ts";
+import { deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
 import type { Target } from "../transport/tcp.ts";
+import { threadCode } from "./code.ts";
 import { type FromRelay, type FromThread, restore, type ThreadData, type ToThread } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
-import { locate } from "./relay.ts";
 
 /** After so many milliseconds of silence a thread is asked whether it lives, and after so many, it does not. */
 const SILENCE = 1000;
 const DEATH = 5000;
 /** Milliseconds in which a thread ends by itself; one that the application's module keeps busy is ended. */
 const LINGER = 1000;
-
-/**
- * The thread's code. It imports a module that this one has imported: Deno can load nothing new
- * while this thread sleeps. Bundled, there is no such export, and nothing of the bundle runs.
- */
-function makeCode(): URL {
-  const code = `import { mqtt3cRelay } from ${JSON.stringify(locate())}; mqtt3cRelay();`;
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
-}
 
 /** How connections are opened. */
 export interface DialSettings {
@@ -35,6 +26,7 @@ export interface DialSettings {
 
 /** A thread, started when it is first needed, and again when it has crashed. */
 export class Thread {
+  readonly #code = threadCode();
   readonly #module: string | undefined;
   readonly #blocking: boolean;
   readonly #routes = new Set<string>();
@@ -72,11 +64,6 @@ export class Thread {
     const { input: { memory: input }, output: { memory: output } } = connection;
     this.#post({ target, keepalive, maxPacketSize, input, output, port }, [port]);
     return connection;
-  }
-
-  /** Whether the thread has ever said something. */
-  get hasStarted(): boolean {
-    return Atomics.load(this.#said, 0) > 0;
   }
 
   /** Whether the thread has said something since it was heard. */
@@ -150,7 +137,7 @@ export class Thread {
       module: this.#module,
       routes: [...this.#routes],
     };
-    const worker = new Worker(makeCode(), { workerData });
+    const worker = new Worker(this.#code, { eval: true, workerData });
     const ended = deferred<void>();
     this.#ended = ended.promise;
     let cause: unknown;

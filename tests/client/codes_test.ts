@@ -88,7 +88,7 @@ const mistakes: Row[] = [
   ["SUBACK without a code", "protocol", [send(hex("90 02 00 01"))]],
   ["PINGRESP with a byte", "protocol", [send(hex("d0 01 00"))]],
   ["PINGRESP with flags", "protocol", [send(hex("d1 00"))]],
-  ["a packet over maxPacketSize, by its head", "overflow", [send(hex("30 80 01"))], { maxPacketSize: 100 }],
+  ["a SUBACK over maxPacketSize, by its head", "overflow", [send(hex("90 80 01"))], { maxPacketSize: 100 }],
   ["no answer to PINGREQ", "pingresp", [], { keepalive: 1 }],
 ];
 

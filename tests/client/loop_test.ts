@@ -1035,7 +1035,7 @@ describe("loop: onpub", () => {
 
   test("[MQTT-4.3.2-2] [MQTT-4.3.3-2] what is not heard any more is not acknowledged: the broker sends it again", async () => {
     const heard: string[] = [];
-    const world = await World.open({ cleanSession: false }, (topic) => {
+    const world = await World.open({ session: true }, (topic) => {
       heard.push(topic);
       world.client.disconnect();
     });
@@ -1758,7 +1758,7 @@ describe("loop: reconnect", () => {
   });
 
   test("an UNSUBSCRIBE whose answer is lost with the connection is done, and told to a broker that kept the session", async () => {
-    const world = await World.open({ id: "ID", cleanSession: false, reconnect: { minDelay: 10, maxDelay: 10 } });
+    const world = await World.open({ id: "ID", session: true, reconnect: { minDelay: 10, maxDelay: 10 } });
     world.client.subscribe(["a", "b"]);
     await world.clock.settle();
     world.broker.send(suback(1, 0, 0));
@@ -1787,7 +1787,7 @@ describe("loop: reconnect", () => {
   });
 
   test("[MQTT-3.2.2-2] a broker that has kept the session is not asked again", async () => {
-    const world = await World.open({ cleanSession: false, reconnect: { minDelay: 10, maxDelay: 10 } });
+    const world = await World.open({ session: true, reconnect: { minDelay: 10, maxDelay: 10 } });
     world.client.subscribe("a");
     await world.clock.settle();
     world.broker.send(suback(1, 0));
@@ -2243,7 +2243,7 @@ describe("loop: any order of events", () => {
       timeout: 3000,
       maxBuffered: random.pick([2000, 200_000, 1 << 24]),
       maxPacketSize: 100_000,
-      cleanSession: random.chance(0.5),
+      session: !random.chance(0.5),
       ...(random.chance(0.7) && { reconnect: { minDelay: 10, maxDelay: 500, attempts: 5 } }),
     });
     world.dial = async () => {

@@ -24,7 +24,7 @@ test("the demo runs on a broker of the user's", needs("mosquitto"), async () => 
   const broker = await startMosquitto();
   assertStringIncludes(
     await story(["--broker", `127.0.0.1:${broker.port}`]),
-    `yours, at mqtt://127.0.0.1:${broker.port}`,
+    `yours, at 127.0.0.1:${broker.port}`,
   );
   await broker.stop();
 });

@@ -75,6 +75,7 @@ export class BareClient implements Client {
   #stopTimer = () => {};
   #timerDue = Infinity;
   #left: Promise<void> | undefined;
+  #room: Promise<unknown> | undefined;
   readonly #stopListening: () => void;
 
   constructor(settings: Settings, parts: LoopParts, lab: Lab) {
@@ -118,11 +119,14 @@ export class BareClient implements Client {
   }
 
   publish(topic: string, message: string | Uint8Array, { retain = false }: PublishOptions = {}): Promise<void> {
-    return this.#call((call) => {
-      this.#session.publish(topic, message, retain ? 1 : 0);
-      if (this.#session.isFull) this.#session.awaitRoom(call);
-      else call.resolve(undefined);
-    }) as Promise<undefined>;
+    const session = this.#session;
+    let waits = false;
+    const done = this.#call((call) => {
+      waits = session.publish(topic, message, retain ? 1 : 0);
+      call.resolve(undefined);
+    });
+    if (waits && !session.isRoomAwaited) this.#room = this.#call((call) => session.awaitRoom(call));
+    return (waits ? this.#room! : done) as Promise<undefined>;
   }
 
   subscribe(
@@ -144,7 +148,11 @@ export class BareClient implements Client {
 
   messages(topic: string, { limit = 1000 }: MessagesOptions = {}): AsyncIterableIterator<Message> {
     const session = this.#session, { library, world } = this.#lab;
-    return new library.MessageIterator({
+    return new library.MessageIterator((wake) => new library.Inbox(topic, limit, wake), {
+      open: (inbox) => {
+        session.iterate(inbox, 0, world.now);
+        this.#schedule();
+      },
       take: (inbox) => {
         this.#schedule();
         return session.take(inbox);
@@ -155,11 +163,6 @@ export class BareClient implements Client {
         if (isAlone) await this.#call((call) => session.unsubscribeInbox(inbox, call, world.now));
       },
       heard: () => session.listen(),
-    }, (wake) => {
-      const inbox = new library.Inbox(topic, limit, wake);
-      session.iterate(inbox, 0, world.now);
-      this.#schedule();
-      return inbox;
     });
   }
 

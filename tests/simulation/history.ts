@@ -199,7 +199,7 @@ class History implements Observer {
     const op: ConnectOptions = {
       id: "simulated",
       keepalive: random.pick([0, 2, 5, 20, 20, 20]),
-      cleanSession: random.chance(0.5),
+      session: random.chance(0.5),
       timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
       maxPacketSize: random.pick([200, 5000, 16 << 20]),
       maxBuffered: random.pick([2000, 100_000, 16 << 20]),

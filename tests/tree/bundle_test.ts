@@ -1,48 +1,175 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { pathToFileURL } from "node:url";
+import { type BuildOptions, buildSync } from "esbuild";
+import { assert, assertEquals } from "@std/assert";
+import { build } from "../../scripts/build.ts";
 import { bunBinary, needs, run } from "../support/process.ts";
+import { startAedes } from "../support/servers.ts";
 
-const mod = JSON.stringify(join(import.meta.dirname!, "..", "..", "mod.ts"));
+const root = join(import.meta.dirname!, "..", "..");
+const sources = JSON.stringify(join(root, "mod.ts"));
 
-async function inBundle(code: string, look: (file: string) => unknown): Promise<void> {
+async function inFolder(act: (dir: string) => unknown): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-bundle-"));
   try {
-    writeFileSync(join(dir, "main.ts"), code);
-    const args = ["build", "--target=node", "--outfile", join(dir, "bundle.mjs"), join(dir, "main.ts")];
-    const { code: status, stderr } = await run(await bunBinary(), args);
-    assertEquals(status, 0, stderr);
-    await look(join(dir, "bundle.mjs"));
+    await act(dir);
   } finally {
     rmSync(dir, { recursive: true });
   }
 }
 
-test("a bundle of connect has nothing of the worker in it", () =>
-  inBundle(`import { connect } from ${mod}; console.log(connect);`, (file) => {
-    const bundle = readFileSync(file, "utf8");
-    for (const word of ["worker_threads", "SharedArrayBuffer", "mqtt3cRelay", "src/worker"]) {
-      assert(!bundle.includes(word), `${word} is in the bundle`);
+/** Writes a program's bundle into a folder, and returns the bundle's file. */
+type Bundler = (entry: string, out: string) => string | Promise<string>;
+
+function esbuild(extension: string, options: BuildOptions): Bundler {
+  return (entry, outdir) => {
+    const outExtension = { ".js": extension };
+    const logOverride = { "empty-import-meta": "silent" } as const;
+    const entryPoints = { main: entry };
+    buildSync({ entryPoints, outdir, outExtension, bundle: true, platform: "node", logOverride, ...options });
+    return join(outdir, `main${extension}`);
+  };
+}
+
+function bun(...options: string[]): Bundler {
+  return async (entry, out) => {
+    const file = join(out, "main");
+    const { code, stderr } = await run(await bunBinary(), ["build", entry, "--outfile", file, ...options]);
+    assertEquals(code, 0, stderr);
+    return file;
+  };
+}
+
+const esm = esbuild(".mjs", { format: "esm" });
+const commonJs = esbuild(".cjs", { format: "cjs" });
+
+/** Has a thread in each way there is, one over TLS: it prints what it receives; the module writes it to a file. */
+const program = `
+import { connectSync, connectWorker } from "mqtt3c";
+const [plain, secure, module] = process.argv.slice(-3);
+async function main() {
+  const mqtt = await connectWorker(plain, async (topic, message) => {
+    console.log(topic, message.text());
+    await mqtt.disconnect();
+  });
+  await mqtt.subscribe("worker");
+  await mqtt.publish("worker", "hi");
+  await mqtt.run();
+
+  const sync = connectSync(secure);
+  sync.subscribe("sync");
+  sync.publish("sync", "hi");
+  const message = sync.receive(5000);
+  console.log(message.topic, message.text());
+  sync.disconnect();
+
+  const other = await connectWorker(plain, new URL(module));
+  await other.subscribe("module");
+  const messages = other.messages("end");
+  await other.publish("module", "hi");
+  await other.publish("end", "bye");
+  console.log((await messages.next()).value.text());
+  await other.disconnect();
+}
+main();
+`;
+const onpub = `
+import { writeFileSync } from "node:fs";
+export default (topic, message) => writeFileSync(new URL("heard", import.meta.url), topic + " " + message);
+`;
+
+test("a bundle of the npm package has the threads' code in it", needs("node"), (t) =>
+  inFolder(async (dir) => {
+    const mqtt3c = join(dir, "from", "node_modules", "mqtt3c");
+    build(join(mqtt3c, "dist"));
+    cpSync(join(root, "package.json"), join(mqtt3c, "package.json"));
+    const entry = join(dir, "from", "main.ts"), module = join(dir, "onpub.mjs");
+    writeFileSync(module, onpub);
+    const [plain, secure] = [await startAedes(), await startAedes({ tls: true })];
+    const args = [`mqtt://127.0.0.1:${plain.port}`, `mqtts://127.0.0.1:${secure.port}`, pathToFileURL(module).href];
+
+    async function runs(command: string, ...before: string[]): Promise<void> {
+      const ended = await run(command, [...before, ...args], { cwd: dir, env: { NO_COLOR: "1" } });
+      assertEquals(ended, { code: 0, stdout: "worker hi\nsync hi\nbye\n", stderr: "" });
+      assertEquals(readFileSync(join(dir, "heard"), "utf8"), "module hi");
+      rmSync(join(dir, "heard"));
     }
-    assertStringIncludes(bundle, "class LoopClient");
+    const deno = ["run", "-q", "--no-prompt", "--allow-net=127.0.0.1", `--allow-read=${dir}`, `--allow-write=${dir}`];
+    const split = esbuild(".mjs", { format: "esm", splitting: true, minify: true });
+    const bundles: [string, Bundler, (file: string) => Promise<unknown>][] = [
+      ["esbuild, on Node", esm, (file) => runs("node", file)],
+      ["esbuild, on Node, as a module given as text", esm, (file) => {
+        return runs("node", "--input-type=module", "--eval", `import ${JSON.stringify(file)}`);
+      }],
+      ["esbuild, on Deno", esm, (file) => runs(process.execPath, ...deno, file)],
+      ["esbuild, CommonJS, on Node", commonJs, (file) => runs("node", file)],
+      ["esbuild, minified and split, on Node", split, (file) => runs("node", file)],
+      ["bun build", bun("--target=bun"), async (file) => runs(await bunBinary(), file)],
+      ["bun build, CommonJS", bun("--target=bun", "--format=cjs"), async (file) => runs(await bunBinary(), file)],
+      ["bun build --compile", bun("--compile", "--minify"), (file) => runs(file)],
+    ];
+    try {
+      for (const [name, bundler, act] of bundles) {
+        await t.test(name, async () => {
+          writeFileSync(entry, program);
+          await act(await bundler(entry, join(dir, name)));
+        });
+      }
+      await t.test("unless it has connect only", async () => {
+        writeFileSync(entry, `import { connect } from "mqtt3c"; console.log(connect);`);
+        hasNoThread(await esm(entry, join(dir, "connect")));
+      });
+    } finally {
+      await Promise.all([plain.stop(), secure.stop()]);
+    }
+  }));
+
+function hasNoThread(file: string): void {
+  const bundle = readFileSync(file, "utf8");
+  for (const word of ["worker_threads", "SharedArrayBuffer", "startRelay"]) {
+    assert(!bundle.includes(word), `${word} is in the bundle`);
+  }
+  assert(bundle.includes("LoopClient"));
+}
+
+test("a bundle of mod.ts with connect only has nothing of the threads in it", () =>
+  inFolder(async (dir) => {
+    writeFileSync(join(dir, "main.ts"), `import { connect } from ${sources}; console.log(connect);`);
+    hasNoThread(await esm(join(dir, "main.ts"), join(dir, "out")));
   }));
 
 test(
-  "a bundle of connectWorker says why it cannot work, and does not start itself again",
+  "a bundle of mod.ts with a thread says at once what to do, and starts none",
   needs("node"),
-  () =>
-    inBundle(
-      `import { connectWorker } from ${mod};
-     console.log("started");
-     console.log(await connectWorker("127.0.0.1").catch((error) => error.code + ": " + error.message));`,
-      async (file) => {
-        const { stdout, code } = await run("node", [file]);
-        const [first, second, ...others] = stdout.trim().split("\n");
-        assertEquals([first, others, code], ["started", [], 0]);
-        assertStringIncludes(second!, "socketclosed: The connection is lost: its thread crashed");
-        assertStringIncludes(second!, "mqtt3cRelay");
-      },
-    ),
+  (t) =>
+    inFolder(async (dir) => {
+      writeFileSync(
+        join(dir, "main.ts"),
+        `import { connectSync, connectWorker } from ${sources};
+      const start = performance.now();
+      const tell = (error) => console.log(error.name + ": " + error.message);
+      console.log("started");
+      try { connectSync("127.0.0.1"); } catch (error) { tell(error); }
+      connectWorker("127.0.0.1", undefined, { reconnect: true }).catch(tell)
+        .then(() => console.log(performance.now() - start < 1000 ? "at once" : "late"));`,
+      );
+      const bundles: [string, Bundler, () => string | Promise<string>][] = [
+        ["esbuild", esm, () => "node"],
+        ["esbuild, CommonJS", commonJs, () => "node"],
+        ["bun build", bun("--target=bun"), bunBinary],
+      ];
+      for (const [name, bundler, command] of bundles) {
+        await t.test(name, async () => {
+          const file = await bundler(join(dir, "main.ts"), join(dir, name));
+          const { code, stdout, stderr } = await run(await command(), [file]);
+          const error = "TypeError: Cannot start a thread as a bundle of mqtt3c's sources has no code for it: " +
+            "bundle the npm package mqtt3c instead, or leave mod.ts out of the bundle (external)\n";
+          assertEquals({ code, stdout, stderr }, { code: 0, stdout: `started\n${error}${error}at once\n`, stderr: "" });
+        });
+      }
+    }),
 );

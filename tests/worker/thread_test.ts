@@ -15,7 +15,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { connect, type ConnectOptions, connectWorker, type MqttError, type OnPublish } from "../../mod.ts";
-import { deferred } from "../../src/client/deferred.ts";
+import { deferred } from "../../src/deferred.ts";
 import { certificates } from "../support/certificates.ts";
 import { bytes, hex, join as joinBytes } from "../support/bytes.ts";
 import { needs, patience } from "../support/process.ts";

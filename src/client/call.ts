@@ -1,0 +1,43 @@
+/** A call of the program, as a promise that the session settles.
+ * @module */
+
+import { invoke } from "../errors.ts";
+import type { Call } from "../session/events.ts";
+import type { Session } from "../session/session.ts";
+import { deferred, handled } from "../deferred.ts";
+
+/**
+ * Asks the session for something, and returns the promise of it; the callback hears of an answer, too.
+ * A promise is rejected as well when `ask` throws.
+ */
+export function promiseOf<T extends number | void>(
+  session: Session,
+  ask: (call: Call) => void,
+  callback?: (code: number) => void,
+): Promise<T> {
+  const { promise, resolve, reject } = deferred<number | undefined>();
+  try {
+    ask({
+      resolve: (code) => {
+        resolve(code);
+        invoke(callback, code!);
+      },
+      reject: (error) => {
+        // Nobody has to await what the callback, or run(), tells.
+        const isToldBack = callback !== undefined && error.code === 128;
+        if (isToldBack || error === session.reason) handled(promise);
+        reject(error);
+        if (isToldBack) invoke(callback, 128);
+      },
+    });
+  } catch (error) {
+    return rejection(session, error);
+  }
+  return promise as Promise<T>;
+}
+
+/** A rejected promise; nobody has to await why the client has ended. */
+export function rejection(session: Session, error: unknown): Promise<never> {
+  const promise = Promise.reject(error);
+  return error === session.reason ? handled(promise) : promise;
+}

@@ -1,0 +1,128 @@
+/** One attempt of a client in the event loop: its connection, opened and fed to the session.
+ * @module */
+
+import type { Credential } from "../api.ts";
+import type { MqttError } from "../errors.ts";
+import type { Session } from "../session/session.ts";
+import type { Dial, Transport } from "../transport/transport.ts";
+import type { Clock } from "./clock.ts";
+import { askCredential } from "./settings.ts";
+
+/** What a link works with. */
+export interface LinkParts {
+  readonly session: Session;
+  readonly clock: Clock;
+  /** Opens a connection. */
+  readonly dial: Dial;
+  readonly uname: Credential | undefined;
+  readonly passwd: Credential | undefined;
+  /** Called when the session was told something. */
+  advance(): void;
+}
+
+/** Tells the session what happens on one connection, and does what it says. */
+export class Link {
+  readonly #attempt: number;
+  readonly #parts: LinkParts;
+  /** Gives up what is under way until the transport has started; then it goes: a signal is 1 KiB, on Deno 5. */
+  #abort: AbortController | undefined = new AbortController();
+  #transport: Transport | undefined;
+  /** Whether the transport reads. */
+  #reading = true;
+
+  /** Starts to open a connection. */
+  constructor(attempt: number, parts: LinkParts) {
+    this.#attempt = attempt;
+    this.#parts = parts;
+    void this.#open(this.#abort!.signal);
+  }
+
+  /** The open connection. */
+  get transport(): Transport | undefined {
+    return this.#transport;
+  }
+
+  async #open(signal: AbortSignal): Promise<void> {
+    const { session, clock, dial } = this.#parts;
+    try {
+      const transport = await dial(signal);
+      if (session.opened(this.#attempt, transport, clock.now())) this.#transport = transport;
+      else transport.close();
+    } catch (error) {
+      session.lost(this.#attempt, error as MqttError, clock.now());
+    }
+    this.#parts.advance();
+  }
+
+  /** Asks for the credentials, and starts the transport. */
+  async login(): Promise<void> {
+    const { session, clock, uname, passwd } = this.#parts;
+    const attempt = this.#attempt;
+    try {
+      const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
+      if (!session.login(attempt, credentials, clock.now())) return;
+      this.#abort = undefined;
+      this.#start();
+    } catch (error) {
+      session.lost(attempt, error as MqttError, clock.now());
+    }
+    this.#parts.advance(); // the answer may have come with it
+  }
+
+  #start(): void {
+    const { session, clock, advance } = this.#parts;
+    const attempt = this.#attempt;
+    this.#transport!.start({
+      space: () => session.space(attempt),
+      received: (chunk, length) => {
+        session.received(attempt, chunk, length, clock.now());
+        advance();
+        return this.#reading = session.isReading;
+      },
+      written: () => {
+        session.written(attempt, clock.now());
+        advance();
+      },
+      closed: (error) => {
+        session.lost(attempt, error, clock.now());
+        advance();
+      },
+    });
+  }
+
+  /** Writes what the session has, unless a write is in flight; whether something has gone out. */
+  write(): boolean {
+    const { session, clock } = this.#parts;
+    let some = false;
+    for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
+      if (!this.#transport!.write(bytes)) break;
+      session.written(this.#attempt, clock.now());
+      some = true;
+    }
+    return some;
+  }
+
+  /** Whether it has stopped reading, as the session had no room. */
+  get isPaused(): boolean {
+    return !this.#reading;
+  }
+
+  /** Reads on, if it does not and the session wants it. */
+  resume(): void {
+    if (this.#reading || !this.#parts.session.isReading) return;
+    this.#reading = true;
+    this.#transport!.resume();
+  }
+
+  /** Nothing more is written. */
+  end(): void {
+    this.#transport?.end();
+  }
+
+  /** Closes the connection, or gives up the attempt. */
+  close(): void {
+    this.#abort?.abort();
+    this.#transport?.close();
+    this.#reading = true;
+  }
+}

@@ -1,0 +1,211 @@
+/** The names of the options: one that does not exist is told, with the name that is meant.
+ * @module */
+
+/** Options that belong together: their names, and what other libraries and habits call them. */
+interface Names {
+  /** Who takes them, and how they are written there: `tls.ca`. */
+  readonly of: string;
+  readonly prefix?: string;
+  readonly own: readonly string[];
+  /** By the foreign name, in small letters without `_` and `-`: what to do instead. */
+  readonly foreign: Readonly<Record<string, string>>;
+}
+
+const ADDRESS = "the address is the first argument";
+const ID = "use id";
+const UNAME = "use uname";
+const PASSWD = "use passwd";
+const WILL = "use will: { topic, message, qos, retain }";
+const SESSION = "use session, which is false by default; true keeps the session";
+const UNTRUSTED = 'use tls.untrusted: "reject" refuses every server that is not trusted';
+
+const CONNECT: Names = {
+  of: "connect",
+  own: [
+    ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy"],
+    ...["maxPacketSize", "maxBuffered", "reconnect", "signal", "onstatus", "trace"],
+  ],
+  foreign: {
+    username: UNAME,
+    user: UNAME,
+    login: UNAME,
+    password: PASSWD,
+    pass: PASSWD,
+    clientid: ID,
+    clientidentifier: ID,
+    host: ADDRESS,
+    hostname: ADDRESS,
+    address: ADDRESS,
+    url: ADDRESS,
+    broker: ADDRESS,
+    servers: ADDRESS,
+    path: ADDRESS,
+    protocol: `${ADDRESS}, mqtts://host for TLS`,
+    onpub: "it is the second argument",
+    onmessage: "use onpub, the second argument",
+    callback: "use onpub, the second argument",
+    clean: SESSION,
+    cleansession: SESSION,
+    cleanstart: SESSION,
+    reconnectperiod: "use reconnect: true, or { minDelay, maxDelay }",
+    reconnecttimeout: "use reconnect: true, or { minDelay, maxDelay }",
+    mindelay: "use reconnect.minDelay",
+    maxdelay: "use reconnect.maxDelay",
+    stableafter: "use reconnect.stableAfter",
+    attempts: "use reconnect.attempts",
+    maxreconnectattempts: "use reconnect.attempts",
+    connecttimeout: "use timeout, in milliseconds",
+    willtopic: WILL,
+    willmessage: WILL,
+    lwt: WILL,
+    lastwill: WILL,
+    ssl: "use tls",
+    secure: "use tls",
+    usessl: "use tls",
+    ca: "use tls.ca",
+    cacerts: "use tls.ca",
+    cert: "use tls.cert",
+    key: "use tls.key",
+    pfx: "use tls.pfx",
+    passphrase: "use tls.passphrase",
+    servername: "use tls.servername",
+    alpn: "use tls.alpn",
+    alpnprotocols: "use tls.alpn",
+    minversion: "use tls.minVersion",
+    ciphers: "use tls.ciphers",
+    untrusted: UNTRUSTED,
+    rejectunauthorized: UNTRUSTED,
+    abortsignal: "use signal",
+  },
+};
+
+const TLS: Names = {
+  of: "connect",
+  prefix: "tls.",
+  own: ["ca", "cert", "key", "passphrase", "pfx", "servername", "alpn", "minVersion", "ciphers", "untrusted"],
+  foreign: {
+    rejectunauthorized: UNTRUSTED,
+    alpnprotocols: "use tls.alpn",
+    cacerts: "use tls.ca",
+    certchain: "use tls.cert",
+    certificate: "use tls.cert",
+    privatekey: "use tls.key",
+    password: "use tls.passphrase",
+    host: "use tls.servername",
+    hostname: "use tls.servername",
+    sni: "use tls.servername",
+    checkserveridentity: "use tls.servername: the certificate must be valid for that name",
+    secureprotocol: "use tls.minVersion",
+  },
+};
+
+const WILL_OPTIONS: Names = {
+  of: "connect",
+  prefix: "will.",
+  own: ["topic", "message", "qos", "retain"],
+  foreign: { payload: "use will.message", msg: "use will.message" },
+};
+
+const RECONNECT: Names = {
+  of: "connect",
+  prefix: "reconnect.",
+  own: ["minDelay", "maxDelay", "stableAfter", "attempts"],
+  foreign: {
+    period: "use reconnect.minDelay, which doubles up to reconnect.maxDelay",
+    delay: "use reconnect.minDelay, which doubles up to reconnect.maxDelay",
+    interval: "use reconnect.minDelay, which doubles up to reconnect.maxDelay",
+    initialdelay: "use reconnect.minDelay",
+    min: "use reconnect.minDelay",
+    max: "use reconnect.maxDelay",
+    retries: "use reconnect.attempts",
+    maxretries: "use reconnect.attempts",
+    times: "use reconnect.attempts",
+  },
+};
+
+const PUBLISH: Names = {
+  of: "publish",
+  own: ["qos", "retain"],
+  foreign: { retained: "use retain", dup: "the client sets it itself" },
+};
+
+const SUBSCRIBE: Names = {
+  of: "subscribe",
+  own: ["qos", "onpub"],
+  foreign: {
+    onmessage: "use onpub",
+    handler: "use onpub",
+    listener: "use onpub",
+    callback: "use onpub for messages; the callback for the return code is the third argument",
+    limit: "messages() has it",
+  },
+};
+
+const MESSAGES: Names = {
+  of: "messages",
+  own: ["qos", "limit"],
+  foreign: { onpub: "messages() gives the messages itself; subscribe() has it", highwatermark: "use limit" },
+};
+
+/** Who takes options. */
+export type Kind = "connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages";
+
+const KINDS: Record<Kind, Names> = {
+  connect: CONNECT,
+  tls: TLS,
+  will: WILL_OPTIONS,
+  reconnect: RECONNECT,
+  publish: PUBLISH,
+  subscribe: SUBSCRIBE,
+  messages: MESSAGES,
+};
+
+/**
+ * Checks that every option that is given exists; one that is undefined is not given.
+ *
+ * @throws {TypeError} Which says what is meant; also of an option that is null.
+ */
+export function checkNames(kind: Kind, options: object): void {
+  const { prefix = "", own } = KINDS[kind];
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (!own.includes(name)) throw unknownOption(kind, name);
+    if (value === null) throw new TypeError(`Cannot use ${prefix}${name} as it is null: leave it out`);
+  }
+}
+
+/** The error of an option that does not exist. */
+function unknownOption(kind: Kind, name: string): TypeError {
+  const { of, prefix = "", own, foreign } = KINDS[kind];
+  const plain = normalize(name);
+  const nearest = own.map((known) => ({ known, distance: distance(plain, normalize(known)) }))
+    .reduce((best, other) => other.distance < best.distance ? other : best);
+  const advice = Object.hasOwn(foreign, plain)
+    ? foreign[plain]
+    : nearest.distance <= 1 + plain.length / 4
+    ? `did you mean ${prefix}${nearest.known}?`
+    : `it has ${own.map((known) => prefix + known).join(", ")}`;
+  return new TypeError(`Cannot use ${prefix}${name} as ${of}() has no such option: ${advice}`);
+}
+
+/** Spelling that is a matter of taste does not count. */
+function normalize(name: string): string {
+  return name.toLowerCase().replaceAll(/[_-]/g, "");
+}
+
+/** How many letters must be put in, left out, replaced, or swapped with their neighbour to make one word the other. */
+function distance(from: string, to: string): number {
+  // rows[i][j] is the distance of the first i letters of the one and the first j of the other.
+  const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= from.length; i++) {
+    const row = [i], above = rows[i - 1]!;
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = above[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      const isSwapped = from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      const swapped = isSwapped ? rows[i - 2]![j - 2]! + 1 : Infinity;
+      row.push(Math.min(replaced, swapped, above[j]! + 1, row[j - 1]! + 1));
+    }
+    rows.push(row);
+  }
+  return rows[from.length]![to.length]!;
+}

@@ -1,0 +1,112 @@
+/** One attempt of a blocking client: its connection in a thread, waited for and fed to the session.
+ * @module */
+
+import type { MqttError } from "../errors.ts";
+import type { Session } from "../session/session.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Target } from "../transport/tcp.ts";
+import type { PortTransport } from "../worker/port_transport.ts";
+import type { Thread } from "../worker/thread.ts";
+import { askCredentialNow, type Settings } from "./settings.ts";
+
+/** What a link works with. */
+export interface SyncLinkParts {
+  readonly session: Session;
+  readonly thread: Thread;
+  readonly target: Target;
+  readonly settings: Settings;
+}
+
+/** Tells the session what happens on one connection, and does what it says. */
+export class SyncLink {
+  readonly #attempt: number;
+  readonly #parts: SyncLinkParts;
+  readonly #connection: PortTransport;
+  /** Whether the session does not know yet whether it is open. */
+  #opening = true;
+  /** Whether the session was told something since it was looked at. */
+  #told = false;
+
+  /** Starts to open a connection. */
+  constructor(attempt: number, parts: SyncLinkParts) {
+    this.#attempt = attempt;
+    this.#parts = parts;
+    this.#connection = parts.thread.open(parts.target, parts.settings);
+  }
+
+  /** What is known of the server's certificate. */
+  get trusted(): Trust {
+    return this.#connection.trusted;
+  }
+
+  /** Tells the session what has come, as far as that needs no waiting. */
+  look(): void {
+    const { thread } = this.#parts;
+    if (thread.hasSaid) { while (thread.hear(this.#connection)); }
+  }
+
+  /** Lets time pass until something has happened, or it is `due` (milliseconds); whether something has. */
+  wait(due: number): boolean {
+    const { session, thread } = this.#parts;
+    const connection = this.#connection;
+    this.#told = false;
+    if (session.isReading) connection.resume();
+    const heard = this.#told || this.#isOpened || thread.wait(connection, due);
+    if (!this.#isOpened) return heard;
+    this.#opening = false;
+    if (connection.over === undefined) session.opened(this.#attempt, connection, performance.now());
+    else session.lost(this.#attempt, connection.over as MqttError, performance.now());
+    return true;
+  }
+
+  /** Whether it is open, or cannot be opened, which the session does not know yet. */
+  get #isOpened(): boolean {
+    return this.#opening && (this.#connection.isOpen || this.#connection.over !== undefined);
+  }
+
+  /** Asks for the credentials, and starts the transport. */
+  login(): void {
+    const { session, settings: { uname, passwd } } = this.#parts;
+    const attempt = this.#attempt, now = () => performance.now();
+    try {
+      const credentials = { uname: askCredentialNow(uname, "uname"), passwd: askCredentialNow(passwd, "passwd") };
+      if (!session.login(attempt, credentials, now())) return;
+      const told = (tell: () => void) => {
+        this.#told = true;
+        tell();
+      };
+      this.#connection.start({
+        space: () => session.space(attempt),
+        received: (chunk, length) => {
+          told(() => session.received(attempt, chunk, length, now()));
+          return false; // it is looked at before more is read
+        },
+        written: () => told(() => session.written(attempt, now())),
+        closed: (error) => told(() => session.lost(attempt, error, now())),
+      });
+    } catch (error) {
+      session.lost(attempt, error as MqttError, now());
+    }
+  }
+
+  /** Writes what the session has, unless a write is in flight. */
+  write(): void {
+    const { session } = this.#parts;
+    for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
+      if (!this.#connection.write(bytes)) return;
+      this.#told = true;
+      session.written(this.#attempt, performance.now());
+    }
+  }
+
+  /** Nothing more is written. */
+  end(): void {
+    this.#connection.end();
+  }
+
+  /** Closes the connection, or gives up the attempt. */
+  close(): void {
+    this.#opening = false;
+    this.#connection.close();
+  }
+}

@@ -1,0 +1,39 @@
+/** What a session is made with.
+ * @module */
+
+import type { OnPublish } from "../api.ts";
+import type { WillFields } from "../protocol/packet.ts";
+import type { ReconnectSettings } from "./retry.ts";
+import type { RouteListener } from "./subscriptions.ts";
+import type { TrustPolicy } from "./trust.ts";
+
+/** Times are in milliseconds, sizes in bytes. */
+export interface SessionSettings extends TrustPolicy {
+  readonly id: string;
+  readonly will: WillFields | undefined;
+  /** Seconds, as CONNECT tells the broker; 0 = off. */
+  readonly keepalive: number;
+  /** Seconds after which it sends PINGREQ; 0 = never. */
+  readonly pingAfter: number;
+  readonly cleanSession: boolean;
+  /** Of what comes. */
+  readonly maxPacketSize: number;
+  /** Of what waits to be sent. */
+  readonly maxBuffered: number;
+  /** Of an attempt to connect, a request, and disconnecting. */
+  readonly timeout: number;
+  /** When a lost connection is made again; undefined: never. */
+  readonly reconnect: ReconnectSettings | undefined;
+  /** Where the broker is, for people to read. */
+  readonly address: string | undefined;
+}
+
+/** What a session is given besides. */
+export interface SessionParts {
+  /** Gets the messages that no subscription takes. */
+  readonly onpub?: OnPublish | undefined;
+  /** Hears which filters have recipients of their own. */
+  readonly routeListener?: RouteListener | undefined;
+  /** Chance: 0 to 1. */
+  random(): number;
+}
