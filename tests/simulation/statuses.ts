@@ -1,5 +1,6 @@
 /** The model of what onstatus tells: each change once, in order, with the right delay and number. */
-import type { ConnectionStatus, ReconnectOptions, Status } from "../../src/api.ts";
+import type { ConnectionStatus, Status } from "../../src/api.ts";
+import type { ReconnectSettings } from "../../src/session/retry.ts";
 import type { Head, Wire } from "./wire.ts";
 import type { World } from "./world.ts";
 
@@ -8,7 +9,7 @@ const LATE = 400;
 
 export class Statuses {
   readonly #world: World;
-  readonly #policy: Required<ReconnectOptions> | undefined;
+  readonly #policy: ReconnectSettings | undefined;
   readonly #fail: (what: string) => void;
   /** The last of the connection's. */
   last: ConnectionStatus | undefined;
@@ -28,7 +29,7 @@ export class Statuses {
   #waitsFrom = 0;
   #blockedThen = 0;
 
-  constructor(world: World, policy: Required<ReconnectOptions> | undefined, fail: (what: string) => void) {
+  constructor(world: World, policy: ReconnectSettings | undefined, fail: (what: string) => void) {
     this.#world = world;
     this.#policy = policy;
     this.#fail = fail;
