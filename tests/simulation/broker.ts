@@ -9,10 +9,10 @@ export interface Manners {
   /** How often a connection has a fault, and a subscription is refused: 0 to 1. */
   faults: number;
   refusals: number;
+  /** Whether it hangs up when it is asked for one of the filters it forbids. */
+  forbids: boolean;
   /** Whether messages come with QoS 1 and 2, too. */
   qos: boolean;
-  /** Larger packets end the connection. */
-  readonly maxPacketSize: number;
 }
 
 /** A message that the broker sent. */
@@ -35,12 +35,16 @@ const GARBAGE = [
   [0x82, 0x05, 0x00, 0x01, 0x00, 0x00, 0x00],
   [0x30, 0xff, 0xff, 0xff, 0xff],
   [0x30, 0xff, 0xff, 0xff, 0x7f],
+  [0x90, 0xff, 0xff, 0xff, 0x7f],
   [0x36, 0x05, 0x00, 0x01, 0x61, 0x00, 0x01],
   [0x30, 0x03, 0x00, 0x01, 0x23],
   [0x90, 0x03, 0xff, 0xff, 0x00],
   [0x40, 0x02, 0x00, 0x07],
   [0xd1, 0x00],
 ];
+
+const LATE_FAULTS = ["fin", "reset", "half-open", "stall", "silent", "mute", "deaf", "garbage"] as const;
+const FAULTS = [...LATE_FAULTS, "refusal", "refusal"] as const;
 
 export class Broker {
   readonly manners: Manners;
@@ -64,9 +68,11 @@ export class Broker {
 
   /** What becomes of a new connection. */
   plan(wire: Wire): void {
-    if (!this.#random.chance(this.manners.faults)) return;
     const random = this.#random;
-    const fault = random.pick(["fin", "reset", "half-open", "stall", "silent", "deaf", "garbage", "refusal"] as const);
+    if (!random.chance(this.manners.faults)) return;
+    // The first connection fares better: without it, there is no other.
+    const isFirst = wire.index === 0 && random.chance(0.8);
+    const fault = isFirst ? random.pick(LATE_FAULTS) : random.pick(FAULTS);
     const act = () => {
       if (wire.closed || wire.fault !== "none") return;
       wire.fault = fault;
@@ -82,8 +88,8 @@ export class Broker {
         wire.send(Uint8Array.from(garbage[0] === 0x20 && !wire.connacked ? [0] : garbage), true);
       }
     };
-    if (fault === "refusal" || random.chance(0.1)) act();
-    else this.#world.after(random.size(20_000) + 1, act);
+    if (fault === "refusal" || !isFirst && random.chance(fault === "mute" ? 0.5 : 0.1)) act();
+    else this.#world.after(isFirst ? random.int(500, 10_000) : random.size(20_000) + 1, act);
   }
 
   hear(wire: Wire, packet: NaivePacket): void {
@@ -98,6 +104,12 @@ export class Broker {
     };
     switch (packet.type) {
       case "SUBSCRIBE": {
+        if (wire.fault === "mute") return;
+        if (this.manners.forbids && packet.filters.some(({ topic }) => isForbidden(topic))) {
+          if (wire.fault === "none") wire.fault = "forbids";
+          wire.forbade = true;
+          return wire.brokerEnds();
+        }
         const codes = packet.filters.map(({ topic }) => {
           if (this.#random.chance(this.manners.refusals)) return 128;
           this.filters.add(topic);
@@ -106,6 +118,7 @@ export class Broker {
         return answer({ type: "SUBACK", packetId: packet.packetId, codes });
       }
       case "UNSUBSCRIBE":
+        if (wire.fault === "mute") return;
         for (const filter of packet.filters) this.filters.delete(filter);
         return answer({ type: "UNSUBACK", packetId: packet.packetId });
       case "PINGREQ":
@@ -125,7 +138,7 @@ export class Broker {
       this.#unacknowledged.clear();
     }
     if (wire.fault === "silent") return;
-    const code = wire.fault === "refusal" ? this.#random.pick([1, 2, 3, 3, 3, 4, 5]) : 0;
+    const code = wire.fault === "refusal" ? this.#random.pick([1, 2, 3, 3, 4, 5, 5]) : 0;
     const sessionPresent = code === 0 && !clean && this.#present;
     this.#present = !clean;
     this.#say(wire, { type: "CONNACK", sessionPresent, code });
@@ -143,8 +156,7 @@ export class Broker {
       const qos = this.manners.qos && this.#random.chance(0.4) ? this.#random.int(1, 2) : 0;
       const packetId = qos === 0 ? 0 : this.#packetId = this.#packetId % 65_535 + 1;
       const seq = this.sent.length;
-      // One over maxPacketSize would come again, and end each connection.
-      const payload = numbered(seq, 4 + this.#random.size(qos === 2 ? Math.min(longest, 4000) : longest));
+      const payload = numbered(seq, 4 + this.#random.size(longest));
       const sent = { seq, topic, payload, qos, retain: this.#random.chance(0.2), packetId, received: false };
       this.sent.push(sent);
       if (qos === 2) this.#unacknowledged.set(packetId, sent);
@@ -155,9 +167,7 @@ export class Broker {
   }
 
   #say(wire: Wire, packet: NaivePacket): void {
-    const bytes = encodeNaive(packet);
-    wire.oversized ||= bytes.length > this.manners.maxPacketSize;
-    wire.send(bytes);
+    wire.send(encodeNaive(packet));
   }
 }
 
@@ -176,6 +186,11 @@ export function numbered(seq: number, length: number): Uint8Array {
 /** The number of a payload. */
 export function numberOf(payload: Uint8Array): number {
   return new DataView(payload.buffer, payload.byteOffset, payload.length).getUint32(0);
+}
+
+/** One in five of those that only one call asks for. */
+function isForbidden(filter: string): boolean {
+  return filter.startsWith("x/") && Number(filter.slice(2)) % 5 === 0;
 }
 
 /** For the filters that the simulation uses. */

@@ -8,26 +8,35 @@
  *   the promise of `disconnect()` is rejected. Never one that a `disconnect()` without error covers.
  * - received: what is behind a full iterator when its connection ends; what comes after `disconnect()`.
  */
-import type { Client } from "../../src/api.ts";
-import type { LoopClient } from "../../src/client/loop_client.ts";
-import type { Clock } from "../../src/client/clock.ts";
-import type { ConnectOptions, OnPublish } from "../../src/api.ts";
+import type { Client, ConnectOptions, OnPublish, Status } from "../../src/api.ts";
+import type { LoopParts } from "../../src/client/loop_client.ts";
+import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import type { Settings } from "../../src/client/settings.ts";
-import type { Dial } from "../../src/transport/transport.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
+import { type Ask, Asks } from "./asks.ts";
+import { BareClient, type Lab } from "./bare_client.ts";
 import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
-import { type Observer, Wire } from "./wire.ts";
+import type { Library } from "./library.ts";
+import { Drops, Statuses } from "./statuses.ts";
+import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
-/** The library under test: the sources, or a copy with a mistake in it. */
-export interface Library {
-  LoopClient: new (settings: Settings, dial: Dial, onpub: OnPublish | undefined, clock: Clock) => LoopClient;
-  parseSettings(op: ConnectOptions, fromUrl: Record<string, never>): Settings;
-  MqttError: typeof MqttError;
-}
+/** Makes the client that plays a history, and says when it has its first connection. */
+export type MakeClient = (settings: Settings, parts: LoopParts, lab: Lab) => [Client, () => Promise<unknown>];
+
+/** The client of the event loop. */
+export const makeLoopClient: MakeClient = (settings, parts, { library: { LoopClient } }) => {
+  const client = new LoopClient(settings, parts);
+  return [client, () => LoopClient.opened(client)];
+};
+
+/** The bare session. */
+export const makeBareClient: MakeClient = (settings, parts, lab) => {
+  const client = new BareClient(settings, parts, lab);
+  return [client, () => client.opened];
+};
 
 /** What a step broke. */
 export class Violation extends Error {
@@ -60,7 +69,8 @@ interface Iteration {
   granted: boolean;
   /** Whether the client has seen SUBACK, which may wait behind a full iterator; when it gives up. */
   heard: boolean;
-  readonly due: number;
+  due: number;
+  readonly ask: Ask;
   left: boolean;
   done: boolean;
   waiting: boolean;
@@ -75,14 +85,21 @@ interface Call {
   readonly blocked: number;
   /** Milliseconds in which it must have settled; Infinity: by the end. */
   readonly bound: number;
+  /** Whether only the time counts in which there is a connection. */
+  readonly whileConnected: boolean;
 }
 
 const SLACK = 2000;
 const FILTERS = ["t/0", "t/1", "t/2", "t/3", "t/+", "#"];
 
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
-export function play(seed: number, library: Library, log?: (line: string) => void): Promise<Outcome> {
-  return new History(seed, library, log).play();
+export function play(
+  seed: number,
+  make: MakeClient,
+  library: Library,
+  log?: (line: string) => void,
+): Promise<Outcome> {
+  return new History(seed, make, library, log).play();
 }
 
 /** What a history had in it, so that a test can tell that they have all. */
@@ -93,6 +110,8 @@ export interface Outcome {
   faults: string[];
   published: number;
   delivered: number;
+  /** What onstatus told, and whether the end surfaced. */
+  told: string[];
 }
 
 class History implements Observer {
@@ -101,7 +120,8 @@ class History implements Observer {
   readonly #library: Library;
   readonly #log: ((line: string) => void) | undefined;
   readonly #settings: Settings;
-  readonly #client: LoopClient & Client;
+  readonly #client: Client;
+  readonly #opened: () => Promise<unknown>;
   readonly #broker: Broker;
   readonly #wires: Wire[] = [];
   /** The connection that the client uses; one that came too late is none. */
@@ -109,6 +129,27 @@ class History implements Observer {
   readonly #abort = new AbortController();
   readonly #horizon: number;
   readonly #reconnect: boolean;
+  /** Whether it does little, and nobody asks how it ends. */
+  readonly #lonely: boolean;
+  readonly #listens: boolean;
+  readonly #statuses: Statuses;
+  readonly #drops: Drops;
+  readonly #asks: Asks;
+  /** The call that the program is making. */
+  #calling: string | undefined;
+  /** The errors of lost connections, and what the program's own code has thrown. */
+  readonly #losses = new Set<unknown>();
+  readonly #thrown = new Set<unknown>();
+  /** When a connection was lost last. */
+  #goneAt = -1;
+  #dials = 0;
+  #accepted = 0;
+  /** Whether somebody hears of the end; whether it has surfaced. */
+  #heard = false;
+  #surfaced = false;
+  #closed = false;
+  #endedAt = Infinity;
+  #endBlocked = 0;
   /** Whether it publishes so much at once that blocks fill, wait and are filled again. */
   readonly #floods: boolean;
   #listeners = 0;
@@ -137,63 +178,99 @@ class History implements Observer {
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
   readonly #owed: { seq: number; wire: Wire }[] = [];
+  /** Messages that a certain handler must get. */
+  #routed: { seq: number; topic: string; wire: Wire; handler: string }[] = [];
   readonly #iterations: Iteration[] = [];
-  readonly #requests = new Map<number, readonly string[]>();
-  /** Filters that the broker has granted and nobody gave up. */
-  readonly #granted = new Set<string>();
-  readonly #acknowledged = new Set<string>();
   #depth = 0;
 
-  constructor(seed: number, library: Library, log?: (line: string) => void) {
+  constructor(seed: number, make: MakeClient, library: Library, log?: (line: string) => void) {
     const random = this.#random = new Random(seed);
     this.#library = library;
     this.#log = log;
     this.#world = new World(random);
     this.#horizon = random.pick([3000, 10_000, 30_000]);
-    this.#reconnect = random.chance(0.6);
+    this.#reconnect = random.chance(0.75);
     this.#floods = random.chance(0.06);
+    this.#lonely = random.chance(0.08);
+    this.#listens = !this.#lonely && random.chance(0.8);
     const signal = this.#abort.signal;
     this.#countListeners(signal);
     const slow = random.pick([5, 500, 5000]);
     const op: ConnectOptions = {
       id: "simulated",
       keepalive: random.pick([0, 2, 5, 20, 20, 20]),
-      session: !random.chance(0.7),
+      session: random.chance(0.5),
       timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
-      maxPacketSize: random.pick([5000, 16 << 20]),
+      maxPacketSize: random.pick([200, 5000, 16 << 20]),
       maxBuffered: random.pick([2000, 100_000, 16 << 20]),
       ...random.chance(0.3) &&
         { uname: random.pick(["user", () => "user", () => this.#world.sleep(slow).then(() => "u")]) },
       ...random.chance(0.5) && { signal },
       ...this.#reconnect &&
-        { reconnect: { minDelay: random.int(1, 500), maxDelay: 5000, attempts: random.pick([3, Infinity]) } },
+        {
+          reconnect: {
+            minDelay: random.pick([random.int(1, 500), random.int(500, 5000)]),
+            maxDelay: 5000,
+            attempts: random.pick([3, Infinity, Infinity]),
+            stableAfter: random.pick([100, 3000, 30_000]),
+          },
+        },
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
     this.#settings = library.parseSettings(op, {});
     this.#broker = new Broker(this.#world, random, {
       faults: random.pick([0, 0.4, 0.8]),
-      refusals: random.pick([0, 0, 0.1]),
+      refusals: random.pick([0, 0.1, 0.3]),
+      forbids: random.chance(0.3),
       qos: random.chance(0.5),
-      maxPacketSize: this.#settings.maxPacketSize,
     });
-    this.#client = new library.LoopClient(
-      this.#settings,
-      (signal) => this.#dial(signal),
-      (_, message) => this.#deliver("onpub", "#", message),
-      this.#world.clock,
-    );
+    const fail = (what: string) => this.fail(what);
+    this.#statuses = new Statuses(this.#world, this.#settings.reconnect, fail);
+    this.#drops = new Drops(fail);
+    this.#asks = new Asks(this.#world, this.#settings.timeout, fail);
+    this.#heard = this.#listens;
+    const parts: LoopParts = {
+      dial: (signal) => this.#dial(signal),
+      onpub: (_, message) => this.#deliver("onpub", ["#"], message),
+      onstatus: this.#listens ? (status) => this.#hearStatus(status) : undefined,
+      clock: this.#world.clock,
+      closed: () => this.#hearEnd(),
+    };
+    const lab: Lab = { library, world: this.#world, random: new Random(-seed), fail };
+    [this.#client, this.#opened] = this.#call("connect", () => make(this.#settings, parts, lab));
+  }
+
+  /** A call of the program's: while it runs, no status may be told. */
+  #call<T>(name: string, make: () => T): T {
+    const outer = this.#calling;
+    this.#calling = name;
+    try {
+      return make();
+    } finally {
+      this.#calling = outer;
+    }
   }
 
   async play(): Promise<Outcome> {
-    void this.#client.run().then((error) => {
-      this.#note(() => `run() ends: ${error.code} ${error.message}`);
-      this.#end = error as Failure & Error;
-      if (++this.#endCount > 1) this.fail("run() ends twice");
-    }, () => this.fail("run() rejects"));
-    this.#follow("open", this.#client.open(), this.#settings.timeout);
-    this.#script();
-    await this.#world.run(() => this.#check(), 200_000);
-    this.#conclude();
+    // What nobody hears of, and what handlers throw, surfaces in a microtask of its own.
+    const { queueMicrotask } = globalThis;
+    globalThis.queueMicrotask = (callback) =>
+      queueMicrotask(() => {
+        try {
+          callback();
+        } catch (error) {
+          this.#hearSurfaced(error);
+        }
+      });
+    try {
+      if (!this.#lonely) this.#run();
+      this.#follow("open", this.#opened(), this.#settings.timeout);
+      this.#script();
+      await this.#world.run(() => this.#check(), 200_000);
+      this.#conclude();
+    } finally {
+      globalThis.queueMicrotask = queueMicrotask;
+    }
     if (this.#violation !== undefined) throw this.#violation;
     return {
       steps: this.#world.steps,
@@ -202,7 +279,75 @@ class History implements Observer {
       faults: this.#wires.map(({ fault }) => fault),
       published: this.#published.length,
       delivered: this.#delivered,
+      told: [
+        ...Object.entries(this.#statuses.told).flatMap(([type, count]) => count === 0 ? [] : type),
+        ...this.#surfaced ? ["surfaced"] : [],
+      ],
     };
+  }
+
+  #run(): void {
+    this.#heard = true;
+    void this.#call("run", () => this.#client.run()).then((error) => {
+      this.#note(() => `run() ends: ${error.code} ${error.message}`);
+      if (error !== this.#end) this.fail(`run() ends with ${error}, instead of ${this.#end}`);
+      if (++this.#endCount > 1) this.fail("run() ends twice");
+    }, () => this.fail("run() rejects"));
+  }
+
+  #hearEnd(): void {
+    if (this.#closed) this.fail("it ends twice");
+    this.#closed = true;
+    const { status } = this.#client;
+    if (status.type !== "closed") return this.fail(`the status at the end is ${status.type}`);
+    this.#note(() => `the end: ${status.error.code} ${status.error.message}`);
+    this.#end ??= status.error as Failure & Error;
+    this.#endedAt = this.#world.now;
+    this.#endBlocked = this.#world.blocked;
+    this.#heard ||= this.#left;
+    if (this.#listens && !this.#left) this.#statuses.checkEnd();
+  }
+
+  #hearSurfaced(error: unknown): void {
+    this.#note(() => `surfaces: ${error}`);
+    if (this.#thrown.delete(error)) return;
+    if (error !== this.#end || this.#surfaced) return this.fail(`${error} surfaces`);
+    this.#surfaced = true;
+    if (this.#heard) this.fail("the end surfaces although somebody has heard of it");
+    if (this.#world.now < this.#endedAt + 1000) this.fail("the end surfaces within a second");
+  }
+
+  #hearStatus(status: Status): void {
+    this.#note(() => `status ${JSON.stringify(status)}`);
+    if (this.#calling !== undefined) this.fail(`${status.type} is told inside ${this.#calling}()`);
+    this.#statuses.tell(status, this.#current);
+    if (status.type === "waiting") {
+      this.#losses.add(status.error);
+      this.#checkReason(status.error);
+    }
+    if (status.type === "closed") this.#end = status.error as Failure & Error;
+    if (status.type === "refused") this.#asks.refused(status.filter);
+    if (status.type === "dropped") {
+      this.#drops.count(this.#client.stats.dropped);
+      this.#drops.tell(status);
+    }
+    this.#actWithin(status.type === "waiting" ? 0.4 : 0.05);
+    this.#throwAtTimes();
+  }
+
+  /** What the program does in its handlers. */
+  #actWithin(chance: number): void {
+    if (this.#depth > 0 || !this.#random.chance(chance)) return;
+    this.#depth++;
+    this.#act();
+    this.#depth--;
+  }
+
+  #throwAtTimes(): void {
+    if (!this.#random.chance(0.01)) return;
+    const problem = new Error("the program's own");
+    this.#thrown.add(problem);
+    throw problem;
   }
 
   /** Thrown by the next check: here it could end in a promise of the client. */
@@ -238,8 +383,10 @@ class History implements Observer {
   #dial(signal: AbortSignal): Promise<Wire> {
     if (this.#wires.some((wire) => !wire.closed)) this.fail("a second connection beside the first");
     if (this.#dialing > 0) this.fail("a second attempt beside the first");
+    this.#dials++;
+    if (this.#listens) this.#statuses.dials();
     const random = this.#random;
-    const { faults } = this.#broker.manners;
+    const faults = this.#broker.manners.faults / (this.#wires.length === 0 ? 5 : 1);
     const hangs = random.chance(faults * 0.1);
     const delay = hangs ? 20_000 : random.size(200);
     this.#dialHung ||= hangs;
@@ -267,7 +414,8 @@ class History implements Observer {
             return reject(new this.#library.MqttError("cannotconnect", "Nobody listens"));
           }
           const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
-          const wire = new Wire(this.#wires.length, trusted, this.#world, random, this);
+          const { maxPacketSize } = this.#settings;
+          const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, this.#world, random, this);
           this.#wires.push(wire);
           this.#broker.plan(wire);
           this.#note(() => `connection ${wire.index}, trusted ${trusted}`);
@@ -308,16 +456,10 @@ class History implements Observer {
     switch (packet.type) {
       case "CONNECT":
         if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
-        this.#missing.set(wire, new Set());
-        return;
+        return this.#asks.connecting(wire);
       case "SUBSCRIBE":
-        this.#requests.set(packet.packetId, packet.filters.map(({ topic }) => topic));
-        for (const { topic } of packet.filters) this.#missing.get(wire)!.delete(topic);
-        return;
       case "UNSUBSCRIBE":
-        this.#requests.set(packet.packetId, packet.filters);
-        for (const topic of packet.filters) this.#missing.get(wire)!.delete(topic);
-        return;
+        return this.#asks.wrote(wire, packet);
       case "DISCONNECT":
         if (!this.#left) this.fail("DISCONNECT that nobody asked for");
         // Once those that were refused just now have heard of it.
@@ -328,6 +470,7 @@ class History implements Observer {
         return this.#handOver(wire, packet);
       case "PUBACK":
       case "PUBREC":
+      case "PUBCOMP":
         if (!this.#count(`${wire.index} ${packet.type} ${packet.packetId}`, -1)) {
           this.fail(`${packet.type} ${packet.packetId} for nothing`);
         }
@@ -342,9 +485,6 @@ class History implements Observer {
     return count >= 0;
   }
 
-  /** Filters that must be subscribed again before a message goes out. */
-  readonly #missing = new Map<Wire, Set<string>>();
-
   #handOver(wire: Wire, packet: Publish): void {
     const seq = numberOf(packet.payload);
     const published = this.#published[seq];
@@ -356,7 +496,7 @@ class History implements Observer {
     if (published.wire !== undefined) this.fail(`message ${seq} is sent twice`);
     if (seq <= this.#lastHanded) this.fail(`message ${seq} is sent after ${this.#lastHanded}`);
     if (published.refused) this.fail(`message ${seq} is sent although it was refused`);
-    const [missing] = this.#missing.get(wire)!;
+    const missing = this.#asks.missing(wire);
     if (missing !== undefined) this.fail(`message ${seq} goes before the subscription to ${missing}`);
     this.#lastHanded = seq;
     published.wire = wire;
@@ -378,49 +518,78 @@ class History implements Observer {
     }
   }
 
-  read(wire: Wire, packets: NaivePacket[]): void {
-    for (const packet of packets) {
-      this.#note(() => `> ${wire.index} ${show(packet)}`);
-      if (packet.type === "PUBLISH" && encodeNaive(packet).length > this.#settings.maxPacketSize) {
-        wire.fault = "garbage";
-        this.#over.add(wire);
-      }
-      if (this.#over.has(wire)) return;
-      if (packet.type === "CONNACK" && packet.code === 0 && !wire.connacked) {
-        wire.connacked = true;
-        wire.lastWrite = this.#world.now; // nothing could be written before
-        if (!packet.sessionPresent) this.#missing.set(wire, new Set(this.#granted));
-      } else if (packet.type === "SUBACK") {
-        this.#requests.get(packet.packetId)?.forEach((filter, i) => {
-          if (packet.codes[i] === 128) return this.#meddle(filter);
-          for (const iteration of this.#iterations) {
-            if (iteration.filter !== filter) continue;
-            iteration.granted = true;
-          }
-        });
-      } else if (packet.type === "PUBLISH") {
-        this.#readMessage(wire, this.#broker.sent[numberOf(packet.payload)]!);
-      }
+  read(wire: Wire, packet: NaivePacket): void {
+    this.#note(() => `> ${wire.index} ${show(packet)}`);
+    switch (packet.type) {
+      case "CONNACK":
+        if (packet.code === 0 && !wire.connacked) this.#connected(wire, packet.sessionPresent);
+        return;
+      case "SUBACK":
+        return this.#granted(wire, packet);
+      case "UNSUBACK":
+        return this.#asks.answered(wire, packet);
+      case "PUBREL":
+        return void this.#count(`${wire.index} PUBCOMP ${packet.packetId}`, 1);
+      case "PUBLISH":
+        return this.#readMessage(wire, this.#broker.sent[numberOf(packet.payload)]!);
     }
   }
 
-  /** Connections on which a packet came that is over maxPacketSize. */
-  readonly #over = new Set<Wire>();
+  #connected(wire: Wire, sessionPresent: boolean): void {
+    this.#accepted++;
+    wire.connacked = true;
+    wire.sessionPresent = sessionPresent;
+    wire.connackedAt = wire.lastWrite = this.#world.now; // nothing could be written before
+    this.#asks.connected(wire, sessionPresent);
+    for (const iteration of this.#iterations) iteration.due = this.#world.now + this.#settings.timeout;
+  }
+
+  #granted(wire: Wire, packet: NaivePacket & { type: "SUBACK" }): void {
+    const filters = this.#asks.filtersOf(wire, packet.packetId);
+    this.#asks.answered(wire, packet);
+    filters.forEach((filter, i) => {
+      if (packet.codes[i] === 128) return this.#meddle(filter);
+      for (const iteration of this.#iterations) {
+        if (iteration.filter !== filter) continue;
+        iteration.granted = true;
+        this.#asks.seems(iteration.ask, filters);
+      }
+    });
+  }
+
+  readHead(wire: Wire, head: Head): void {
+    const { topic, size, qos, packetId } = head;
+    this.#note(() => `> ${wire.index} PUBLISH ${topic} qos ${qos} id ${packetId}, ${size} bytes: too many`);
+    const sent = qos === 0 ? undefined : this.#broker.sent.findLast((sent) => sent.packetId === packetId);
+    if (sent !== undefined) this.#acknowledge(wire, sent);
+    if (sent?.received || this.#left) return;
+    if (sent?.qos === 2) sent.received = true;
+    this.#drops.add(head, () => sent !== undefined && (sent.received = false));
+  }
+
+  #acknowledge(wire: Wire, { qos, packetId }: Sent): void {
+    if (qos > 0) this.#count(`${wire.index} ${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, 1);
+  }
 
   #readMessage(wire: Wire, sent: Sent): void {
-    if (sent.qos > 0) {
-      this.#count(`${wire.index} ${sent.qos === 1 ? "PUBACK" : "PUBREC"} ${sent.packetId}`, 1);
-    }
+    this.#acknowledge(wire, sent);
     if (sent.received || this.#left) return;
     sent.received = sent.qos === 2;
     const iterations = this.#iterations.filter(({ filter, left }) => !left && filterMatches(filter, sent.topic));
     for (const { vague, expected } of iterations) if (!vague) expected.push({ sent: sent.seq, wire });
+    const handlers = this.#asks.handlers(sent.topic);
+    for (const handler of handlers) this.#routed.push({ seq: sent.seq, topic: sent.topic, wire, handler });
     if (iterations.length === 0) this.#owed.push({ seq: sent.seq, wire });
   }
 
   gone(wire: Wire): void {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
+    this.#goneAt = this.#world.now;
+    this.#asks.gone(wire);
+    this.#drops.count(this.#client.stats.dropped);
+    this.#drops.gone();
+    if (wire.connacked) { for (const iteration of this.#iterations) iteration.due = Infinity; }
     if (this.#end === undefined) this.#pingWaited = wire.writing; // and not of an attempt that came too late
   }
 
@@ -428,30 +597,31 @@ class History implements Observer {
   #forget(wire: Wire): void {
     const kept = this.#owed.filter((owed) => owed.wire !== wire);
     this.#owed.splice(0, Infinity, ...kept);
+    this.#routed = this.#routed.filter((routed) => routed.wire !== wire);
   }
 
   // ---- what the client gives
 
-  #deliver(to: string, filter: string, message: Message): void {
-    const seq = this.#checkMessage(filter, message);
+  #deliver(to: string, filters: readonly string[], message: Message): void {
+    const seq = this.#checkMessage(filters, message);
     const last = this.#lastDelivered.get(to) ?? -1;
     if (seq <= last) this.fail(`message ${seq} is delivered to ${to} after ${last}`);
     this.#lastDelivered.set(to, seq);
     const at = this.#owed.findIndex((owed) => owed.seq === seq);
     if (at > 0) this.fail(`message ${seq} is delivered before ${this.#owed[0]!.seq}`);
     if (at === 0) this.#owed.shift();
-    if (this.#depth === 0 && this.#random.chance(0.05)) {
-      this.#depth++;
-      this.#act();
-      this.#depth--;
-    }
+    this.#routed = this.#routed.filter((routed) => routed.seq !== seq || routed.handler !== to);
+    const [other] = to === "onpub" ? this.#asks.handlers(message.topic) : [];
+    if (other !== undefined) this.fail(`message ${seq} goes to connect's onpub, and not to ${other}`);
+    this.#actWithin(0.05);
+    this.#throwAtTimes();
   }
 
-  #checkMessage(filter: string, message: Message): number {
+  #checkMessage(filters: readonly string[], message: Message): number {
     this.#delivered++;
     const { topic, payload, qos, retain } = message;
     const seq = numberOf(payload);
-    this.#note(() => `message ${seq} is delivered for ${filter}`);
+    this.#note(() => `message ${seq} is delivered for ${filters}`);
     const sent = this.#broker.sent[seq];
     if (this.#end !== undefined) this.fail(`message ${seq} is delivered after the end`);
     if (sent === undefined || sent.topic !== topic || sent.qos !== qos || sent.retain !== retain) {
@@ -459,7 +629,9 @@ class History implements Observer {
       return seq;
     }
     if (!same(payload, sent.payload)) this.fail(`message ${seq} has another payload`);
-    if (!filterMatches(filter, topic)) this.fail(`message ${seq} to ${topic} is delivered for ${filter}`);
+    if (!filters.some((filter) => filterMatches(filter, topic))) {
+      this.fail(`message ${seq} to ${topic} is delivered for ${filters}`);
+    }
     return seq;
   }
 
@@ -469,8 +641,10 @@ class History implements Observer {
     promise: Promise<unknown>,
     bound = Infinity,
     failed: (error: Failure) => void = () => {},
+    ask?: Ask,
   ): void {
-    const call: Call = { name, at: this.#world.now, blocked: this.#world.blocked, bound: bound + SLACK };
+    const { now: at, blocked } = this.#world;
+    const call: Call = { name, at, blocked, bound: bound + SLACK, whileConnected: ask !== undefined };
     this.#calls.add(call);
     const settled = (error?: unknown) => {
       this.#calls.delete(call);
@@ -478,18 +652,42 @@ class History implements Observer {
       this.#checkTime(call);
       if (error === undefined) return;
       if (!(error instanceof this.#library.MqttError)) return this.fail(`${name} fails with ${error}`);
-      const due = call.at + this.#settings.timeout, { unread = Infinity } = this.#current ?? {};
-      if (error.code === "timeout" && name !== "disconnect" && unread < due) {
-        this.fail(`${name} is given up at ${due} ms although bytes have been in the socket since ${unread} ms`);
-      }
-      if (![128, "timeout", "overflow"].includes(error.code)) this.#ends.push({ name, error });
+      this.#heard ||= error === this.#end;
+      // Asked for on two connections that were lost, it fails with the second one's error.
+      const isLoss = ask?.lost === 2 && this.#isLoss(error);
+      if (error.code === "timeout" && !isLoss && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
+      if (![128, "timeout", "overflow"].includes(error.code) && !isLoss) this.#ends.push({ name, error });
       failed(error);
     };
     promise.then(() => settled(), settled);
   }
 
-  #checkTime({ name, at, blocked, bound }: Call): void {
-    const took = this.#world.now - at;
+  /** A request was not answered in time: it has all of it, and nothing may be unread that came before. */
+  #checkGivenUp({ name, at, whileConnected }: Call): void {
+    const { timeout } = this.#settings;
+    // The same tick may have given up the connection, too.
+    const connectedAt = this.#goneAt === this.#world.now ? this.#current!.connackedAt : this.#connectedAt;
+    const since = whileConnected ? Math.max(at, connectedAt) : at;
+    if (since === Infinity) return this.fail(`${name} is given up though there is no connection`);
+    if (this.#world.now < since + timeout) this.fail(`${name} is given up after ${this.#world.now - since} ms`);
+    const { unread = Infinity } = this.#current ?? {};
+    if (unread >= since + timeout) return;
+    this.fail(`${name} is given up at ${since + timeout} ms although bytes have been in the socket since ${unread} ms`);
+  }
+
+  /** Whether a connection was lost with that error. */
+  #isLoss(error: unknown): boolean {
+    const { status } = this.#client;
+    return this.#losses.has(error) || status.type === "waiting" && status.error === error;
+  }
+
+  /** When the broker accepted the connection that there is; Infinity when there is none. */
+  get #connectedAt(): number {
+    return this.#current === undefined || this.#current.closed ? Infinity : this.#current.connackedAt;
+  }
+
+  #checkTime({ name, at, blocked, bound, whileConnected }: Call): void {
+    const took = this.#world.now - (whileConnected ? Math.max(at, this.#connectedAt) : at);
     if (took > bound + this.#world.blocked - blocked) this.fail(`${name} takes ${took} ms, bound ${bound}`);
   }
 
@@ -497,7 +695,7 @@ class History implements Observer {
 
   #script(): void {
     const random = this.#random;
-    const count = random.int(5, 30);
+    const count = this.#lonely ? random.int(0, 2) : random.int(5, 30);
     for (let i = 0; i < count; i++) this.#world.onThread(this.#when(), () => this.#act());
     for (let i = random.int(0, 15); i > 0; i--) {
       const longest = random.pick([20, 20, 6000]);
@@ -513,7 +711,7 @@ class History implements Observer {
     // Then the faults end: whatever can still be done must get done.
     this.#world.after(this.#horizon, () => {
       this.#note(() => "the faults end");
-      Object.assign(this.#broker.manners, { faults: 0, refusals: 0 });
+      Object.assign(this.#broker.manners, { faults: 0, refusals: 0, forbids: false });
     });
     this.#world.onThread(this.#horizon + 95_000, () => {
       this.#checkQuiet();
@@ -527,7 +725,7 @@ class History implements Observer {
 
   #act(): void {
     const random = this.#random;
-    switch (random.int(0, 19)) {
+    switch (this.#lonely ? 19 : random.int(0, 19)) {
       case 0:
       case 1:
       case 2:
@@ -547,12 +745,12 @@ class History implements Observer {
         for (let i = random.int(1, 20); i > 0; i--) this.#publish(20_000);
         return;
       case 9:
-        return this.#wrong();
+        return random.chance(0.5) ? this.#wrong() : this.#changeMind();
       case 10:
-        if (random.chance(0.3)) this.#disconnect();
+        if (random.chance(0.15)) this.#disconnect();
         return;
       case 11:
-        if (random.chance(0.3)) this.#abortAll();
+        if (random.chance(0.15)) this.#abortAll();
         return;
       case 12:
         return this.#forgetful();
@@ -562,6 +760,13 @@ class History implements Observer {
       default:
         for (let i = random.int(1, 5); i > 0; i--) this.#publish(100);
     }
+  }
+
+  /** Gives a filter up, and asks for it again at once. */
+  #changeMind(): void {
+    const filters = [this.#random.pick(FILTERS)];
+    this.#unsubscribe(filters);
+    this.#subscribe(filters);
   }
 
   /** Half a MiB and more, in pieces that come while others are being written. */
@@ -594,7 +799,7 @@ class History implements Observer {
     const before = this.#pending;
     const over = this.#left || this.#end !== undefined;
     if (!over) this.#pending += length; // it may be handed to the connection at once
-    const promise = this.#client.publish(topic, payload.slice(), { retain });
+    const promise = this.#call("publish", () => this.#client.publish(topic, payload.slice(), { retain }));
     this.#follow(`publish ${seq}`, promise, Infinity, ({ code, message }) => {
       // A packet over maxPacketSize ends the client with this code, too.
       const full = code === "overflow" && message.includes("maxBuffered");
@@ -642,55 +847,55 @@ class History implements Observer {
       arrived: false,
     });
     if (!refused) this.#pending += size;
-    void this.#client.publish("up/x", payload);
+    void this.#call("publish", () => this.#client.publish("up/x", payload));
+    this.#heard ||= this.#end !== undefined;
   }
 
-  #subscribe(): void {
+  #subscribe(given: readonly string[] = []): void {
     const random = this.#random;
-    const own = random.chance(0.5);
-    const filters = own ? [random.pick(FILTERS)] : [...new Set([random.pick(FILTERS), random.pick(FILTERS)])];
+    const own = given.length > 0 || random.chance(0.5);
+    const filters = own
+      ? [given[0] ?? random.pick(FILTERS)]
+      : [...new Set([random.pick(FILTERS), random.pick(FILTERS)])];
+    // One filter that no other call asks for tells this one's packets from all others.
+    if (random.chance(0.6)) filters.splice(random.int(0, filters.length), 0, this.#asks.ownFilter());
     this.#note(() => `subscribe ${filters}${own ? " with onpub" : ""}`);
-    const token = {};
-    for (const filter of filters) {
-      this.#meddle(filter);
-      this.#asked.set(filter, token);
-    }
+    for (const filter of filters) this.#meddle(filter);
     const name = `onpub ${this.#subscribed++} of ${filters}`;
-    const onpub: OnPublish = (_, message) => this.#deliver(name, filters[0]!, message);
+    const ask = this.#asks.ask(filters, true, own ? name : undefined);
+    const onpub: OnPublish = (_, message) => this.#deliver(name, filters, message);
     let called = 0;
-    const promise = this.#client.subscribe(filters, own ? { onpub } : {}, (code) => {
-      if (++called > 1) this.fail("the callback of subscribe() is called twice");
-      if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
-    });
-    this.#follow("subscribe", promise, this.#settings.timeout);
-    this.#asking.push(...filters);
-    const answered = () => {
-      for (const filter of filters) this.#asking.splice(this.#asking.indexOf(filter), 1);
-    };
-    // An answer that is too late for the caller may still come.
-    promise.then(answered, ({ code }) => code !== "timeout" && answered());
-    promise.then(() => {
-      for (const filter of filters) if (this.#asked.get(filter) === token) this.#granted.add(filter);
-    }, () => {});
+    const promise = this.#call("subscribe", () =>
+      this.#client.subscribe(filters, own ? { onpub } : {}, (code) => {
+        if (++called > 1) this.fail("the callback of subscribe() is called twice");
+        if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
+      }));
+    // Before the other one looks at it.
+    promise.then(() => this.#asks.settled(ask), ({ code }) => this.#asks.settled(ask, code));
+    this.#follow("subscribe", promise, this.#settings.timeout, undefined, ask);
   }
 
-  /** Filters of subscribe() calls whose answer may still come. */
-  readonly #asking: string[] = [];
-  readonly #asked = new Map<string, object>();
   #subscribed = 0;
 
-  #unsubscribe(): void {
-    const filter = this.#random.pick(FILTERS);
-    this.#note(() => `unsubscribe ${filter}`);
-    this.#meddle(filter);
-    this.#follow("unsubscribe", this.#client.unsubscribe(filter), this.#settings.timeout);
+  #unsubscribe(given: readonly string[] = []): void {
+    const random = this.#random;
+    const some = Array.from({ length: random.int(1, 3) }, () => random.pick([...FILTERS, ...this.#asks.ownFilters]));
+    const filters = given.length > 0 ? given : [...new Set(some)];
+    this.#note(() => `unsubscribe ${filters}`);
+    for (const filter of filters) this.#meddle(filter);
+    this.#followGivingUp("unsubscribe", filters, () => this.#client.unsubscribe(filters));
+  }
+
+  #followGivingUp(name: string, filters: readonly string[], call: () => Promise<unknown>): void {
+    const given = this.#asks.giveUp(filters);
+    const promise = this.#call(name, call);
+    promise.then(() => this.#asks.gaveUp(given, this.#connectedAt === Infinity), () => {});
+    this.#follow(name, promise, this.#settings.timeout);
   }
 
   /** Who asks for a filter again, gives it up or is refused, changes what its iterators get. */
   #meddle(filter: string): void {
-    this.#asked.delete(filter);
-    this.#granted.delete(filter);
-    for (const missing of this.#missing.values()) missing.delete(filter);
+    this.#asks.meddle(filter);
     for (const iteration of this.#iterations) if (iteration.filter === filter) iteration.vague = true;
   }
 
@@ -699,14 +904,13 @@ class History implements Observer {
     const filter = random.pick(FILTERS);
     const limit = random.pick([1, 2, 5, 100]);
     this.#note(() => `iterate ${filter}, limit ${limit}`);
-    const iterator = this.#client.messages(filter, { limit });
-    this.#asked.delete(filter);
-    this.#granted.delete(filter);
-    for (const missing of this.#missing.values()) missing.delete(filter);
+    const isAsking = this.#asks.isAsking(filter);
+    const ask = this.#asks.ask([filter], false);
+    const iterator = this.#call("messages", () => this.#client.messages(filter, { limit }));
     const left = this.#left || this.#end !== undefined;
     const others = this.#iterations.filter((other) => other.filter === filter);
     for (const other of others) other.vague = true;
-    const vague = left || others.length > 0 || this.#asking.includes(filter);
+    const vague = left || others.length > 0 || isAsking;
     // What has been read and not delivered yet is the iterator's from now on.
     const owed = this.#owed.filter(({ seq }) => !filterMatches(filter, this.#broker.sent[seq]!.topic));
     this.#owed.splice(0, Infinity, ...owed);
@@ -717,7 +921,8 @@ class History implements Observer {
       vague,
       granted: false,
       heard: false,
-      due: this.#world.now + this.#settings.timeout,
+      due: this.#connectedAt === Infinity ? Infinity : this.#world.now + this.#settings.timeout,
+      ask,
       left,
       done: false,
       waiting: false,
@@ -730,12 +935,12 @@ class History implements Observer {
 
   async #consume(iteration: Iteration, pause: number, most: number): Promise<void> {
     const { iterator } = iteration;
-    const call: Call = { name: "an iterator", at: this.#world.now, blocked: 0, bound: Infinity };
+    const call: Call = { name: "an iterator", at: this.#world.now, blocked: 0, bound: Infinity, whileConnected: false };
     this.#calls.add(call);
     try {
       for (let count = 0; count < most; count++) {
         iteration.waiting = true;
-        const result = await iterator.next();
+        const result = await this.#call("next", () => iterator.next());
         iteration.waiting = false;
         if (result.done) break;
         this.#take(iteration, result.value);
@@ -745,10 +950,15 @@ class History implements Observer {
     } catch (error) {
       iteration.waiting = false;
       if (!(error instanceof this.#library.MqttError)) this.fail(`an iterator fails with ${error}`);
-      if ((error as Failure).code === "disconnect") this.fail("an iterator throws disconnect");
-      if (this.#end !== undefined && (error as Failure).code !== 128 && (error as Failure).code !== "timeout") {
-        this.#ends.push({ name: "an iterator", error });
+      const { code } = error as Failure;
+      this.#note(() => `the iterator of ${iteration.filter} fails: ${code}`);
+      if (code === "disconnect") this.fail("an iterator throws disconnect");
+      this.#heard ||= error === this.#end;
+      if (![128, "timeout", "overflow"].includes(code)) {
+        const { lost, vague } = iteration.ask;
+        if (lost < 2 && !vague || !this.#isLoss(error)) this.#ends.push({ name: "an iterator", error });
       }
+      this.#asks.settled(iteration.ask, code);
       iteration.vague = iteration.vague || this.#end === undefined;
     } finally {
       iteration.done = true;
@@ -761,7 +971,7 @@ class History implements Observer {
   #take(iteration: Iteration, message: Message): void {
     const end = this.#end;
     this.#end = undefined; // what an iterator holds outlives the connection
-    const seq = this.#checkMessage(iteration.filter, message);
+    const seq = this.#checkMessage([iteration.filter], message);
     this.#end = end;
     if (seq <= iteration.last) this.fail(`an iterator gets message ${seq} after ${iteration.last}`);
     iteration.last = seq;
@@ -783,18 +993,22 @@ class History implements Observer {
     iteration.left = true;
     this.#note(() => `leave ${iteration.filter}`);
     // Its filter is given up, and what comes then goes elsewhere.
-    this.#asked.delete(iteration.filter);
-    this.#granted.delete(iteration.filter);
-    for (const missing of this.#missing.values()) missing.delete(iteration.filter);
-    this.#follow("leaving an iterator", iteration.iterator.return!(), this.#settings.timeout);
+    const { ask, iterator } = iteration;
+    this.#asks.meddle(iteration.filter);
+    // Unless somebody else wants it, or has given it up.
+    const filters = this.#asks.isAlone(ask) && !iteration.vague ? [iteration.filter] : [];
+    this.#followGivingUp("leaving an iterator", filters, () => iterator.return!());
   }
 
   #wrong(): void {
     if (this.#left || this.#end !== undefined) return;
     for (const topic of ["", "a/#", "a\0", "\ud800"]) {
-      this.#client.publish(topic, "x").then(() => this.fail("a wrong topic is accepted"), (error) => {
-        if (!(error instanceof TypeError)) this.fail(`a wrong topic fails with ${error}`);
-      });
+      this.#call("publish", () => this.#client.publish(topic, "x")).then(
+        () => this.fail("a wrong topic is accepted"),
+        (error) => {
+          if (!(error instanceof TypeError)) this.fail(`a wrong topic fails with ${error}`);
+        },
+      );
     }
   }
 
@@ -802,7 +1016,8 @@ class History implements Observer {
     this.#note(() => "disconnect()");
     this.#left ||= this.#end === undefined;
     const bound = this.#settings.timeout + 1000;
-    this.#follow("disconnect", this.#client.disconnect(), bound, (error) => this.#leftError = error);
+    const promise = this.#call("disconnect", () => this.#client.disconnect());
+    this.#follow("disconnect", promise, bound, (error) => this.#leftError = error);
   }
 
   #abortAll(): void {
@@ -810,7 +1025,7 @@ class History implements Observer {
     this.#note(() => "abort");
     this.#aborted = true;
     this.#left ||= this.#end === undefined;
-    this.#abort.abort(new Error("enough"));
+    this.#call("abort", () => this.#abort.abort(new Error("enough")));
     this.#disconnect();
   }
 
@@ -823,14 +1038,20 @@ class History implements Observer {
 
   #checkStep(): void {
     const world = this.#world;
+    const isAway = this.#connectedAt === Infinity;
     for (const call of this.#calls) {
       if (call.bound !== Infinity) this.#checkTime(call);
+      if (isAway && (call.name === "unsubscribe" || call.name === "leaving an iterator")) {
+        this.fail(`${call.name} waits though there is no connection`);
+      }
     }
+    this.#asks.check({ told: this.#listens, left: this.#left });
+    this.#checkStatus();
     if (this.#pending > this.#settings.maxBuffered) this.fail(`${this.#pending} bytes wait to be sent`);
     const wire = this.#current;
     if (world.timers > 1) this.fail(`${world.timers} timers`);
     if (this.#end !== undefined) {
-      if (world.timers > 0) this.fail("a timer after the end");
+      this.#checkSurfacing();
       if (wire !== undefined && !wire.closed) this.fail("a connection after the end");
       return;
     }
@@ -839,7 +1060,47 @@ class History implements Observer {
     }
     const [owed] = this.#owed;
     if (owed !== undefined && !this.#left && !owed.wire.paused) this.fail(`message ${owed.seq} is not delivered`);
+    // Who has been replaced or given up meanwhile need not get it.
+    const routed = this.#routed.find(({ topic, wire, handler }) =>
+      !wire.paused && this.#asks.handlers(topic).includes(handler)
+    );
+    if (routed !== undefined && !this.#left) this.fail(`message ${routed.seq} does not go to ${routed.handler}`);
+    this.#routed = this.#routed.filter(({ wire }) => wire.paused);
     if (wire !== undefined && !wire.closed && wire.connacked && !this.#left) this.#checkOpen(wire);
+  }
+
+  /** The status is what the model thinks, and what was told. */
+  #checkStatus(): void {
+    const { status, stats } = this.#client, { last, told } = this.#statuses;
+    const isConnecting = this.#dialing > 0 || this.#wires.some((wire) => !wire.closed && !wire.connacked);
+    const right = this.#end !== undefined
+      ? "closed"
+      : this.#connectedAt < Infinity
+      ? "connected"
+      : isConnecting
+      ? "connecting"
+      : "waiting";
+    if (status.type !== right) this.fail(`the status is ${status.type} and should be ${right}`);
+    if (status.type === "waiting") this.#losses.add(status.error);
+    this.#drops.count(stats.dropped);
+    if (!this.#left && !(this.#current?.paused ?? false)) this.#drops.check(this.#listens);
+    if (!this.#listens) return;
+    if (last !== status) this.fail(`the status is ${status.type}, and ${last?.type} was told last`);
+    if (told.connecting !== this.#dials) {
+      this.fail(`${this.#dials} attempts, and connecting is told ${told.connecting} times`);
+    }
+    if (told.connected !== this.#accepted) {
+      this.fail(`connected is told ${told.connected} times, not ${this.#accepted}`);
+    }
+  }
+
+  /** An end that nobody hears of surfaces after a second; nothing waits for that when somebody has. */
+  #checkSurfacing(): void {
+    const { now, blocked, timers } = this.#world;
+    const waited = now - this.#endedAt;
+    const isLate = waited > 1000 + 400 + (blocked - this.#endBlocked);
+    if (timers > 0 && (this.#surfaced || isLate || this.#heard && waited === 0)) this.fail("a timer after the end");
+    if (isLate && !this.#heard && !this.#surfaced) this.fail("an end that nobody has heard of does not surface");
   }
 
   #checkOpen(wire: Wire): void {
@@ -873,7 +1134,7 @@ class History implements Observer {
   #checkQuiet(): void {
     const wire = this.#current;
     if (this.#end !== undefined || this.#left || wire === undefined) return;
-    if (wire.fault !== "none" || this.#wires.some((wire) => wire.oversized)) return;
+    if (wire.fault !== "none") return;
     if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
     if (!wire.writing) { // or else the network is slow
       if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
@@ -881,14 +1142,18 @@ class History implements Observer {
         if (name.startsWith("publish")) this.fail(`${name} waits though there is room and nothing is wrong`);
       }
     }
-    for (const filter of this.#granted) {
-      if (!this.#broker.filters.has(filter)) this.fail(`the subscription to ${filter} is lost`);
+    this.#asks.checkQuiet(this.#broker);
+    if (wire.paused || wire.writing) return;
+    for (const [what, count] of this.#toAcknowledge) {
+      if (what.startsWith(`${wire.index} `) && count > 0) this.fail(`${what} is not sent`);
     }
   }
 
   #conclude(): void {
     const end = this.#end;
-    if (end === undefined) return this.fail("run() does not end");
+    if (end === undefined) return this.fail("it does not end");
+    if (!this.#lonely && this.#endCount === 0) this.fail("run() does not end");
+    for (const error of this.#thrown) this.fail(`${error} does not surface`);
     for (const { name } of this.#calls) this.fail(`${name} does not settle`);
     for (const { name, error } of this.#ends) {
       if (error !== end && error !== this.#leftError) this.fail(`${name} fails with ${error}, run() ends with ${end}`);
@@ -908,18 +1173,16 @@ class History implements Observer {
     const last = this.#current;
     const fault = last?.fault ?? "none";
     const reasons: Record<string, readonly string[]> = {
-      socketclosed: ["fin", "reset", "refusal", "deaf", "stall"],
+      socketclosed: ["fin", "reset", "refusal", "deaf", "stall", "forbids"],
       pingresp: ["half-open", "stall", "silent", "deaf", "garbage"],
       protocol: ["garbage"],
       unknowncp: ["garbage"],
       invalidresp: ["garbage"],
-      overflow: ["garbage", "none", "deaf", "stall", "half-open", "silent", "fin", "reset"],
+      overflow: ["garbage"],
       untrusted: ["none", fault],
     };
     if (typeof code === "number" ? fault === "refusal" : reasons[code]?.includes(fault)) return;
-    if (code === "cannotconnect" && this.#dialFailed) return;
-    // A subscription that was made again, and refused; or not answered, below.
-    if (code === 128 && this.#wires.length > 1) return;
+    if (code === "cannotconnect" && this.#dialFailed || code === "socketclosed" && last?.forbade) return;
     if (code === "pingresp" && this.#pingWaited) return;
     if (code === "timeout" && (this.#dialHung || !last?.connacked || this.#wires.length > 1)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);
@@ -928,7 +1191,7 @@ class History implements Observer {
   #checkFate({ seq, refused, arrived, wire }: Published, { code }: Failure): void {
     if (refused || arrived) return;
     if (wire !== undefined) {
-      if (wire.fault !== "none" || wire.oversized) return;
+      if (wire.fault !== "none") return;
       // Given up in time, or lost with a rejection.
       if (this.#leftError !== undefined || !this.#left && code !== "disconnect") return;
       if (this.#state(wire) !== "left" && wire !== this.#current) return;

@@ -1,4 +1,7 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+import type { Kind } from "./simulate.ts";
+
+/** A mistake. */
 export interface Mutant {
   /** What is wrong then. */
   readonly mistake: string;
@@ -6,62 +9,69 @@ export interface Mutant {
   /** A piece of the source, which must be there, and what takes its place. */
   readonly find: string;
   readonly replace: string;
+  /** Which histories find it; those of the client in the event loop unless it says otherwise. */
+  readonly kind?: Kind;
 }
+
+const loop = "src/client/loop_client.ts";
+const session = "src/session/session.ts";
+const subscriber = "src/session/subscriber.ts";
+const receiver = "src/session/receiver.ts";
 
 export const mutants: readonly Mutant[] = [
   {
     mistake: "a request is not rejected at the end: its promise never settles",
-    file: "src/client/loop_client.ts",
-    find: "this.#requests.end(reason);",
+    file: subscriber,
+    find: "this.#events.settle(request.call, { error: isDone ? undefined : reason });",
     replace: "",
   },
   {
     mistake: "a publish() that waits for room never goes on",
-    file: "src/client/loop_client.ts",
+    file: session,
     find: '    this.#makeRoom();\n    if (this.#state !== "leaving") return;',
     replace: '    if (this.#state !== "leaving") return;',
   },
   {
     mistake: "a second write while one is in flight",
-    file: "src/client/loop_client.ts",
-    find: "if (transport.write(bytes) && link === this.#link)",
-    replace: "if (!transport.write(bytes) || link === this.#link)",
+    file: session,
+    find: "if (this.#writing || this.#connection === undefined) return undefined;",
+    replace: "if (this.#connection === undefined) return undefined;",
   },
   {
     mistake: "an attempt that was given up while the password was asked goes on",
-    file: "src/client/loop_client.ts",
-    find: "if (signal.aborted) return;\n    transport.start",
-    replace: "transport.start",
+    file: loop,
+    find: "if (!session.login(attempt, credentials, clock.now())) return;",
+    replace: "session.login(attempt, credentials, clock.now());",
   },
   {
     mistake: "an attempt that was given up leaves its connection open",
-    file: "src/client/loop_client.ts",
-    find: "if (signal.aborted) return transport.close();",
-    replace: "if (signal.aborted) return;",
+    file: loop,
+    find: "else transport.close();",
+    replace: "",
   },
   {
     mistake: "disconnect() does not wait for what was accepted",
-    file: "src/client/loop_client.ts",
-    find: "let bytes = this.#session.output.take();",
-    replace: 'let bytes = this.#state === "closing" ? undefined : this.#session.output.take();',
+    file: session,
+    find: "bytes = this.#output.take();",
+    replace: 'bytes = this.#state === "closing" ? undefined : this.#output.take();',
   },
   {
     mistake: "a full iterator does not stop the reading",
-    file: "src/client/loop_client.ts",
-    find: "return this.#fullQueues === 0 ||",
-    replace: "return true ||",
+    file: receiver,
+    find: "return this.#full === 0 && ",
+    replace: "return ",
   },
   {
     mistake: "reading does not go on when an iterator has room again",
-    file: "src/client/loop_client.ts",
-    find: "link.transport?.resume();",
+    file: loop,
+    find: "link.transport!.resume();",
     replace: "",
   },
   {
     mistake: "a timer that rings late gives its verdict at once",
-    file: "src/client/loop_client.ts",
-    find: "judged = this.#judged;",
-    replace: "judged = now;",
+    file: session,
+    find: "const late = now - this.due, lookFrom = this.#lookFrom;",
+    replace: "const late = now - this.due, lookFrom = now;",
   },
   {
     mistake: "PINGREQ is never sent",
@@ -71,9 +81,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "subscriptions are not made again after the connection was lost",
-    file: "src/session/session.ts",
-    find: "if (forgotten.length === 0) return undefined;",
-    replace: "if (forgotten.length >= 0) return undefined;",
+    file: subscriber,
+    find: "const groups = sessionPresent ? [] : ",
+    replace: "const groups = now > 0 ? [] : ",
   },
   {
     mistake: "acknowledgements of the old connection go to the next one",
@@ -83,15 +93,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "pings are judged while a full iterator stops the reading",
-    file: "src/client/loop_client.ts",
-    find: "this.#session.tick(now, this.#fullQueues === 0);",
-    replace: "this.#session.tick(now, true);",
+    file: session,
+    find: "const how = { writing: this.#output.writing, reading: this.isReading };",
+    replace: "const how = { writing: this.#output.writing, reading: true };",
   },
   {
     mistake: "a QoS 2 message is delivered again when it is sent again",
-    file: "src/session/session.ts",
-    find: "return known ? undefined : message;",
-    replace: "return known ? message : message;",
+    file: receiver,
+    find: "return isNew;",
+    replace: "return true;",
   },
   {
     mistake: "a block is filled again while a part of it waits",
@@ -101,14 +111,317 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the signal keeps its listener after the end",
-    file: "src/client/loop_client.ts",
-    find: 'this.#settings.signal?.removeEventListener("abort", this.#aborted);',
+    file: loop,
+    find: "        this.#stopListening();\n",
     replace: "",
   },
   {
     mistake: "a lost message is nobody's to know after disconnect()",
-    file: "src/client/loop_client.ts",
-    find: "if (unsent === 0) this.#left?.resolve();",
-    replace: "if (unsent >= 0) this.#left?.resolve();",
+    file: session,
+    find: "{ error: unsent === 0 ? undefined : failure }",
+    replace: "{ error: undefined }",
+  },
+
+  // ---- subscriptions and a lost connection
+  {
+    mistake: "subscriptions are made again in one packet",
+    file: subscriber,
+    find: "const renewals = groups.map(",
+    replace:
+      "const renewals = groups.slice(0, 1).map(({ group }) => ({ group, filters: groups.flatMap((other) => other." +
+      "filters) })).map(",
+  },
+  {
+    mistake: "subscriptions are made again after what was published meanwhile",
+    file: subscriber,
+    find: "for (const request of requests.reverse()) this.#output.addFirst(",
+    replace: "for (const request of requests) this.#output.add(",
+  },
+  {
+    mistake: "a filter whose request has failed is asked for again",
+    file: subscriber,
+    find: "if (!this.#subscriptions.isGranted(topic)) this.#forget(topic, group, error);",
+    replace: "",
+  },
+  {
+    mistake: "a filter that was refused is asked for again",
+    file: subscriber,
+    find: "      this.#forget(filter, group, error);\n      if (renews)",
+    replace: "      if (renews)",
+  },
+  {
+    mistake: "a request without an answer is asked again for ever",
+    file: subscriber,
+    find: "++request.lost === MOST_LOST",
+    replace: "++request.lost === Infinity",
+  },
+  {
+    mistake: "a request without an answer is not asked again",
+    file: subscriber,
+    find: "++request.lost === MOST_LOST",
+    replace: "++request.lost > 0",
+  },
+  {
+    mistake: "a request without an answer is asked again with another packet identifier",
+    file: subscriber,
+    find: "const requests = [...renewals, ...givenUp, ...unanswered];",
+    replace: "const requests = [...renewals, ...givenUp, " +
+      "...unanswered.map((request) => ({ ...request, packetId: this.#requests.freeId() }))];",
+  },
+  {
+    mistake: "the deadline of a request runs while there is no connection",
+    file: subscriber,
+    find: "for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);",
+    replace:
+      "for (const request of requests) this.#requests.send(request, request.due || now + this.#settings.timeout);",
+  },
+  {
+    mistake: "unsubscribe() waits for the broker while there is no connection",
+    file: subscriber,
+    find: "if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);",
+    replace: "if (now >= 0) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);",
+  },
+  {
+    mistake: "an UNSUBSCRIBE without an answer fails with its connection",
+    file: subscriber,
+    find: "if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);",
+    replace: "if (request.type === UNSUBSCRIBE) this.#events.settle(request.call, { error });",
+  },
+  {
+    mistake: "a subscription given up while there is no connection is made again",
+    file: subscriber,
+    find: "      this.#forget(filter, groups[i]);\n      if (",
+    replace: "      if (",
+  },
+  {
+    mistake: "a filter given up while its request waits for a connection is asked for",
+    file: subscriber,
+    find: "of this.#requests.withdraw(filter)) {",
+    replace: "of []) {",
+  },
+  {
+    mistake: "a broker that kept the session is not told what was given up meanwhile",
+    file: subscriber,
+    find: "if (!this.#settings.cleanSession) this.#givenUp.add(filter);",
+    replace: "",
+  },
+  {
+    mistake: "the answer to that takes a subscription that was asked for since",
+    file: subscriber,
+    find: "groups: [undefined] }))",
+    replace: "}))",
+  },
+  {
+    mistake: "a refusal of a subscription that is made again ends the client",
+    file: session,
+    find: "        return this.#subscriber.answered(packet);",
+    replace: "        this.#subscriber.answered(packet);\n" +
+      '        if ("codes" in packet && packet.codes.includes(128) && this.#attempt > 0) this.#close(new MqttError(128, ""));\n' +
+      "        return;",
+  },
+  {
+    mistake: "a refusal of a subscription that is made again is not told",
+    file: subscriber,
+    find: 'if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });',
+    replace: "",
+  },
+  {
+    mistake: "a subscription that is made again, and gets no answer, is forgotten",
+    file: subscriber,
+    find: "else if (request.type === SUBSCRIBE && request.renews) return error;",
+    replace: "",
+  },
+  {
+    mistake: "a packet identifier in use is taken",
+    file: "src/session/requests.ts",
+    find: "do this.#lastId = this.#lastId % 65_535 + 1; while (tables.some((table) => table.has(this.#lastId)));",
+    replace: "this.#lastId = this.#lastId % 8 + 1;",
+  },
+
+  // ---- messages over maxPacketSize
+  {
+    mistake: "a message over maxPacketSize ends the connection",
+    file: session,
+    find: "if (this.#disconnected === undefined) this.#receiver.drop(packet);",
+    replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
+  },
+  {
+    mistake: "a message over maxPacketSize is not acknowledged",
+    file: receiver,
+    find: "    if (!this.accept(qos, packetId)) return;\n    this.#dropped++;",
+    replace: "    this.#dropped++;",
+  },
+  {
+    mistake: "a message over maxPacketSize is counted again when it is sent again",
+    file: receiver,
+    find: "if (!this.accept(qos, packetId)) return;",
+    replace: "this.accept(qos, packetId);",
+  },
+  {
+    mistake: "a message over maxPacketSize is not counted",
+    file: receiver,
+    find: "    this.#dropped++;\n",
+    replace: "",
+  },
+  {
+    mistake: "a message over maxPacketSize is not told",
+    file: receiver,
+    find: 'this.#events.tell({ type: "dropped", topic, size, error });',
+    replace: "",
+  },
+  {
+    mistake: "the payload of a message over maxPacketSize is not passed over",
+    file: "src/protocol/decoder.ts",
+    find: "    this.#skip = limit - payload;\n",
+    replace: "",
+  },
+
+  // ---- attempts, and the end
+  {
+    mistake: "CONNACK with return code 5 is final at a reconnect",
+    file: session,
+    find: "if (code !== 0) return this.#lose(connectionRefused(code));",
+    replace: "if (code === 5) return this.#close(connectionRefused(code));\n" +
+      "    if (code !== 0) return this.#lose(connectionRefused(code));",
+  },
+  {
+    mistake: "a client that was never accepted is tried again",
+    file: "src/session/retry.ts",
+    find: "if (policy === undefined || !this.#accepted) return undefined;",
+    replace: "if (policy === undefined) return undefined;",
+  },
+  {
+    mistake: "the delays do not grow",
+    file: "src/session/retry.ts",
+    find: "policy.minDelay * 2 ** (this.#failures - 1)",
+    replace: "policy.minDelay",
+  },
+  {
+    mistake: "a connection that lasted for a moment makes the delays begin anew",
+    file: "src/session/retry.ts",
+    find: "lasted !== undefined && lasted >= policy.stableAfter ? 1",
+    replace: "lasted !== undefined ? 1",
+  },
+  {
+    mistake: "an end that nobody hears of does not surface",
+    file: loop,
+    find: "return surface(event.error);",
+    replace: "return;",
+  },
+  {
+    mistake: "an end that a call has told surfaces",
+    file: session,
+    find: "(error) => this.#heard ||= error === this.#reason",
+    replace: "() => {}",
+  },
+  {
+    mistake: "an end that run() tells surfaces",
+    file: session,
+    find: "    this.#heard = true;\n",
+    replace: "",
+  },
+
+  // ---- statuses
+  {
+    mistake: "a status is told twice",
+    file: "src/session/events.ts",
+    find: '    this.push({ type: "status", status });\n',
+    replace: '    this.push({ type: "status", status });\n    this.push({ type: "status", status });\n',
+  },
+  {
+    mistake: "a lost connection is not told",
+    file: session,
+    find: 'this.#status = this.#events.tell({ type: "waiting", error, delay });',
+    replace: 'this.#status = { type: "waiting", error, delay };',
+  },
+  {
+    mistake: "the status does not change when the broker accepts",
+    file: session,
+    find: 'this.#status = this.#events.tell({ type: "connected"',
+    replace: 'this.#events.tell({ type: "connected"',
+  },
+  {
+    mistake: "a status is told inside a call",
+    file: loop,
+    find: "    this.#schedule();\n    return promise as Promise<T>;",
+    replace: "    this.#advance();\n    return promise as Promise<T>;",
+  },
+
+  // ---- the session's contract with its shell
+  {
+    mistake: "what an old connection says is heard",
+    file: session,
+    find: 'if (attempt !== this.#attempt || this.#state === "leaving") return;',
+    replace: 'if (this.#state === "leaving") return;',
+    kind: "bare",
+  },
+  {
+    mistake: "an old connection that is lost ends the new one",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#lose(error);",
+    replace: "    this.#now = now;\n    this.#lose(error);",
+    kind: "bare",
+  },
+  {
+    mistake: "what an old connection has written counts for the new one",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#writing = false;",
+    replace: "    if (this.#connection === undefined) return;\n    this.#now = now;\n    this.#writing = false;",
+    kind: "bare",
+  },
+  {
+    mistake: "an old connection that opens late is wanted",
+    file: session,
+    find: "    if (attempt !== this.#attempt) return false;\n    this.#now = now;\n    const error",
+    replace: "    this.#now = now;\n    const error",
+    kind: "bare",
+  },
+  {
+    mistake: "a call is settled twice",
+    file: "src/session/events.ts",
+    find: '    this.push({ type: "settled", call, code, error });\n',
+    replace: '    this.push({ type: "settled", call, code, error });\n' +
+      '    if (error !== undefined) this.push({ type: "settled", call, code, error });\n',
+    kind: "bare",
+  },
+  {
+    mistake: "something is told after the end",
+    file: session,
+    find: '    this.#events.push({ type: "closed", error: reason });\n',
+    replace: '    this.#events.push({ type: "closed", error: reason });\n    this.#events.push({ type: "hangup" });\n',
+    kind: "bare",
+  },
+  {
+    mistake: "tick() leaves something undone",
+    file: session,
+    find: "this.#lookUntil = now + Math.min(late, LATE);",
+    replace: "this.#lookUntil = now - 1;",
+    kind: "bare",
+  },
+
+  // ---- found by the simulation
+  {
+    mistake: "reading does not go on when a full iterator is left whose filter others want",
+    file: loop,
+    find: "        this.#schedule(); // it may have been full\n",
+    replace: "",
+  },
+  {
+    mistake: "reading does not go on when a full iterator is given up by the clock",
+    file: loop,
+    find: "    this.#resume(); // who was full may have been given up\n",
+    replace: "",
+  },
+  {
+    mistake: "there is no room to say that an iterator is given up",
+    file: subscriber,
+    find: "this.#output.acknowledge(encodeRequest(request));",
+    replace: "this.#output.add(encodeRequest(request));",
+  },
+  {
+    mistake: "a timer is left after disconnect() while what has come is looked at",
+    file: session,
+    find: "    this.#lookUntil = Infinity;\n    this.#lookFrom = -Infinity;\n    this.#subscriber.close(reason);",
+    replace: "    this.#subscriber.close(reason);",
   },
 ];

@@ -3,12 +3,23 @@ import type { MqttError } from "../../src/errors.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import type { Sink, Transport } from "../../src/transport/transport.ts";
 import { assertBytes } from "../support/bytes.ts";
-import { Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
+import { decodeUtf8, encodeUtf8, Malformed, type NaivePacket, NaiveReader, type Publish } from "../support/naive.ts";
 import type { Random } from "../support/random.ts";
 import type { World } from "./world.ts";
 
 /** What is wrong with a connection: nothing, or what the client cannot be blamed for. */
-export type Fault = "none" | "fin" | "reset" | "half-open" | "stall" | "silent" | "deaf" | "garbage" | "refusal";
+export type Fault =
+  | ("none" | "fin" | "reset" | "half-open" | "stall" | "silent" | "deaf" | "garbage" | "refusal")
+  /** The broker hangs up when it is asked for a certain filter; it answers no request. */
+  | ("forbids" | "mute");
+
+/** The head of a PUBLISH over maxPacketSize; `size` in bytes, of the whole packet. */
+export interface Head {
+  readonly topic: string;
+  readonly size: number;
+  readonly qos: number;
+  readonly packetId: number;
+}
 
 /** Who hears what passes on a connection. */
 export interface Observer {
@@ -16,8 +27,10 @@ export interface Observer {
   started(wire: Wire): void;
   /** The client gave packets to `write`. */
   wrote(wire: Wire, packets: NaivePacket[]): void;
-  /** The client has been given these packets. */
-  read(wire: Wire, packets: NaivePacket[]): void;
+  /** The client has been given this packet. */
+  read(wire: Wire, packet: NaivePacket): void;
+  /** The client has been given the head of a PUBLISH over maxPacketSize, and perhaps more of it. */
+  readHead(wire: Wire, head: Head): void;
   /** The broker has got these packets. */
   arrived(wire: Wire, packets: NaivePacket[]): void;
   /** The connection is over for the client. */
@@ -40,8 +53,9 @@ export class Wire implements Transport {
   /** When it did. */
   faultAt: number = Infinity;
   connacked = false;
-  /** Whether a packet was sent that is over maxPacketSize: the client may hang up at its first bytes. */
-  oversized = false;
+  /** When the client had CONNACK. */
+  connackedAt: number = Infinity;
+  sessionPresent = false;
   /** The client: was told to read no more; has ended its side; the connection is over for it. */
   paused = false;
   ended = false;
@@ -49,6 +63,8 @@ export class Wire implements Transport {
   #givenUp = false;
   lastWrite = 0;
   resumedAt = 0;
+  /** Whether the broker has hung up, whatever else is wrong. */
+  forbade = false;
   /** Whether nothing passes any more, and nobody is told; whether nothing passes for a while. */
   #dead = false;
   #stalled = false;
@@ -78,10 +94,19 @@ export class Wire implements Transport {
   readonly #heard = new NaiveReader();
   #garbage = false;
   #heardGarbage = false;
+  readonly #maxPacketSize: number;
+  /** Whether the head of the packet that comes was told. */
+  #toldHead = false;
 
-  constructor(index: number, trusted: Trust, world: World, random: Random, observer: Observer) {
+  constructor(
+    { index, trusted, maxPacketSize }: { index: number; trusted: Trust; maxPacketSize: number },
+    world: World,
+    random: Random,
+    observer: Observer,
+  ) {
     this.index = index;
     this.trusted = trusted;
+    this.#maxPacketSize = maxPacketSize;
     this.#world = world;
     this.#random = random;
     this.#observer = observer;
@@ -246,15 +271,28 @@ export class Wire implements Transport {
 
   /** What the broker should not have sent, the tests' own codec need not understand; what comes before, it does. */
   #hear(bytes: Uint8Array): void {
-    if (!this.#garbage) return this.#observer.read(this, this.#read.push(bytes));
+    if (!this.#garbage) return this.#hearAll(bytes);
     try {
       for (const byte of bytes) {
-        if (!this.#heardGarbage) this.#observer.read(this, this.#read.push(Uint8Array.of(byte)));
+        if (!this.#heardGarbage) this.#hearAll(Uint8Array.of(byte));
       }
     } catch (error) {
       if (!(error instanceof Malformed)) throw error;
       this.#heardGarbage = true;
     }
+  }
+
+  #hearAll(bytes: Uint8Array): void {
+    for (const packet of this.#read.push(bytes)) {
+      const head = packet.type === "PUBLISH" ? headOf(packet) : undefined;
+      if (head === undefined || head.size <= this.#maxPacketSize) this.#observer.read(this, packet);
+      else if (!this.#toldHead) this.#observer.readHead(this, head);
+      this.#toldHead = false;
+    }
+    const begun = this.#toldHead ? undefined : beginning(this.#read.rest, this.#maxPacketSize);
+    if (begun === undefined) return;
+    this.#toldHead = true;
+    this.#observer.readHead(this, begun);
   }
 
   #acceptSoon(): void {
@@ -311,6 +349,29 @@ export class Wire implements Transport {
       sink.closed(this.#observer.socketClosed(how));
     });
   }
+}
+
+function headOf({ topic, qos, packetId, payload }: Publish): Head {
+  const length = 2 + encodeUtf8(topic).length + (qos === 0 ? 0 : 2) + payload.length;
+  return {
+    topic,
+    qos,
+    packetId,
+    size: 1 + (length < 128 ? 1 : length < 16_384 ? 2 : length < 2 ** 21 ? 3 : 4) + length,
+  };
+}
+
+/** The head of a PUBLISH of more than so many bytes, once it has come: then its payload need not. */
+function beginning(bytes: Uint8Array, most: number): Head | undefined {
+  if (bytes.length < 5 || bytes[0]! >> 4 !== 3) return undefined;
+  let length = 0, at = 1;
+  do length += bytes[at]! % 128 * 128 ** (at - 1); while (bytes[at++]! >= 128 && at < 5);
+  const qos = bytes[0]! >> 1 & 3, size = at + length;
+  const nameEnd = at + 2 + bytes[at]! * 256 + bytes[at + 1]!;
+  const payload = nameEnd + (qos === 0 ? 0 : 2);
+  if (size <= most || !(payload <= bytes.length)) return undefined;
+  const topic = decodeUtf8(bytes.slice(at + 2, nameEnd));
+  return { topic, qos, packetId: qos === 0 ? 0 : bytes[nameEnd]! * 256 + bytes[nameEnd + 1]!, size };
 }
 
 /** The first bytes of what waits, merged, as many as asked for at most. */

@@ -24,6 +24,8 @@ export class World {
   /** Timers of the client that have not rung. */
   timers = 0;
   steps = 0;
+  /** What the client was last given as chance. */
+  chance = 0;
   readonly #random: Random;
   readonly #heap: Event[] = [];
   #ticks: (() => void)[] = [];
@@ -51,7 +53,7 @@ export class World {
       };
     },
     tick: (callback) => void this.#ticks.push(callback),
-    random: () => this.#random.next(),
+    random: () => this.chance = this.#random.next(),
   };
 
   /** Does something later, outside the client. */
