@@ -191,7 +191,11 @@ export class Subscriber {
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
     const refused = filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
-    filters.forEach(({ topic }, i) => codes[i] !== 128 && this.subscriptions.grant(topic));
+    filters.forEach(({ topic }, i) => {
+      if (codes[i] === 128) return;
+      this.subscriptions.grant(topic);
+      this.#givenUp.delete(topic);
+    });
     const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
     for (const filter of refused) {
       this.#forget(filter, group, error);
@@ -227,13 +231,15 @@ export class Subscriber {
     const { call } = request;
     this.#requests.abandon(request);
     if (request.type === UNSUBSCRIBE) {
-      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
+      request.filters.forEach((filter, i) => {
+        this.#forget(filter, request.groups[i]);
+        if (!this.#settings.cleanSession) this.#givenUp.add(filter); // the next connection tells it
+      });
     } else {
       const { group, inbox, filters } = request;
       for (const { topic } of filters) {
-        // What was granted before stays, while the broker has it, or for others than the iterator that fails.
-        const stays = (this.#isOpen || inbox !== undefined) && this.subscriptions.isGranted(topic);
-        if (!stays) this.#forget(topic, group, error);
+        // What was granted before stays.
+        if (!this.subscriptions.isGranted(topic)) this.#forget(topic, group, error);
       }
       if (inbox !== undefined) this.#failInbox(inbox, error, now);
     }

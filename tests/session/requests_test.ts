@@ -40,16 +40,6 @@ describe("requests: deadlines", () => {
     assertEquals(talk.says(), ["SUBSCRIBE 3 a"]);
   });
 
-  test("asking again for what was granted, for which the broker hangs up, ends it: or it would hang up for ever", () => {
-    const talk = Talk.open({ keepalive: 0, timeout: 1000, reconnect });
-    talk.subscribed(["a"]);
-    const again = talk.subscribe(["a"], () => {});
-    talk.reconnect();
-    talk.says();
-    talk.reconnect();
-    assertEquals([again.fate, talk.says()], ["error socketclosed", []]);
-  });
-
   test("each has its own deadline, in the order of asking", () => {
     const talk = Talk.open({ keepalive: 0, timeout: 1000 });
     const first = talk.subscribe(["a"]);
