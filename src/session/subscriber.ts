@@ -233,7 +233,9 @@ export class Subscriber {
     if (request.type === UNSUBSCRIBE) {
       request.filters.forEach((filter, i) => {
         this.#forget(filter, request.groups[i]);
-        if (!this.#settings.cleanSession) this.#givenUp.add(filter); // the next connection tells it
+        const [group] = this.subscriptions.groupsOf([filter]);
+        // The next connection tells it, unless somebody has asked for it since.
+        if (!this.#settings.cleanSession && group === undefined) this.#givenUp.add(filter);
       });
     } else {
       const { group, inbox, filters } = request;

@@ -206,6 +206,12 @@ export const mutants: readonly Mutant[] = [
     replace: "",
   },
   {
+    mistake: "a broker that did not answer UNSUBSCRIBE in time is not told again",
+    file: subscriber,
+    find: "if (!this.#settings.cleanSession && group === undefined) this.#givenUp.add(filter);",
+    replace: "",
+  },
+  {
     mistake: "the answer to that takes a subscription that was asked for since",
     file: subscriber,
     find: "groups: [undefined] }))",
