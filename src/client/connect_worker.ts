@@ -21,7 +21,7 @@ import { checkOnpub, isAddress, isUrl, parseSettings, parseTarget, type Settings
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connectWorker } from "@mqtt3c/client";
+ * import { connectWorker } from "mqtt3c";
  *
  * const mqtt = await connectWorker("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");
