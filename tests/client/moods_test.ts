@@ -1,14 +1,7 @@
 /** What a client does with a broker that hangs up, refuses, or sends what it cannot take: seen with real programs, in each mode. */
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
-import {
-  type Client,
-  type ConnectionStatus,
-  type ConnectOptions,
-  type OnPublish,
-  type Status,
-  type SyncClient,
-} from "../../mod.ts";
+import type { Client, ConnectionStatus, ConnectOptions, OnPublish, Status, SyncClient } from "../../mod.ts";
 import { patience } from "../support/process.ts";
 import { runScript, startScript } from "../support/spawn.ts";
 import { modes } from "./modes.ts";
