@@ -27,7 +27,8 @@ import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
-import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags, type Settings } from "./settings.ts";
+import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import type { Settings } from "./settings.ts";
 
 /** So many bytes are written at once, although this tick's code may go on: 4 KiB messages take 0.7 of the time of writes of 64 KiB. */
 const WRITE = 262_144;

@@ -7,7 +7,8 @@ import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { PortTransport } from "../worker/port_transport.ts";
 import type { Thread } from "../worker/thread.ts";
-import { askCredentialNow, type Settings } from "./settings.ts";
+import { askCredentialNow } from "./credentials.ts";
+import type { Settings } from "./settings.ts";
 
 /** What a link works with. */
 export interface SyncLinkParts {
