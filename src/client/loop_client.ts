@@ -73,7 +73,7 @@ export class LoopClient implements Client {
       this.#session.tick(now);
       this.#advance();
       this.#alarm.set(this.#session.due);
-      this.#link?.resume(); // who was full may have been given up
+      this.#link?.resume(); // an iterator that was full may have been given up
     });
     const random = () => this.#clock.random();
     this.#session = new Session(settings, { ...parts, random }, this.#opened, this.#clock.now());

@@ -171,5 +171,5 @@ export function matches(filter: string, name: string): boolean {
 
 /** The filter that says which messages come: of a shared subscription, what is behind the group (`$share/group/filter`, `$queue/filter`). */
 export function routeOf(filter: string): string {
-  return /^(?:\$share\/[^/]*|\$queue)\/(.+)$/s.exec(filter)?.[1] ?? filter;
+  return /^(?:\$share\/[^/+#]+|\$queue)\/(.+)$/s.exec(filter)?.[1] ?? filter;
 }

@@ -140,7 +140,12 @@ export class Session {
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
     const look = this.#secondLook.due;
-    return look < Infinity ? look : Math.min(this.#failing, this.#connection?.due ?? Infinity);
+    return Math.min(look < Infinity ? look : this.#failing, this.#pingDue);
+  }
+
+  /** When the keep alive wants `tick`; never after DISCONNECT, when nothing is sent any more [MQTT-3.14.4-2]. */
+  get #pingDue(): number {
+    return this.#state === "leaving" ? Infinity : this.#connection?.due ?? Infinity;
   }
 
   /** When the first of those that wait has failed. */
@@ -169,6 +174,10 @@ export class Session {
 
   /** Settles the call when a publish need not wait any more; one at a time. */
   awaitRoom(call: Call): void {
+    if (this.#state === "closed") {
+      this.listen();
+      return this.#events.settle(call, { error: this.reason });
+    }
     this.#publishing = call;
     this.#makeRoom();
   }
@@ -341,6 +350,7 @@ export class Session {
     const { due } = this;
     this.#now = now;
     if (now < due) return;
+    if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
     if (this.#deadline <= by) this.#expire();
     const failure = this.#subscriber.expire(by, { reading: this.isReading, now });
@@ -356,7 +366,7 @@ export class Session {
       this.#status = this.#dial();
     } else if (this.#state === "closed") {
       this.#deadline = Infinity;
-      this.#events.push({ type: "unheard", error: this.reason! });
+      if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
     } else {
       const failure = this.#state === "connecting"
         ? `No connection, or no answer to CONNECT, within ${timeout} ms`
@@ -366,6 +376,7 @@ export class Session {
   }
 
   #ping(): void {
+    if (this.#pingDue > this.#now) return;
     try {
       const how = { writing: this.#output.writing, reading: this.isReading };
       if (this.#connection?.isPingDue(this.#now, how)) this.#output.addFirst(encode({ type: PINGREQ }));
@@ -466,7 +477,7 @@ export class Session {
 
   /** Begins an attempt. */
   #dial(): ConnectionStatus {
-    const attempt = ++this.#attempts;
+    const attempt = this.#attempts++;
     this.#state = "connecting";
     this.#deadline = this.#now + this.#settings.timeout;
     this.#connection = new Connection(attempt, this.#settings);

@@ -52,6 +52,8 @@ export class Subscriber {
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
   readonly #givenUp = new Set<string>();
+  /** Whether the broker's session may lack subscriptions: they were made again, and not all answered. */
+  #isIncomplete = false;
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
@@ -132,7 +134,8 @@ export class Subscriber {
         this.#events.settle(call, { code: group.filters[0]!.qos });
       }
       this.#forget(filter, groups[i]);
-      if (!this.#settings.cleanSession) this.#givenUp.add(filter);
+      // Unless it was asked for again, and granted, since.
+      if (!this.#settings.cleanSession && !this.subscriptions.isGranted(filter)) this.#givenUp.add(filter);
     });
     this.#events.settle(call);
   }
@@ -155,16 +158,17 @@ export class Subscriber {
   connected(sessionPresent: boolean, now: number): void {
     this.#isOpen = true;
     const unanswered = this.#requests.waiting;
-    const groups = sessionPresent ? [] : this.subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const hasAll = sessionPresent && !this.#isIncomplete;
+    const groups = hasAll ? [] : this.subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    this.#isIncomplete = false;
     const renewals = groups.map(({ group, filters }) => ({
       ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
       filters,
       renews: true,
     }));
-    // Who has asked for such a filter since keeps it, so there is no group to forget.
-    const givenUp = sessionPresent
-      ? [...this.#givenUp].map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [undefined] }))
-      : [];
+    // Their subscriptions are gone already: who has asked for such a filter since keeps it.
+    const givenUp = (sessionPresent ? [...this.#givenUp] : [])
+      .map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [] }));
     this.#givenUp.clear();
     this.#requests.clearWaiting();
     const requests = [...renewals, ...givenUp, ...unanswered];
@@ -236,6 +240,7 @@ export class Subscriber {
     } else {
       const { group, inbox, filters } = request;
       for (const { topic } of filters) {
+        // What was granted before stays.
         if (!this.subscriptions.isGranted(topic)) this.#forget(topic, group, error);
       }
       if (inbox !== undefined) this.#failInbox(inbox, error, now);
@@ -261,8 +266,8 @@ export class Subscriber {
     this.#isOpen = false;
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
-      else if (request.renews) continue; // it is made again from the subscriptions
-      else if (request.inbox?.ended) continue; // it was postponed, and an UNSUBSCRIBE that came after it is before it here
+      else if (request.renews) this.#isIncomplete = true; // it is made again from the subscriptions
+      else if (request.inbox?.ended) continue; // it was postponed, and given up since
       else if (++request.lost === MOST_LOST) this.#failed(request, error, now);
       else this.#requests.keep(request);
     }

@@ -1,7 +1,7 @@
 /**
  * Bytes that no broker would send, into the decoder and the session: nothing comes out but packets and
- * `MqttError`s, the same at any cut, with no more memory than the packet limit allows, and the same
- * that the tests' own codec says.
+ * `MqttError`s, the same at any cut, with no more memory than a block, and the same that the tests' own
+ * codec says; with a small limit, messages over it are passed over, and the rest stays the same.
  *
  *     deno run -A tests/fuzz/main.ts [--inputs 10000000] [--seed 1]
  */
@@ -11,15 +11,19 @@ import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
 import type { Packet } from "../../src/protocol/decoder.ts";
 import { Session } from "../../src/session/session.ts";
+import type { SessionSettings } from "../../src/session/settings.ts";
 import { plain } from "../protocol/compare.ts";
-import { hex } from "../support/bytes.ts";
+import { hex, join } from "../support/bytes.ts";
 import { decodeNaive, Malformed, type NaivePacket } from "../support/naive.ts";
 import { Inputs } from "./inputs.ts";
 import { comparePeer } from "./peer.ts";
 
-const MAX = 300;
-/** A block that reads may fill, and a packet that waits; `Decoder` says how they grow. */
-const MOST_MEMORY = 262_144 + 2 * MAX;
+/** The largest packet of the protocol: nothing is passed over. */
+const MAX = 268_435_460;
+/** A block that reads may fill, and an input that waits; `Decoder` says how they grow. */
+const MOST_MEMORY = 262_144 + 2 * 300;
+/** So far an input that ends within a packet is filled up, to see what comes of the packet. */
+const MOST_FILLED = 20_000;
 const CONNACK = Uint8Array.of(0x20, 2, 0, 0);
 
 /** What came of a stream. */
@@ -70,7 +74,8 @@ function one(input: Uint8Array, inputs: Inputs, tally: Tally): void {
   const pieces = digest(input, random.chance(0.1) ? Array.from(input, (_, i) => i) : cuts);
   if (pieces.hash !== whole.hash || pieces.packets !== whole.packets) assertEquals(pieces, whole, `cut at ${cuts}`);
   if (String(pieces.error) !== String(whole.error)) assertEquals(pieces.error, whole.error, `cut at ${cuts}`);
-  if (random.chance(0.2)) session(input, random.int(0, input.length));
+  if (random.chance(0.2)) session(input, random.int(0, input.length), random.pick([20, 60, 300]));
+  if (random.chance(0.1)) count(tally.errors, limited(input, random.int(1, 60), cuts));
   if (random.chance(0.1)) compareNaive(input, found(input));
   if (random.chance(0.05)) {
     const reason = comparePeer(input, found(input));
@@ -96,7 +101,6 @@ function digest(input: Uint8Array, cuts: number[]): { hash: number; packets: num
         hash = mix(hash, packet, decoder);
       }
     }
-    assertLessOrEqual(decoder.waiting, MAX + 3);
     if (packets % 8 === 0) assertLessOrEqual(decoder.space().buffer.byteLength, MOST_MEMORY);
   } catch (error) {
     if (!(error instanceof MqttError)) throw error;
@@ -107,6 +111,7 @@ function digest(input: Uint8Array, cuts: number[]): { hash: number; packets: num
 
 function mix(hash: number, packet: Packet, decoder: Decoder): number {
   const add = (value: number) => hash = Math.imul(hash ^ value, 0x9e3779b1);
+  if (packet.type === "oversized") throw new Error("a message was passed over");
   add(packet.type);
   if (packet instanceof Message) {
     add(packet.qos << 2 | (packet.retain ? 2 : 0) | (packet.dup ? 1 : 0));
@@ -138,33 +143,130 @@ export function found(input: Uint8Array): Found {
   return { packets, error: undefined };
 }
 
-/** The session takes it after CONNACK, or instead of it, and answers or refuses. */
-function session(input: Uint8Array, cut: number): void {
-  const one = new Session({
-    keepalive: 60,
-    cleanSession: true,
-    maxPacketSize: MAX,
-    maxBuffered: 1000,
-  });
-  one.connect({ id: "f" }, 0);
-  const open = cut % 8 > 0;
+/**
+ * With a small limit: messages over it are passed over, another packet over it is an error, and all the rest
+ * is what a decoder without a limit gives. Returns the code of the error.
+ */
+function limited(input: Uint8Array, max: number, cuts: readonly number[]): string {
+  const { whole, isLarge } = fillUp(input);
+  const without: string[] = [], within: string[] = [];
+  let code = "none";
+
+  const decoder = new Decoder(MAX);
   try {
-    if (open) one.receive(CONNACK, 4);
-    one.subscribe([{ topic: "a", qos: 2 }]);
-    one.receive(input.subarray(0, cut), cut);
-    while (one.next() !== undefined);
-    one.receive(input.subarray(cut), input.length - cut);
-    while (one.next() !== undefined);
+    decoder.receive(whole);
+    for (let waiting = decoder.waiting;; waiting = decoder.waiting) {
+      const packet = decoder.next();
+      if (packet === undefined) break;
+      const size = waiting - decoder.waiting;
+      if (size <= max) without.push(JSON.stringify(plain(packet, decoder)));
+      else if (packet instanceof Message) without.push(passedOver(packet.topic, size, packet.qos, decoder.packetId));
+      else {
+        without.push("overflow");
+        break;
+      }
+    }
   } catch (error) {
-    assert(error instanceof MqttError, `${error}`);
-    assert(open || error.code === "invalidresp" || input[0] === 0x20, `${error.code} before CONNACK`);
-    // It is over: nothing more is heard.
-    one.receive(CONNACK, 4);
-    assertEquals(one.next(), undefined);
-    assertEquals(one.due, Infinity);
+    assert(error instanceof MqttError);
+    without.push(String(error));
   }
-  assertLessOrEqual(one.output.buffered, 1000);
+
+  const small = new Decoder(max);
+  try {
+    for (let i = 0, at = 0; i <= cuts.length; i++) {
+      const end = cuts[i] ?? whole.length;
+      if (end > at) small.receive(whole.slice(at, end));
+      at = end;
+      for (let packet = small.next(); packet !== undefined; packet = small.next()) {
+        if (packet.type !== "oversized") within.push(JSON.stringify(plain(packet, small)));
+        else within.push(passedOver(packet.topic, packet.size, packet.qos, packet.packetId));
+      }
+    }
+  } catch (error) {
+    assert(error instanceof MqttError);
+    code = String(error.code);
+    within.push(error.code === "overflow" ? "overflow" : String(error));
+  }
+  const last = within.length - 1;
+  // What else is wrong with a packet over the limit is not looked at.
+  if (code === "overflow" && without[last]?.startsWith("MqttError")) without[last] = "overflow";
+  // Of a very large packet only its head has come: it is enough to pass it over, or to refuse it.
+  if (isLarge && last === without.length) without.push(within[last]!);
+  assertEquals(within, without, `maxPacketSize ${max}, cut at ${cuts}`);
+  return code;
 }
+
+function passedOver(topic: string, size: number, qos: number, packetId: number): string {
+  return `passed over: ${size} bytes, QoS ${qos}, ${packetId}, ${topic}`;
+}
+
+/** An input that ends within a packet, with zeros to the packet's end, unless that is very large. */
+function fillUp(input: Uint8Array): { whole: Uint8Array; isLarge: boolean } {
+  const decoder = new Decoder(MAX);
+  try {
+    decoder.receive(input);
+    while (decoder.next() !== undefined);
+  } catch {
+    return { whole: input, isLarge: false };
+  }
+  let length = 0;
+  for (let at = 1; at < 5; at++) {
+    const byte = decoder.peek(at);
+    if (byte === undefined) break;
+    length += (byte & 127) * 128 ** (at - 1);
+    if (byte > 127) continue;
+    const missing = at + 1 + length - decoder.waiting;
+    if (missing > MOST_FILLED) return { whole: input, isLarge: true };
+    return { whole: join([input, new Uint8Array(missing)]), isLarge: false };
+  }
+  return { whole: input, isLarge: false };
+}
+
+/** The session takes it after CONNACK, or instead of it, and answers or ends. */
+function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
+  const one = new Session({ ...SETTINGS, maxPacketSize }, { random: () => 0 }, NOBODY, 0);
+  let dropped = 0;
+  const hear = (bytes: Uint8Array) => {
+    one.received(0, bytes, bytes.length, 0);
+    for (let event = one.next(); event !== undefined; event = one.next()) {
+      if (event.type === "status" && event.status.type === "dropped") dropped++;
+    }
+  };
+  one.listen();
+  assert(one.opened(0, { trusted: false }, 0) && one.login(0, { uname: undefined, passwd: undefined }, 0));
+  assertEquals(one.takeBytes()?.[0], 0x10);
+  one.written(0, 0);
+  const open = cut % 8 > 0;
+  if (open) hear(CONNACK);
+  one.subscribe([{ topic: "a", qos: 2 }], undefined, NOBODY, 0);
+  hear(input.subarray(0, cut));
+  hear(input.subarray(cut));
+  assertEquals(one.stats.dropped, dropped);
+  assertLessOrEqual(one.buffered, 1000);
+  if (one.reason === undefined) return;
+  const { code } = one.reason;
+  assert(open || code === "invalidresp" || input[0] === 0x20, `${code} before CONNACK`);
+  // It is over: nothing more is heard.
+  hear(CONNACK);
+  assertEquals([one.next(), one.takeBytes(), one.due], [undefined, undefined, Infinity]);
+}
+
+const NOBODY = { resolve() {}, reject() {} };
+
+const SETTINGS: SessionSettings = {
+  id: "f",
+  will: undefined,
+  keepalive: 60,
+  pingAfter: 60,
+  cleanSession: true,
+  maxPacketSize: 300,
+  maxBuffered: 1000,
+  timeout: 10_000,
+  reconnect: undefined,
+  address: undefined,
+  credentials: "none",
+  rejectUntrusted: false,
+};
 
 function compareNaive(input: Uint8Array, { packets, error }: Found): void {
   let at = 0;
@@ -183,7 +285,7 @@ function compareNaive(input: Uint8Array, { packets, error }: Found): void {
     statement = naive.statement;
   }
   if (error === undefined) assertEquals(statement, undefined, "a mistake that only the naive codec sees");
-  else if (error.code !== "overflow" && statement === undefined) foundEarly(input.subarray(at), error);
+  else if (statement === undefined) foundEarly(input.subarray(at), error);
 }
 
 /** Ours finds a mistake in what has come of a packet: then no bytes that follow make it whole and right. */

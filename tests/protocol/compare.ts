@@ -8,8 +8,9 @@ const NAMES = Object.entries(packets).filter(([name, value]) => /^[A-Z]+$/.test(
 const BY_TYPE = new Map(NAMES.map(([name, value]) => [value, name]));
 const BY_NAME = new Map(NAMES.map(([name, value]) => [name, value]));
 
-/** A packet that `decoder.next()` has just given. */
+/** A packet that `decoder.next()` has just given; none that is over its limit. */
 export function plain(packet: Packet, decoder: Decoder): NaivePacket {
+  if (packet.type === "oversized") throw new Error(`A PUBLISH of ${packet.size} bytes was passed over`);
   if (!(packet instanceof Message)) return { ...packet, type: BY_TYPE.get(packet.type) } as NaivePacket;
   const { topic, qos, retain, dup } = packet;
   // A copy: what the payload is now, whatever happens to its memory later.

@@ -4,7 +4,15 @@ import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
 import { assertBytes, bytes, join } from "../support/bytes.ts";
-import { decodeNaive, encodeNaive, frame, Malformed, type NaivePacket, NaiveReader } from "../support/naive.ts";
+import {
+  decodeNaive,
+  encodeLength,
+  encodeNaive,
+  frame,
+  Malformed,
+  type NaivePacket,
+  NaiveReader,
+} from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { plain } from "./compare.ts";
 
@@ -346,15 +354,26 @@ describe("decoder: sizes", () => {
       const fits = sized(size) ?? sized(size - 1)!;
       const over = sized(size + 1) ?? sized(size + 2)!;
       assertLess(size, over.length);
+      const head = over.length < 130 ? 2 : over.length < 16_387 ? 3 : 4;
       for (const feeder of [copies, inPlace]) {
         const decoder = new Decoder(size);
         feedAll(feeder, decoder, fits);
         assert(decoder.next() instanceof Message);
-        const head = over.length < 130 ? 2 : over.length < 16_387 ? 3 : 4;
-        feedAll(feeder, decoder, over.subarray(0, head - 1));
+        feedAll(feeder, decoder, over.subarray(0, head + 2));
         assertEquals(decoder.next(), undefined);
-        feedAll(feeder, decoder, over.subarray(head - 1, head));
-        const error = assertThrows(() => decoder.next(), MqttError, "maxPacketSize");
+        feedAll(feeder, decoder, over.subarray(head + 2, head + 3));
+        assertEquals(decoder.next(), { type: "oversized", topic: "a", size: over.length, qos: 0, packetId: 0 });
+        feedAll(feeder, decoder, over.subarray(head + 3));
+        assertEquals([decoder.next(), decoder.waiting], [undefined, 0]);
+        feedAll(feeder, decoder, fits);
+        assert(decoder.next() instanceof Message, "what comes after it is decoded");
+
+        const other = over.slice();
+        other[0] = 0x90;
+        feedAll(feeder, decoder, other.subarray(0, head - 1));
+        assertEquals(decoder.next(), undefined);
+        feedAll(feeder, decoder, other.subarray(head - 1, head));
+        const error = assertThrows(() => decoder.next(), MqttError, "maxPacketSize", "any other packet is a mistake");
         assertEquals(error.code, "overflow");
       }
     });
@@ -362,11 +381,14 @@ describe("decoder: sizes", () => {
 
   test("maxPacketSize of the protocol: the largest packet of all is none too large", () => {
     const decoder = new Decoder(MAX);
-    decoder.receive(bytes("30 ffffff7f"));
+    decoder.receive(bytes('30 ffffff7f 0001 "a"'));
     assertEquals(decoder.next(), undefined);
     const strict = new Decoder(MAX - 1);
-    strict.receive(bytes("30 ffffff7f"));
-    assertEquals(assertThrows(() => strict.next(), MqttError).code, "overflow");
+    strict.receive(bytes('30 ffffff7f 0001 "a"'));
+    assertEquals(strict.next(), { type: "oversized", topic: "a", size: MAX, qos: 0, packetId: 0 });
+    const other = new Decoder(MAX - 1);
+    other.receive(bytes("90 ffffff7f"));
+    assertEquals(assertThrows(() => other.next(), MqttError).code, "overflow");
   });
 
   test("too large and malformed: the same error at any cut", () => {
@@ -385,6 +407,126 @@ describe("decoder: sizes", () => {
         }
       }
       assertEquals(codes.size, 1, `${literal}: ${[...codes].join(", ")}`);
+    }
+  });
+});
+
+describe("decoder: a PUBLISH over maxPacketSize is passed over", () => {
+  /** What a decoder with a limit gives for a packet. */
+  function expected(packet: NaivePacket, max: number): unknown {
+    const size = encodeNaive(packet).length;
+    if (packet.type !== "PUBLISH" || size <= max) return packet;
+    const { topic, qos, packetId } = packet;
+    return { type: "oversized", topic, size, qos, packetId };
+  }
+
+  for (const [name, make] of Object.entries(FEEDERS)) {
+    test(`any cut of a stream with several of them gives the same packets: ${name}`, () => {
+      let oversized = 0;
+      for (let seed = 1; seed <= 150; seed++) {
+        const random = new Random(seed), feeder = make(random), max = random.pick([5, 40, 150, 1000]);
+        const packets = Array.from({ length: random.int(1, 60) }, () => random.packet(random.pick([20, 300, 5000])))
+          .filter((packet) => packet.type === "PUBLISH" || encodeNaive(packet).length <= max);
+        const stream = join(packets.map(encodeNaive));
+        const decoder = new Decoder(max), found: unknown[] = [], kept: [Message, Uint8Array][] = [];
+        const longest = random.pick([1, 10, 200, 70_000]);
+        for (let at = 0; at < stream.length;) {
+          at += feeder.feed(decoder, stream, at, 1 + random.size(longest));
+          if (at < stream.length && random.chance(0.3)) continue;
+          for (let packet = decoder.next(); packet !== undefined; packet = decoder.next()) {
+            if (packet.type === "oversized") oversized++;
+            found.push(packet.type === "oversized" ? packet : plain(packet, decoder));
+            if (packet instanceof Message) kept.push([packet, packet.payload.slice()]);
+          }
+        }
+        assertEquals(found, packets.map((packet) => expected(packet, max)), `seed ${seed}`);
+        assertEquals(decoder.waiting, 0, `seed ${seed}`);
+        for (const [{ payload }, then] of kept) assertBytes(payload, then, `seed ${seed}: a payload has changed`);
+      }
+      assertGreater(oversized, 1000);
+    });
+  }
+
+  test("100 MB of it, read into space() 64 KiB at a time, take no more memory than a block", () => {
+    const length = 100_000_000,
+      head = join([bytes("32"), Uint8Array.from(encodeLength(length)), bytes('0001 "a" 0007')]);
+    const decoder = new Decoder(1 << 24);
+    feedAll(inPlace, decoder, head);
+    const size = head.length + length - 5;
+    assertEquals(decoder.next(), { type: "oversized", topic: "a", size, qos: 1, packetId: 7 });
+    const chunk = new Uint8Array(65_536).fill(0x30);
+    for (let left = length - 5; left > 0;) {
+      const fed = inPlace.feed(decoder, chunk, 0, Math.min(left, chunk.length));
+      left -= fed;
+      assertEquals([decoder.next(), decoder.waiting], [undefined, 0]);
+      assertLessOrEqual(decoder.space().buffer.byteLength, 262_144);
+    }
+    feedAll(inPlace, decoder, bytes('30 04 0001 "b" "x"'));
+    assertEquals(`${decoder.next()}`, "x");
+  });
+
+  test("chunks that are handed in are not kept", () => {
+    const decoder = new Decoder(1000);
+    decoder.receive(bytes('30 ffffff7f 0001 "a"'));
+    assertEquals(decoder.next()?.type, "oversized");
+    for (let i = 0; i < 100; i++) {
+      for (let more = 0; more < 3; more++) decoder.receive(new Uint8Array(100_000));
+      assertEquals([decoder.next(), decoder.waiting], [undefined, 0]);
+      assertLessOrEqual(decoder.space().buffer.byteLength, 262_144);
+    }
+  });
+
+  test("a head that comes byte by byte takes no more memory than it is long", () => {
+    const topic = "t".repeat(65_535);
+    const head = join([bytes("34 ffffff7f ffff"), new TextEncoder().encode(topic), bytes("0009")]);
+    for (const feeder of [copies, inPlace]) {
+      const decoder = new Decoder(100);
+      for (let at = 0; at < head.length; at++) {
+        assertEquals(decoder.next(), undefined);
+        assertLessOrEqual(decoder.space().buffer.byteLength, 1 << 19);
+        feeder.feed(decoder, head, at, 1);
+      }
+      assertEquals(decoder.next(), { type: "oversized", topic, size: MAX, qos: 2, packetId: 9 });
+    }
+  });
+
+  const heads: [statement: string, what: string, literal: string][] = [
+    ["[MQTT-1.5.3-1]", "a topic name that is not UTF-8", "30 e907 0002 c080"],
+    ["[MQTT-1.5.3-1]", "a topic name with a surrogate", "30 e907 0003 eda080"],
+    ["[MQTT-1.5.3-2]", "a topic name with U+0000", "30 e907 0001 00"],
+    ["[MQTT-3.3.2-2]", "a topic name with a wildcard", '30 e907 0003 "a/#"'],
+    ["[MQTT-4.7.3-1]", "an empty topic name", "30 e907 0000"],
+    ["[MQTT-2.3.1-1]", "packet identifier 0", '32 e907 0001 "a" 0000'],
+    ["[MQTT-4.8.0-1]", "a topic name that is longer than the packet", "30 e907 03e8"],
+    ["[MQTT-4.8.0-1]", "no room for the packet identifier", "32 e907 03e7"],
+    ["[MQTT-3.3.1-4]", "QoS 3", "36"],
+    ["[MQTT-3.3.1-2]", "DUP at QoS 0", "38"],
+  ];
+  for (const [statement, what, literal] of heads) {
+    test(`${statement} its head is checked: ${what}`, () => {
+      const head = bytes(literal);
+      for (const feeder of [copies, inPlace]) {
+        const decoder = new Decoder(100);
+        for (let at = 0; at < head.length; at++) {
+          assertEquals(decoder.next(), undefined);
+          feeder.feed(decoder, head, at, 1);
+        }
+        const error = assertThrows(() => decoder.next(), MqttError);
+        assertEquals(error.code, "protocol");
+        assert(error.message.endsWith(statement), error.message);
+
+        const whole = new Decoder(100);
+        feedAll(feeder, whole, join([head, new Uint8Array(1000)]));
+        assertEquals(assertThrows(() => whole.next(), MqttError).message, error.message, "in one chunk with more");
+      }
+    });
+  }
+
+  test("[MQTT-4.8.0-1] one that has no room for a topic name", () => {
+    for (const literal of ["30 00", "30 01 00", "30 01 00 30 00"]) {
+      const decoder = new Decoder(1);
+      decoder.receive(bytes(literal));
+      assertThrows(() => decoder.next(), MqttError, "ends within a field");
     }
   });
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreater, assertLess, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
-import { checkFilter, checkName, matches, TopicFilters, TopicName } from "../../src/protocol/topic.ts";
+import { checkFilter, checkName, matches, routeOf, TopicFilters, TopicName } from "../../src/protocol/topic.ts";
 import { TopicCache } from "../../src/protocol/topic_cache.ts";
 import { Random } from "../support/random.ts";
 
@@ -212,7 +212,9 @@ describe("topic names: what is none", () => {
 });
 
 describe("TopicFilters", () => {
-  const values = (filters: TopicFilters<string>, name: string) => [...filters.match(new TopicName(name))].sort();
+  /** What is found, as it is. */
+  const asFound = <T>(found: T[]) => found;
+  const values = (filters: TopicFilters<string>, name: string) => filters.match(new TopicName(name), asFound).sort();
 
   test("set, get, delete, size", () => {
     const filters = new TopicFilters<string>();
@@ -239,15 +241,37 @@ describe("TopicFilters", () => {
   test("a name is matched once, until the filters change", () => {
     const filters = new TopicFilters<string>();
     const name = new TopicName("a/b");
-    assertEquals(filters.match(name), []);
-    assertStrictEquals(filters.match(name), filters.match(name));
+    assertEquals(filters.match(name, asFound), []);
+    assertStrictEquals(filters.match(name, asFound), filters.match(name, asFound));
     filters.set("#", "x");
-    assertEquals(filters.match(name), ["x"]);
-    assertStrictEquals(filters.match(name), filters.match(name));
+    assertEquals(filters.match(name, asFound), ["x"]);
+    assertStrictEquals(filters.match(name, asFound), filters.match(name, asFound));
     filters.set("#", "y");
-    assertEquals(filters.match(name), ["y"]);
+    assertEquals(filters.match(name, asFound), ["y"]);
     filters.delete("#");
-    assertEquals(filters.match(name), []);
+    assertEquals(filters.match(name, asFound), []);
+  });
+
+  test("what is found is combined once, until the filters change", () => {
+    const filters = new TopicFilters<string>();
+    const name = new TopicName("a/b");
+    let combined = 0;
+    const combine = (found: string[]) => {
+      combined++;
+      return { count: found.length };
+    };
+    for (let round = 1; round <= 3; round++) {
+      filters.set(`${"+/".repeat(round - 1)}#`, "x");
+      const first = filters.match(name, combine);
+      assertEquals(first, { count: round });
+      assertStrictEquals(filters.match(name, combine), first);
+      assertEquals(filters.match(new TopicName("a/b"), combine), first);
+      assertStrictEquals(filters.match(name, combine), first);
+      assertEquals(combined, 2 * round);
+    }
+    filters.delete("never/there");
+    filters.match(name, combine);
+    assertEquals(combined, 6, "nothing has changed");
   });
 
   test("one name, two sets of filters: each answers for itself", () => {
@@ -255,7 +279,7 @@ describe("TopicFilters", () => {
     one.set("a", "1");
     two.set("+", "2");
     const name = new TopicName("a");
-    for (let i = 0; i < 3; i++) assertEquals([...one.match(name), ...two.match(name)], ["1", "2"]);
+    for (let i = 0; i < 3; i++) assertEquals([...one.match(name, asFound), ...two.match(name, asFound)], ["1", "2"]);
   });
 
   test("random filters and names: the answers of the tests' own matcher", () => {
@@ -282,14 +306,14 @@ describe("TopicFilters", () => {
         const name = random.pick(names);
         const expected = [...all].filter((candidate) => naiveMatch(candidate, name.name)).sort();
         assertEquals(
-          [...filters.match(name)].sort(),
+          [...filters.match(name, asFound)].sort(),
           expected,
           `seed ${seed}: "${name.name}" in ${[...all].join(", ")}`,
         );
         assertEquals([...all].filter((candidate) => matches(candidate, name.name)).sort(), expected);
       }
       for (const filter of all) filters.delete(filter);
-      assertEquals([filters.size, names.flatMap((name) => [...filters.match(name)])], [0, []]);
+      assertEquals([filters.size, names.flatMap((name) => [...filters.match(name, asFound)])], [0, []]);
     }
   });
 
@@ -301,9 +325,45 @@ describe("TopicFilters", () => {
       filters.set(`keep/${i}/this/level/#`, i);
       filters.delete(`keep/${i}/this/level/#`);
     }
-    assertEquals([filters.size, filters.match(new TopicName("keep/7/this"))], [1, [1]]);
+    assertEquals([filters.size, filters.match(new TopicName("keep/7/this"), asFound)], [1, [1]]);
     assertLess(performance.now() - start, 10_000);
   });
+});
+
+describe("the route of a shared subscription is the filter behind its group", () => {
+  const routes: [filter: string, route: string][] = [
+    ["$share/g/a", "a"],
+    ["$share/g/a/+/#", "a/+/#"],
+    ["$share/g//a", "/a"],
+    ["$share/g//", "/"],
+    ["$share/g/#", "#"],
+    ["$share/g/$SYS/#", "$SYS/#"],
+    ["$share/a b\u20ac/x", "x"],
+    ["$share/g/line\nbreak", "line\nbreak"],
+    ["$share/g/$share/h/a", "$share/h/a"],
+    ["$queue/a", "a"],
+    ["$queue/#", "#"],
+    ["$queue//a", "/a"],
+    // These have no group, or nothing behind it: they mean what they say.
+    ["$share", "$share"],
+    ["$share/", "$share/"],
+    ["$share/g", "$share/g"],
+    ["$share/g/", "$share/g/"],
+    ["$share//x", "$share//x"],
+    ["$share/+/x", "$share/+/x"],
+    ["$share/#", "$share/#"],
+    ["$queue", "$queue"],
+    ["$queue/", "$queue/"],
+    ["$shared/g/a", "$shared/g/a"],
+    ["$SHARE/g/a", "$SHARE/g/a"],
+    ["a/$share/g/b", "a/$share/g/b"],
+    ["/$share/g/b", "/$share/g/b"],
+    ["\n$share/g/b", "\n$share/g/b"],
+    ["", ""],
+  ];
+  for (const [filter, route] of routes) {
+    test(`${JSON.stringify(filter)}: ${JSON.stringify(route)}`, () => assertEquals(routeOf(filter), route));
+  }
 });
 
 describe("TopicCache", () => {

@@ -5,89 +5,18 @@ import {
   assertGreaterOrEqual,
   assertLess,
   assertLessOrEqual,
+  assertStrictEquals,
   assertThrows,
 } from "@std/assert";
 import { describe, test } from "node:test";
 import { type ErrorCode, MqttError } from "../../src/errors.ts";
-import { Message } from "../../src/message.ts";
-import { Session, type SessionEvent, type SessionSettings } from "../../src/session/session.ts";
+import type { Message } from "../../src/message.ts";
+import type { SessionSettings } from "../../src/session/settings.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
-import { encodeNaive, frame, type NaivePacket, NaiveReader } from "../support/naive.ts";
+import { encodeNaive, frame } from "../support/naive.ts";
+import { CONNACK, messages, PRESENT, RECONNECT, show, suback, Talk, unsuback } from "./driver.ts";
 
 const utf8 = new TextEncoder();
-const CONNACK = "20 02 00 00";
-const NOBODY = { id: "ID", will: undefined, uname: undefined, passwd: undefined };
-
-/** A session and its broker's end. */
-class Talk {
-  readonly session: Session;
-  now = 1000;
-
-  constructor(settings: Partial<SessionSettings> = {}) {
-    const defaults = { keepalive: 60, cleanSession: true, maxPacketSize: 1 << 24, maxBuffered: 1 << 24 };
-    this.session = new Session({ ...defaults, ...settings });
-  }
-
-  /** On a connection that the broker accepted. */
-  static open(settings: Partial<SessionSettings> = {}): Talk {
-    const talk = new Talk(settings);
-    talk.connect();
-    assertEquals(talk.hears(CONNACK).length, 1);
-    return talk;
-  }
-
-  connect(): Uint8Array {
-    return this.session.connect(NOBODY, this.now);
-  }
-
-  /** The broker sends; what the application hears of it. */
-  hears(literal: string | Uint8Array): SessionEvent[] {
-    const chunk = typeof literal === "string" ? bytes(literal) : literal;
-    this.session.receive(chunk, chunk.length);
-    const events: SessionEvent[] = [];
-    for (let event = this.session.next(); event !== undefined; event = this.session.next()) events.push(event);
-    return events;
-  }
-
-  fails(literal: string): MqttError {
-    return assertThrows(() => this.hears(literal), MqttError);
-  }
-
-  /** What the session wants to send. */
-  sends(): Uint8Array {
-    const { output } = this.session;
-    const parts: Uint8Array[] = [];
-    for (let part = output.take(); part !== undefined; part = output.take()) {
-      parts.push(part.slice());
-      output.written();
-      this.session.sent(this.now);
-    }
-    return join(parts);
-  }
-
-  packets(): NaivePacket[] {
-    return new NaiveReader().push(this.sends());
-  }
-
-  /** Lets time pass, ringing when the session wants it. Returns what was sent, and when. */
-  pass(milliseconds: number, reading = true): [number, string][] {
-    const end = this.now + milliseconds;
-    const sent: [number, string][] = [];
-    while (this.session.due <= end) {
-      assertGreaterOrEqual(this.session.due, this.now, "due in the past");
-      this.now = this.session.due;
-      this.session.tick(this.now, reading);
-      const found = this.sends();
-      if (found.length > 0) sent.push([this.now, hex(found)]);
-    }
-    this.now = end;
-    return sent;
-  }
-}
-
-function messages(events: SessionEvent[]): string[] {
-  return events.map((event) => event instanceof Message ? `${event.topic}: ${event}` : `type ${event.type}`);
-}
 
 describe("session: the bytes of the reference", () => {
   test("[MQTT-3.1.0-1] CONNECT", () => {
@@ -97,7 +26,7 @@ describe("session: the bytes of the reference", () => {
   test("[MQTT-3.1.2-19] CONNECT with user U and password P", () => {
     const credentials = { uname: utf8.encode("U"), passwd: utf8.encode("P") };
     assertEquals(
-      hex(new Talk().session.connect({ ...NOBODY, ...credentials }, 0)),
+      hex(new Talk({}, { credentials }).connect()),
       hex(bytes('10 14 0004 "MQTT" 04 c2 003c 0002 "ID" 0001 "U" 0001 "P"')),
     );
   });
@@ -105,21 +34,22 @@ describe("session: the bytes of the reference", () => {
   test("[MQTT-3.1.2-11] CONNECT with the will W/t, gone", () => {
     const will = { topic: "W/t", message: utf8.encode("gone"), qos: 0, retain: false } as const;
     assertEquals(
-      hex(new Talk().session.connect({ ...NOBODY, will }, 0)),
+      hex(new Talk({ will }).connect()),
       hex(bytes('10 19 0004 "MQTT" 04 06 003c 0002 "ID" 0003 "W/t" 0004 "gone"')),
     );
   });
 
   test("[MQTT-3.1.3-1] the will is before the user name", () => {
     const will = { topic: "W/t", message: utf8.encode("gone"), qos: 2, retain: true } as const;
+    const credentials = { uname: utf8.encode("U"), passwd: utf8.encode("P") };
     assertEquals(
-      hex(new Talk().session.connect({ id: "ID", will, uname: utf8.encode("U"), passwd: utf8.encode("P") }, 0)),
+      hex(new Talk({ will }, { credentials }).connect()),
       hex(bytes('10 1f 0004 "MQTT" 04 f6 003c 0002 "ID" 0003 "W/t" 0004 "gone" 0001 "U" 0001 "P"')),
     );
   });
 
   test("[MQTT-3.1.2-20] a user name without password", () => {
-    const connect = new Talk({ keepalive: 0 }).session.connect({ ...NOBODY, uname: utf8.encode("") }, 0);
+    const connect = new Talk({ keepalive: 0 }, { credentials: { uname: utf8.encode("") } }).connect();
     assertEquals(hex(connect), hex(bytes('10 10 0004 "MQTT" 04 82 0000 0002 "ID" 0000')));
   });
 
@@ -130,26 +60,27 @@ describe("session: the bytes of the reference", () => {
 
   test("[MQTT-4.3.1-1] PUBLISH, [MQTT-3.8.1-1] SUBSCRIBE and [MQTT-3.10.1-1] UNSUBSCRIBE", () => {
     const talk = Talk.open();
-    talk.session.output.publish("a/b", "hi", 0);
+    talk.session.publish("a/b", "hi", 0);
     assertEquals(hex(talk.sends()), hex(bytes('30 07 0003 "a/b" "hi"')));
-    assertEquals(talk.session.subscribe([{ topic: "s/1", qos: 0 }]), 1);
+    talk.subscribe(["s/1"]);
     assertEquals(hex(talk.sends()), hex(bytes('82 08 0001 0003 "s/1" 00')));
-    assertEquals(talk.session.unsubscribe(["s/1"]), 2);
+    talk.unsubscribe(["s/1"]);
     assertEquals(hex(talk.sends()), hex(bytes('a2 07 0002 0003 "s/1"')));
   });
 
   test("[MQTT-3.8.3-1] [MQTT-3.10.3-1] several filters in one packet", () => {
     const talk = Talk.open();
-    talk.session.subscribe([{ topic: "a/+", qos: 0 }, { topic: "é", qos: 2 }]);
+    talk.subscribe(["a/+", { topic: "é", qos: 2 }]);
     assertEquals(hex(talk.sends()), hex(bytes('82 0d 0001 0003 "a/+" 00 0002 c3a9 02')));
-    talk.session.unsubscribe(["a/+", "é"]);
+    talk.unsubscribe(["a/+", "é"]);
     assertEquals(hex(talk.sends()), hex(bytes('a2 0b 0002 0003 "a/+" 0002 c3a9')));
   });
 
   test("[MQTT-3.1.2-23] PINGREQ and DISCONNECT", () => {
     const talk = Talk.open();
     assertEquals(talk.pass(60_000), [[58_000, "c0 00"]]);
-    assertEquals(hex(talk.session.disconnect()), "e0 00");
+    talk.disconnect();
+    assertEquals(hex(talk.sends()), "e0 00");
   });
 });
 
@@ -157,7 +88,8 @@ describe("session: the answer to CONNECT", () => {
   test("[MQTT-3.2.0-1] CONNACK opens the session", () => {
     const talk = new Talk();
     talk.connect();
-    assertEquals(talk.hears(CONNACK), [{ type: 2, sessionPresent: false, code: 0 }]);
+    assertEquals(talk.hears(CONNACK).map(show), ["connected", "connect: undefined"]);
+    assertEquals(talk.session.status, { type: "connected", sessionPresent: false, version: 4 });
     assertEquals(messages(talk.hears('30 03 0001 "a"')), ["a: "]);
   });
 
@@ -165,23 +97,28 @@ describe("session: the answer to CONNECT", () => {
     const talk = new Talk();
     talk.connect();
     for (const byte of ["20", "02", "00"]) assertEquals(talk.hears(byte), []);
-    assertEquals(talk.hears('00 30 04 0001 "a" "x" 30 04 0001 "b" "y"').map(({ type }) => type), [2, 3, 3]);
+    assertEquals(
+      talk.hears('00 30 04 0001 "a" "x" 30 04 0001 "b" "y"').map(show),
+      ["connected", "connect: undefined", "a: x", "b: y"],
+    );
   });
 
   for (const code of [1, 2, 3, 4, 5]) {
     test(`[MQTT-3.2.2-5] code ${code} is told, and nothing after it`, () => {
       const talk = new Talk();
       talk.connect();
-      assertEquals(talk.hears(`20 02 00 0${code} 30 03 0001 "a"`), [{ type: 2, sessionPresent: false, code }]);
+      assertEquals<unknown>(talk.fails(`20 02 00 0${code} 30 03 0001 "a"`).code, code);
+      assertEquals(talk.opening.fate, `error ${code}`);
       assertEquals(talk.hears('30 03 0001 "a"'), []);
-      assertEquals(talk.session.due, Infinity);
+      assertEquals([talk.session.due, talk.sends().length], [Infinity, 0]);
     });
   }
 
   test("[MQTT-3.2.2-2] a session present, when it was asked for", () => {
     const talk = new Talk({ cleanSession: false });
     talk.connect();
-    assertEquals(talk.hears("20 02 01 00"), [{ type: 2, sessionPresent: true, code: 0 }]);
+    talk.hears(PRESENT);
+    assertEquals(talk.session.status, { type: "connected", sessionPresent: true, version: 4 });
   });
 
   // Each with what is wrong at its last byte: nothing that a wrong server does not send is waited for.
@@ -227,7 +164,9 @@ describe("session: the answer to CONNECT", () => {
 
   test("[MQTT-3.2.0-1] a server that talks first", () => {
     const talk = new Talk();
+    talk.login();
     assertEquals(talk.fails('"SSH-2.0-"').code, "invalidresp");
+    assertEquals(talk.sends().length, 0, "CONNECT is not sent to it");
   });
 
   test("[MQTT-3.2.0-1] a second CONNACK is a protocol error", () => {
@@ -266,61 +205,108 @@ describe("session: packets that brokers do not send", () => {
     test(`${statement} ${what} ends the session`, () => {
       const talk = Talk.open();
       const chunk = bytes(`30 04 0001 "a" "x" ${literal} 30 04 0001 "b" "y"`);
-      talk.session.receive(chunk, chunk.length);
+      talk.gets(chunk);
       assertEquals(messages([talk.session.next()!]), ["a: x"], "what came before is delivered");
-      const error = assertThrows(() => talk.session.next(), MqttError);
+      const error = talk.ends();
       assertEquals(error.code, code);
       assert(error.message.endsWith(statement), error.message);
-      assertEquals(talk.session.next(), undefined, "and nothing after it");
+      assertEquals(messages(talk.told), [], "and nothing after it");
       assertEquals(talk.hears('30 04 0001 "c" "z"'), []);
       assertEquals(talk.session.due, Infinity);
     });
   }
 
-  test("[MQTT-4.8.0-2] a packet over maxPacketSize ends the session", () => {
+  test("[MQTT-4.8.0-2] a packet over maxPacketSize that is no PUBLISH ends the session", () => {
+    const talk = Talk.open({ maxPacketSize: 100 });
+    talk.subscribe(Array.from({ length: 96 }, (_, i) => `${i}`));
+    assertEquals(talk.hears(suback(1, ...new Array(96).fill(0))).length, 1, "100 bytes are taken");
+    talk.subscribe(Array.from({ length: 97 }, (_, i) => `${i}`));
+    assertEquals(talk.fails("90 63").code, "overflow");
+    assertEquals(talk.hears(CONNACK), []);
+  });
+
+  test("[MQTT-4.5.0-2] a PUBLISH over maxPacketSize is passed over, told, counted and acknowledged", () => {
     const talk = Talk.open({ maxPacketSize: 100 });
     assertEquals(messages(talk.hears(frame(3, 0, [0, 1, 97], new Uint8Array(95)))), ["a: " + "\0".repeat(95)]);
-    assertEquals(talk.fails("30 63").code, "overflow");
-    assertEquals(talk.hears(CONNACK), []);
+    assertEquals(talk.session.stats, { dropped: 0 });
+    for (const [qos, id, answer] of [[0, [], ""], [1, [0, 9], "40 02 00 09"], [2, [0, 8], "50 02 00 08"]] as const) {
+      const packet = frame(3, 2 * qos, [0, 1, 97, ...id], new Uint8Array(1000));
+      assertEquals(talk.hears(packet.subarray(0, 500)).map(show), ["dropped overflow"]);
+      const told = talk.told.at(-1);
+      assert(told?.type === "status" && told.status.type === "dropped");
+      const { error, ...status } = told.status;
+      assertEquals(status, { type: "dropped", topic: "a", size: packet.length });
+      for (const word of [`${packet.length}`, '"a"', "maxPacketSize", "100"]) {
+        assert(error.message.includes(word), `"${word}" in: ${error.message}`);
+      }
+      assertEquals(hex(talk.sends()), answer);
+      assertEquals(messages(talk.hears(join([packet.subarray(500), bytes('30 04 0001 "b" "x"')]))), ["b: x"]);
+      assertEquals(talk.session.stats, { dropped: qos + 1 });
+    }
+    const again = frame(3, 0xc, [0, 1, 97, 0, 8], new Uint8Array(1000));
+    assertEquals([talk.hears(again).length, hex(talk.sends())], [0, "50 02 00 08"], "told once");
+    assertEquals(talk.session.stats, { dropped: 3 });
+    talk.hears("62 02 0008");
+    assertEquals([talk.hears(again).length, talk.session.stats.dropped], [1, 4], "after PUBREL it is a new message");
   });
 
   test("[MQTT-4.8.0-2] a broker that never reads cannot make the answers grow", () => {
     const talk = Talk.open({ maxBuffered: 1000 });
     const one = bytes('32 05 0001 "a" 0001');
-    const error = assertThrows(() => {
-      for (let i = 0; i < 100_000; i++) talk.hears(one);
-    }, MqttError);
-    assertEquals(error.code, "overflow");
-    assertLessOrEqual(talk.session.output.buffered, 1000 + 4 * 65_535);
+    let most = 0;
+    for (let i = 0; i < 100_000 && talk.session.reason === undefined; i++) {
+      most = Math.max(most, talk.session.buffered);
+      talk.gets(one);
+      assertLessOrEqual(messages([talk.session.next()!]).length, 1);
+    }
+    assertEquals(talk.session.reason?.code, "overflow");
+    assertGreater(most, 1000);
+    assertLessOrEqual(most, 1000 + 4 * 65_535);
+    assertEquals(talk.session.buffered, 0, "and nothing of them is kept");
   });
 
   test("[MQTT-2.3.1-2] what a broker may wait for is answered although maxBuffered is used up", () => {
     const talk = Talk.open({ maxBuffered: 30 });
-    talk.session.output.publish("a", "x".repeat(25), 0);
-    assertThrows(() => talk.session.output.publish("a", "x", 0), MqttError);
+    talk.session.publish("a", "x".repeat(25), 0);
+    assertThrows(() => talk.session.publish("a", "x", 0), MqttError);
     talk.hears('32 05 0001 "a" 0001');
     talk.hears('34 05 0001 "a" 0002');
-    assertEquals(talk.session.output.buffered, 30 + 8);
+    assertEquals(talk.session.buffered, 30 + 8);
   });
 });
 
 describe("session: SUBACK and UNSUBACK", () => {
   test("[MQTT-3.9.3-1] the codes, in the order of the filters", () => {
     const talk = Talk.open();
-    const id = talk.session.subscribe([{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }, { topic: "c", qos: 1 }]);
-    assertEquals(talk.hears("90 05 0001 02 80 00"), [{ type: 9, packetId: id, codes: [2, 128, 0] }]);
+    const onpub = () => {};
+    const call = talk.subscribe([{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }, { topic: "c", qos: 1 }], onpub);
+    talk.hears("90 05 0001 02 80 00");
+    assertEquals(call.fate, "error 128");
+    const [error] = call.outcomes as MqttError[];
+    assert(/"b"/.test(error!.message) && !/"[ac]"/.test(error!.message), error!.message);
+    for (const [topic, own] of [["a", 1], ["b", 0], ["c", 1]] as const) {
+      assertEquals(messages(talk.hears(`30 03 0001 "${topic}"`)), [`${topic}: `]);
+      assertEquals(talk.session.handlers.length, own, topic);
+    }
+  });
+
+  test("the lowest of the granted codes is told", () => {
+    const talk = Talk.open();
+    const call = talk.subscribe([{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }, { topic: "c", qos: 2 }]);
+    talk.hears("90 05 0001 02 01 02");
+    assertEquals(call.fate, 1);
   });
 
   test("[MQTT-2.3.1-7] answers in any order", () => {
     const talk = Talk.open();
-    const first = talk.session.subscribe([{ topic: "a", qos: 0 }]);
-    const second = talk.session.unsubscribe(["b"]);
-    const third = talk.session.subscribe([{ topic: "c", qos: 0 }]);
-    assertEquals([first, second, third], [1, 2, 3]);
-    assertEquals(talk.hears("90 03 0003 00 b0 02 0002 90 03 0001 80"), [
-      { type: 9, packetId: 3, codes: [0] },
-      { type: 11, packetId: 2 },
-      { type: 9, packetId: 1, codes: [128] },
+    talk.subscribe(["a"]);
+    talk.unsubscribe(["b"]);
+    talk.subscribe(["c"]);
+    assertEquals(talk.says(), ["SUBSCRIBE 1 a", "UNSUBSCRIBE 2 b", "SUBSCRIBE 3 c"]);
+    assertEquals(talk.hears("90 03 0003 00 b0 02 0002 90 03 0001 80").map(show), [
+      "subscribe c: 0",
+      "unsubscribe b: undefined",
+      "subscribe a: error 128",
     ]);
   });
 
@@ -340,8 +326,8 @@ describe("session: SUBACK and UNSUBACK", () => {
   for (const [statement, what, literal] of wrong) {
     test(`${statement} ${what} ends the session`, () => {
       const talk = Talk.open();
-      talk.session.subscribe([{ topic: "a", qos: 0 }, { topic: "b", qos: 1 }]);
-      talk.session.unsubscribe(["c"]);
+      talk.subscribe(["a", { topic: "b", qos: 1 }]);
+      talk.unsubscribe(["c"]);
       const error = talk.fails(literal);
       assertEquals(error.code, "protocol");
       assert(error.message.endsWith(statement), error.message);
@@ -350,33 +336,43 @@ describe("session: SUBACK and UNSUBACK", () => {
 });
 
 describe("session: packet identifiers", () => {
+  /** The identifiers of the packets that are sent. */
+  function ids(talk: Talk): number[] {
+    return talk.packets().map((packet) => "packetId" in packet ? packet.packetId : 0);
+  }
+
+  /** The identifier of the one short packet that is sent. */
+  function idOf(packet: Uint8Array): number {
+    return packet[2]! << 8 | packet[3]!;
+  }
+
   test("[MQTT-2.3.1-2] none that is in use: 65,535 of them, and then no more", () => {
     const talk = Talk.open({ maxBuffered: 1 << 26 });
-    const ids = new Set<number>();
-    for (let i = 0; i < 65_535; i++) {
-      ids.add(i % 2 === 0 ? talk.session.subscribe([{ topic: "a", qos: 0 }]) : talk.session.unsubscribe(["a"]));
-    }
-    assertEquals([ids.size, Math.min(...ids), Math.max(...ids)], [65_535, 1, 65_535]);
-    const before = talk.session.output.buffered;
-    for (const ask of [() => talk.session.subscribe([{ topic: "a", qos: 0 }]), () => talk.session.unsubscribe(["a"])]) {
+    for (let i = 0; i < 65_535; i++) i % 2 === 0 ? talk.subscribe(["a"]) : talk.unsubscribe(["a"]);
+    const before = talk.session.buffered;
+    for (const ask of [() => talk.subscribe(["a"]), () => talk.unsubscribe(["a"])]) {
       assertEquals(assertThrows(ask, MqttError).code, "overflow");
     }
-    assertEquals(talk.session.output.buffered, before);
+    assertEquals(talk.session.buffered, before);
+    const found = new Set(ids(talk));
+    assertEquals([found.size, Math.min(...found), Math.max(...found)], [65_535, 1, 65_535]);
     assertEquals(talk.hears("90 03 1235 00").length, 1);
-    assertEquals(talk.session.subscribe([{ topic: "a", qos: 0 }]), 0x1235, "the only one that is free");
-    assertEquals(assertThrows(() => talk.session.unsubscribe(["a"]), MqttError).code, "overflow");
+    talk.subscribe(["a"]);
+    assertEquals(ids(talk), [0x1235], "the only one that is free");
+    assertEquals(assertThrows(() => talk.unsubscribe(["a"]), MqttError).code, "overflow");
   });
 
   test("[MQTT-2.3.1-2] after 65,535 comes 1, unless it is in use", () => {
     const talk = Talk.open();
-    const ask = () => talk.session.subscribe([{ topic: "a", qos: 0 }]);
-    const answer = (id: number) => talk.hears(encodeNaive({ type: "SUBACK", packetId: id, codes: [0] }));
+    const ask = () => {
+      talk.subscribe(["a"]);
+      return idOf(talk.sends());
+    };
     assertEquals([ask(), ask(), ask()], [1, 2, 3]);
-    answer(2);
+    talk.hears(suback(2, 0));
     for (let id = 4; id <= 65_535; id++) {
       assertEquals(ask(), id);
-      answer(id);
-      talk.sends();
+      talk.hears(suback(id, 0));
     }
     assertEquals([ask(), ask(), ask()], [2, 4, 5]);
   });
@@ -385,26 +381,27 @@ describe("session: packet identifiers", () => {
     const talk = Talk.open();
     const inUse = new Set<number>();
     for (let i = 0; i < 150_000; i++) {
-      const id = talk.session.unsubscribe(["a"]);
+      talk.unsubscribe(["a"]);
+      const id = idOf(talk.sends());
       assert(id >= 1 && id <= 65_535 && !inUse.has(id));
       inUse.add(id);
-      if (i % 100 === 0) talk.sends();
       if (inUse.size < 50) continue;
       const [oldest] = inUse;
       const done = i % 3 === 0 ? id : oldest!;
-      talk.hears(encodeNaive({ type: "UNSUBACK", packetId: done }));
+      talk.hears(unsuback(done));
       inUse.delete(done);
     }
   });
 
   test("a request that overflows maxBuffered takes no packet identifier and is not sent", () => {
     const talk = Talk.open({ maxBuffered: 20 });
-    talk.session.subscribe([{ topic: "a", qos: 0 }]);
-    const error = assertThrows(() => talk.session.subscribe([{ topic: "x".repeat(50), qos: 0 }]), MqttError);
+    talk.subscribe(["a"]);
+    const error = assertThrows(() => talk.subscribe(["x".repeat(50)]), MqttError);
     assertEquals(error.code, "overflow");
     assertEquals(talk.packets().map(({ type }) => type), ["SUBSCRIBE"]);
-    const id = talk.session.unsubscribe(["b"]);
-    assertEquals(talk.hears(encodeNaive({ type: "UNSUBACK", packetId: id })).length, 1);
+    const call = talk.unsubscribe(["b"]);
+    talk.hears(unsuback(idOf(talk.sends())));
+    assertEquals(call.fate, undefined);
   });
 });
 
@@ -439,7 +436,7 @@ describe("session: keep alive", () => {
     const talk = Talk.open({ keepalive: 10 });
     for (let i = 0; i < 10; i++) {
       assertEquals(talk.pass(9000), []);
-      talk.session.output.publish("t", "x", 0);
+      talk.session.publish("t", "x", 0);
       talk.sends();
       talk.hears('30 03 0001 "a"');
     }
@@ -450,14 +447,13 @@ describe("session: keep alive", () => {
   test("whoever only publishes sends PINGREQ when nothing comes for long: the connection may be dead", () => {
     const talk = Talk.open({ keepalive: 10 });
     let pings = 0;
-    const end = assertThrows(() => {
-      for (let i = 0; i < 200; i++) {
-        pings += talk.pass(500).length;
-        talk.session.output.publish("t", "x", 0);
-        talk.sends();
-      }
-    }, MqttError);
-    assertEquals([end.code, pings], ["pingresp", 1]);
+    for (let i = 0; i < 200 && talk.session.reason === undefined; i++) {
+      pings += talk.pass(500).length;
+      if (talk.session.reason !== undefined) break;
+      talk.session.publish("t", "x", 0);
+      talk.sends();
+    }
+    assertEquals([talk.session.reason?.code, pings], ["pingresp", 1]);
   });
 
   test("what is received does not", () => {
@@ -472,30 +468,38 @@ describe("session: keep alive", () => {
   test("keep alive 0: nothing is ever due", () => {
     const talk = Talk.open({ keepalive: 0 });
     assertEquals(talk.session.due, Infinity);
-    talk.session.tick(1e12, true);
-    assertEquals(talk.sends().length, 0);
+    talk.session.tick(1e12);
+    assertEquals([talk.sends().length, talk.drain()], [0, []]);
   });
 
-  test("nothing is due before CONNACK, after a refusal, and after DISCONNECT", () => {
-    const talk = new Talk();
-    assertEquals(talk.session.due, Infinity);
+  test("nothing is due before CONNACK but its deadline, nothing after a refusal, and no PINGREQ after DISCONNECT", () => {
+    const talk = new Talk({ keepalive: 1, timeout: 5000 });
+    assertEquals(talk.session.due, 6000);
     talk.connect();
-    assertEquals(talk.session.due, Infinity);
-    talk.session.tick(1e9, true);
+    assertEquals(talk.session.due, 6000);
+    talk.session.tick(5999);
     assertEquals(talk.sends().length, 0);
+    const refused = new Talk({ keepalive: 1 });
+    refused.connect();
+    refused.fails("20 02 00 05");
+    assertEquals(refused.session.due, Infinity);
     talk.hears(CONNACK);
-    assertLess(talk.session.due, Infinity);
-    talk.session.disconnect();
-    assertEquals(talk.session.due, Infinity);
-    talk.session.tick(1e9, true);
+    assertLess(talk.session.due, 2000);
+    const call = talk.disconnect();
+    assertEquals(hex(talk.sends()), "e0 00");
+    talk.drain();
+    assertEquals(talk.session.due, 2000, "only the broker's time to close the connection");
+    assertEquals(talk.pass(2000), []);
+    assertEquals([call.fate, talk.session.status.type, talk.session.due], [undefined, "closed", Infinity]);
+    talk.session.tick(1e9);
     assertEquals(talk.sends().length, 0);
   });
 
   test("a PINGREQ goes before what waits", () => {
     const talk = Talk.open({ keepalive: 10 });
-    talk.session.output.publish("t", "x", 0);
+    talk.session.publish("t", "x", 0);
     talk.now += 9500;
-    talk.session.tick(talk.now, true);
+    talk.session.tick(talk.now);
     assertEquals(talk.packets().map(({ type }) => type), ["PINGREQ", "PUBLISH"]);
   });
 
@@ -504,10 +508,9 @@ describe("session: keep alive", () => {
     const end = talk.now + within;
     while (talk.session.due <= end) {
       talk.now = talk.session.due;
-      try {
-        talk.session.tick(talk.now, true);
-      } catch (error) {
-        assertEquals((error as MqttError).code, "pingresp");
+      talk.session.tick(talk.now);
+      if (talk.session.reason !== undefined) {
+        assertEquals(talk.ends().code, "pingresp");
         assertEquals(talk.session.due, Infinity, "it is over");
         return talk.now;
       }
@@ -533,7 +536,7 @@ describe("session: keep alive", () => {
     const asked = talk.now;
     // The application sends: nothing in it answers the PINGREQ.
     const at = verdict(talk, 60_000, () => {
-      talk.session.output.publish("t", "x", 0);
+      talk.session.publish("t", "x", 0);
       talk.sends();
     })!;
     assertLessOrEqual(at, asked + 3000);
@@ -556,7 +559,7 @@ describe("session: keep alive", () => {
     const talk = Talk.open({ keepalive: 60 });
     talk.pass(57_000);
     talk.now = talk.session.due + 3_600_000; // the machine slept for an hour
-    talk.session.tick(talk.now, true);
+    talk.session.tick(talk.now);
     assertGreater(talk.session.due, talk.now, "time to look");
     assertLessOrEqual(talk.session.due, talk.now + 1000);
     talk.hears("d0 00");
@@ -586,18 +589,30 @@ describe("session: keep alive", () => {
   });
 
   test("while nothing is read there is no verdict; then there is time to read", () => {
-    const talk = Talk.open({ keepalive: 60 });
-    const pings = talk.pass(600_000, false).filter(([, packet]) => packet === "c0 00");
+    // An iterator that is full stops the reading.
+    const full = () => {
+      const talk = Talk.open({ keepalive: 60 });
+      const inbox = talk.iterate("a", 1);
+      talk.sends();
+      talk.hears(join([suback(1, 0), bytes('30 03 0001 "a"')]));
+      assertEquals(talk.session.isReading, false);
+      return { talk, inbox };
+    };
+    const { talk, inbox } = full();
+    const pings = talk.pass(600_000).filter(([, packet]) => packet === "c0 00");
     assertGreater(pings.length, 8, "pings are still sent");
+    talk.session.take(inbox);
+    assertEquals(talk.session.isReading, true);
     const resumed = talk.now;
     const at = verdict(talk, 1e6)!;
     assertGreater(at, resumed);
     assertLessOrEqual(at, resumed + 12_000);
 
-    const other = Talk.open({ keepalive: 60 });
-    other.pass(600_000, false);
-    other.hears("d0 00");
-    assertEquals(verdict(other, 20_000), undefined);
+    const other = full();
+    other.talk.pass(600_000);
+    other.talk.session.take(other.inbox);
+    other.talk.hears("d0 00");
+    assertEquals(verdict(other.talk, 20_000), undefined);
   });
 
   test("[MQTT-3.12.4-1] a PINGRESP that nobody asked for is ignored", () => {
@@ -607,14 +622,14 @@ describe("session: keep alive", () => {
   });
 
   test("a new connection starts anew: an old PINGREQ is nobody's", () => {
-    const talk = Talk.open({ keepalive: 60 });
+    const talk = Talk.open({ keepalive: 60, reconnect: RECONNECT });
     talk.pass(57_000 + 9000);
-    talk.session.lost();
-    assertEquals(talk.session.due, Infinity);
-    talk.now += 500_000;
+    talk.breaks();
+    assertEquals(talk.session.due, talk.now + 10, "the next attempt, and nothing else");
+    talk.pass(10);
+    talk.now += 5000;
     talk.connect();
     talk.hears(CONNACK);
-    talk.session.resume([]);
     assertEquals(talk.sends().length, 0);
     assertEquals(talk.session.due, talk.now + 57_000);
   });
@@ -661,7 +676,7 @@ describe("session: messages that come", () => {
   });
 
   test("[MQTT-4.1.0-2] nothing of the session is forgotten while the connection lasts", () => {
-    const talk = Talk.open({ keepalive: 0, maxBuffered: 1 << 26 });
+    const talk = Talk.open({ keepalive: 0, maxBuffered: 1 << 26, timeout: 1e12 });
     const count = 5000;
     const all = (dup: boolean) => {
       const packets = Array.from(
@@ -677,14 +692,15 @@ describe("session: messages that come", () => {
             packetId: i + 1,
           }),
       );
-      return talk.hears(join(packets)).length;
+      return messages(talk.hears(join(packets))).length;
     };
-    const asked = talk.session.subscribe([{ topic: "a", qos: 0 }]);
+    const asked = talk.subscribe(["a"]);
     assertEquals(all(false), count);
     talk.now += 1e9;
-    talk.session.tick(talk.now, true);
+    talk.session.tick(talk.now);
     assertEquals(all(true), 0, "all of them are still known");
-    assertEquals(talk.hears(encodeNaive({ type: "SUBACK", packetId: asked, codes: [0] })).length, 1);
+    talk.hears(suback(1, 0));
+    assertEquals(asked.fate, 0);
     assertEquals(talk.packets().filter(({ type }) => type === "PUBREC").length, 2 * count);
   });
 
@@ -698,8 +714,7 @@ describe("session: messages that come", () => {
 
   test("[MQTT-4.5.0-2] whoever listens: a message is acknowledged when it is heard", () => {
     const talk = Talk.open();
-    const chunk = bytes('32 05 0001 "a" 0001 32 05 0001 "b" 0002');
-    talk.session.receive(chunk, chunk.length);
+    talk.gets('32 05 0001 "a" 0001 32 05 0001 "b" 0002');
     talk.session.next();
     assertEquals(hex(talk.sends()), "40 02 00 01");
     talk.session.next();
@@ -707,10 +722,11 @@ describe("session: messages that come", () => {
   });
 
   test("flags and payload reach the application", () => {
-    const talk = Talk.open();
+    const onpub = () => {};
+    const talk = Talk.open({}, { onpub });
     const [message] = talk.hears('3d 06 0001 "a" 0100 "x"') as [Message];
     assertEquals([message.topic, message.text(), message.qos, message.retain, message.dup], ["a", "x", 2, true, true]);
-    assertEquals([talk.session.topic.name], ["a"]);
+    assertStrictEquals(talk.session.handlers[0], onpub);
   });
 
   test("[MQTT-3.3.2-3] a message that no subscription asked for is a message", () => {
@@ -719,94 +735,83 @@ describe("session: messages that come", () => {
 
   test("[MQTT-3.8.4-5] messages may come before SUBACK", () => {
     const talk = Talk.open();
-    talk.session.subscribe([{ topic: "a", qos: 0 }]);
-    assertEquals(messages(talk.hears('31 04 0001 "a" "x" 90 03 0001 00')), ["a: x", "type 9"]);
+    const onpub = () => {};
+    talk.subscribe(["a"], onpub);
+    talk.gets('31 04 0001 "a" "x" 90 03 0001 00');
+    assertEquals(messages([talk.session.next()!]), ["a: x"]);
+    assertStrictEquals(talk.session.handlers[0], onpub);
+    assertEquals(talk.drain().map(show), ["subscribe a: 0"]);
   });
 });
 
 describe("session: the next connection", () => {
-  /** Loses the connection and makes another. */
-  function reconnect(talk: Talk, filters: string[] = [], connack = CONNACK): void {
-    talk.session.lost();
-    talk.connect();
-    talk.hears(connack);
-    talk.session.resume(filters.map((topic) => ({ topic, qos: 0 })));
-  }
-
-  function show(talk: Talk): string[] {
-    return talk.packets().map((packet) =>
-      packet.type === "SUBSCRIBE"
-        ? `SUBSCRIBE ${packet.packetId} ${packet.filters.map(({ topic }) => topic)}`
-        : packet.type === "UNSUBSCRIBE"
-        ? `UNSUBSCRIBE ${packet.packetId} ${packet.filters}`
-        : packet.type === "PUBLISH"
-        ? `PUBLISH ${packet.topic}`
-        : packet.type
-    );
-  }
+  const reconnect = RECONNECT;
 
   test("[MQTT-2.3.1-3] subscriptions, then unanswered requests with their identifiers, then messages", () => {
-    const talk = Talk.open();
-    talk.session.subscribe([{ topic: "kept", qos: 0 }]);
-    talk.hears("90 03 0001 00");
-    talk.session.output.publish("m1", "x", 0);
-    talk.session.subscribe([{ topic: "asked", qos: 0 }]);
-    talk.session.output.publish("m2", "x", 0);
-    talk.session.unsubscribe(["given up"]);
-    talk.session.output.publish("m3", "x", 0);
-    reconnect(talk, ["kept", "asked", "given up"]);
-    assertEquals(show(talk), [
-      "SUBSCRIBE 4 kept",
-      "SUBSCRIBE 2 asked",
-      "UNSUBSCRIBE 3 given up",
-      "PUBLISH m1",
-      "PUBLISH m2",
-      "PUBLISH m3",
-    ]);
-    assertEquals(talk.hears("90 03 0004 00 90 03 0002 00 b0 02 0003").length, 3);
+    const talk = Talk.open({ reconnect });
+    talk.subscribed(["kept"]);
+    talk.session.publish("m1", "x", 0);
+    const asked = talk.subscribe(["asked"]);
+    talk.session.publish("m2", "x", 0);
+    const given = talk.unsubscribe(["given up"]);
+    talk.session.publish("m3", "x", 0);
+    talk.breaks();
+    assertEquals([asked.fate, given.fate], ["pending", undefined], "UNSUBSCRIBE needs no answer any more");
+    talk.redials();
+    talk.connect();
+    talk.hears(CONNACK);
+    assertEquals(talk.says(), ["SUBSCRIBE 4 kept", "SUBSCRIBE 2 asked", "PUBLISH m1", "PUBLISH m2", "PUBLISH m3"]);
+    assertEquals(talk.hears("90 03 0004 00 90 03 0002 00").map(show), ["subscribe asked: 0"]);
   });
 
   test("[MQTT-3.2.2-2] a session present: the broker has the subscriptions", () => {
-    const talk = Talk.open({ cleanSession: false });
-    talk.session.subscribe([{ topic: "asked", qos: 0 }]);
-    reconnect(talk, ["kept", "asked"], "20 02 01 00");
-    assertEquals(show(talk), ["SUBSCRIBE 1 asked"]);
+    const talk = Talk.open({ cleanSession: false, reconnect });
+    talk.subscribed(["kept"]);
+    talk.subscribe(["asked"]);
+    talk.reconnect(PRESENT);
+    assertEquals(talk.says(), ["SUBSCRIBE 2 asked"]);
   });
 
   test("[MQTT-3.2.2-3] no session present, though asked for: the subscriptions are made again", () => {
-    const talk = Talk.open({ cleanSession: false });
-    reconnect(talk, ["kept"], CONNACK);
-    assertEquals(show(talk), ["SUBSCRIBE 1 kept"]);
+    const talk = Talk.open({ cleanSession: false, reconnect });
+    talk.subscribed(["kept"]);
+    talk.reconnect(CONNACK);
+    assertEquals(talk.says(), ["SUBSCRIBE 2 kept"]);
   });
 
   test("the subscriptions made again may be lost again", () => {
-    const talk = Talk.open();
-    reconnect(talk, ["a", "b"]);
-    reconnect(talk, ["a", "b"]);
-    assertEquals(show(talk), ["SUBSCRIBE 1 a,b"]);
-    reconnect(talk, ["a", "b", "c"]);
-    assertEquals(show(talk), ["SUBSCRIBE 2 c", "SUBSCRIBE 1 a,b"]);
+    const talk = Talk.open({ reconnect });
+    talk.subscribed(["a", "b"]);
+    for (let i = 0; i < 4; i++) {
+      talk.reconnect();
+      assertEquals(talk.says(), [`SUBSCRIBE ${2 + i} a,b`]);
+    }
+    const call = talk.subscribe(["c"]);
+    talk.reconnect();
+    assertEquals(talk.says(), ["SUBSCRIBE 7 a,b", "SUBSCRIBE 6 c"]);
+    assertEquals(call.fate, "pending");
   });
 
   test("nothing to say is nothing sent", () => {
-    const talk = Talk.open();
-    reconnect(talk);
+    const talk = Talk.open({ reconnect });
+    talk.reconnect();
     assertEquals(talk.sends().length, 0);
   });
 
   test("[MQTT-3.1.0-1] what belonged to the old connection is not sent on the new one", () => {
-    const talk = Talk.open({ keepalive: 10 });
+    const talk = Talk.open({ keepalive: 10, reconnect });
     talk.hears('32 05 0001 "a" 0003 34 05 0001 "a" 0009 62 02 0004');
-    talk.session.tick(talk.now + 9500, true);
-    talk.session.output.publish("m", "x", 0);
-    reconnect(talk);
-    assertEquals(show(talk), ["PUBLISH m"]);
+    talk.now += 9500;
+    talk.session.tick(talk.now);
+    talk.session.publish("m", "x", 0);
+    talk.reconnect();
+    assertEquals(talk.says(), ["PUBLISH m"]);
   });
 
   test("[MQTT-3.1.2-4] [MQTT-4.1.0-1] with its session present, a QoS 2 message is still delivered once", () => {
-    const talk = Talk.open({ cleanSession: false });
+    const talk = Talk.open({ cleanSession: false, reconnect });
     assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);
-    reconnect(talk, [], "20 02 01 00");
+    talk.reconnect(PRESENT);
     assertEquals(messages(talk.hears('3c 06 0001 "a" 000a "x"')), []);
     assertEquals(hex(talk.sends()), "50 02 00 0a");
     talk.hears("62 02 000a");
@@ -814,49 +819,92 @@ describe("session: the next connection", () => {
   });
 
   test("[MQTT-4.3.3-2] an attempt that is refused does not end the session", () => {
-    const talk = Talk.open({ cleanSession: false });
+    const talk = Talk.open({ cleanSession: false, reconnect });
     assertEquals(messages(talk.hears('34 06 0001 "a" 0007 "x"')), ["a: x"]);
-    reconnect(talk, [], "20 02 00 03");
-    reconnect(talk, [], "20 02 01 00");
+    assertEquals(talk.reconnect("20 02 00 03").map(show), ["hangup", "waiting 3"]);
+    talk.redials();
+    talk.connect();
+    talk.hears(PRESENT);
     assertEquals(messages(talk.hears('3c 06 0001 "a" 0007 "x"')), []);
   });
 
   test("[MQTT-3.1.2-6] a clean session knows nothing of the QoS 2 messages before it", () => {
-    const talk = Talk.open({ cleanSession: true });
+    const talk = Talk.open({ cleanSession: true, reconnect });
     assertEquals(messages(talk.hears('34 06 0001 "a" 000a "x"')), ["a: x"]);
-    reconnect(talk);
+    talk.reconnect();
     assertEquals(messages(talk.hears('34 06 0001 "b" 000a "y"')), ["b: y"]);
     assertEquals(hex(talk.sends()), "50 02 00 0a");
   });
 
   test("[MQTT-3.1.2-6] nor does a session that the broker has lost", () => {
-    const talk = Talk.open({ cleanSession: false });
+    const talk = Talk.open({ cleanSession: false, reconnect });
     talk.hears('34 06 0001 "a" 000a "x"');
-    reconnect(talk, [], "20 02 00 00");
+    talk.reconnect(CONNACK);
     assertEquals(messages(talk.hears('34 06 0001 "b" 000a "y"')), ["b: y"]);
   });
 
   test("half a packet of the old connection is not the start of one on the new", () => {
-    const talk = Talk.open();
+    const talk = Talk.open({ reconnect });
     talk.hears('30 04 0001 "a"');
-    reconnect(talk);
+    talk.reconnect();
     assertEquals(messages(talk.hears('30 04 0001 "b" "y"')), ["b: y"]);
   });
 
-  test("[MQTT-2.3.1-2] identifiers of requests that were never answered stay in use", () => {
-    const talk = Talk.open();
-    assertEquals(talk.session.subscribe([{ topic: "a", qos: 0 }]), 1);
-    for (let i = 0; i < 3; i++) reconnect(talk);
-    assertEquals(talk.session.subscribe([{ topic: "b", qos: 0 }]), 2);
+  test("[MQTT-2.3.1-2] the identifier of a request stays in use until it is answered, or forgotten", () => {
+    const talk = Talk.open({ reconnect });
+    const first = talk.subscribe(["a"]);
+    assertEquals(talk.says(), ["SUBSCRIBE 1 a"]);
+    talk.reconnect();
+    talk.subscribe(["b"]);
+    assertEquals(talk.says(), ["SUBSCRIBE 1 a", "SUBSCRIBE 2 b"]);
+    talk.reconnect();
+    assertEquals(first.fate, "error socketclosed", "asked once more, and no more than that");
+    assertEquals(talk.says(), ["SUBSCRIBE 2 b"]);
+    talk.hears(suback(2, 0));
+    for (let id = 3; id <= 65_535; id++) {
+      talk.unsubscribe(["x"]);
+      talk.sends();
+      talk.hears(unsuback(id));
+    }
+    talk.unsubscribe(["x"]);
+    assertEquals(talk.says(), ["UNSUBSCRIBE 1 x"], "the identifier is free again");
   });
 });
 
 describe("session: DISCONNECT", () => {
-  test("[MQTT-3.14.4-2] nothing is heard or due after it", () => {
+  test("[MQTT-3.14.4-2] nothing is heard, sent or due after it, but that the broker may close", () => {
     const talk = Talk.open();
-    assertEquals(hex(talk.session.disconnect()), "e0 00");
+    talk.disconnect();
+    assertEquals(hex(talk.sends()), "e0 00");
+    assertEquals(talk.drain().map(show), ["end"]);
     assertEquals(talk.hears('32 05 0001 "a" 0001'), []);
-    talk.session.tick(1e9, true);
+    assertEquals([talk.session.due, talk.sends().length], [talk.now + 1000, 0]);
+    talk.breaks();
+    talk.session.tick(1e9);
     assertEquals([talk.session.due, talk.sends().length], [Infinity, 0]);
+  });
+
+  test("[MQTT-3.14.4-2] what comes after it is for nobody, whatever it is", () => {
+    for (const late of ["62 02 0007", "f0 00", CONNACK, '34 05 0001 "a" 0001']) {
+      const talk = Talk.open();
+      talk.hears("20");
+      const call = talk.disconnect();
+      assertEquals(hex(talk.session.takeBytes()!), "e0 00");
+      assertEquals(talk.hears(late), [], "while it is in flight");
+      talk.session.written(talk.attempt, talk.now);
+      assertEquals(talk.drain().map(show), ["end"]);
+      assertEquals(talk.hears(late), []);
+      assertEquals([talk.session.buffered, talk.sends().length], [0, 0]);
+      talk.breaks();
+      assertEquals(call.fate, undefined);
+    }
+  });
+
+  test("[MQTT-3.14.4-2] a PINGREQ that would be due after it is not counted as unsent", () => {
+    const talk = Talk.open({ keepalive: 1 });
+    const call = talk.disconnect();
+    talk.sends();
+    assertEquals(talk.pass(2000), []);
+    assertEquals([talk.session.buffered, call.fate], [0, undefined]);
   });
 });
