@@ -1304,6 +1304,35 @@ describe("loop: the signal", () => {
     assertEquals(listeners.size, 0);
   });
 
+  test("a hundred clients that share a signal have one listener: Node warns of more than ten", async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    let listeners = 0;
+    const { addEventListener, removeEventListener } = signal;
+    Object.assign(signal, {
+      addEventListener(type: string, listener: () => void) {
+        listeners++;
+        addEventListener.call(signal, type, listener);
+      },
+      removeEventListener(type: string, listener: () => void) {
+        listeners--;
+        removeEventListener.call(signal, type, listener);
+      },
+    });
+    const worlds = await Promise.all(Array.from({ length: 100 }, () => World.open({ signal })));
+    assertEquals(listeners, 1);
+    worlds[0]!.broker.break();
+    await worlds[0]!.over("socketclosed");
+    assertEquals(listeners, 1);
+    controller.abort(reason);
+    for (const world of worlds.slice(1)) {
+      await world.clock.settle();
+      world.broker.break();
+      await aborted(world, 1);
+    }
+    assertEquals(listeners, 0);
+  });
+
   test("aborted twice, or after the end, is nothing", async () => {
     const controller = new AbortController();
     const world = await World.open({ signal: controller.signal });
