@@ -21,8 +21,11 @@ import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
 import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
-import { checkRange, checkSubscribe, listFilters, publishFlags, type Settings } from "./settings.ts";
-import { SyncLink, type SyncLinkParts } from "./sync_link.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
+import { checkRange } from "./checks.ts";
+import type { Settings } from "./settings.ts";
+import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
 
 /** So many statuses wait for run() or receive(), which tell them. */
 const MOST_STATUSES = 1000;
@@ -32,6 +35,9 @@ interface SyncParts {
   target: Target;
   onpub: OnPublish | undefined;
   onstatus: OnStatus | undefined;
+  /** Opens its connections, and waits for them. */
+  thread?: Waiting;
+  clock?: Clock;
 }
 
 /** What a blocking call waits for. */
@@ -55,7 +61,8 @@ class Outcome implements Call {
 export class SyncClient implements Blocking, BlockingClient {
   readonly #timeoutAfter: number;
   readonly #onstatus: OnStatus | undefined;
-  readonly #thread = new Thread({ blocking: true });
+  readonly #thread: Waiting;
+  readonly #clock: Clock;
   readonly #session: Session;
   readonly #linkParts: SyncLinkParts;
   #link: SyncLink | undefined;
@@ -65,12 +72,14 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { target, onpub, onstatus }: SyncParts) {
+  constructor(settings: Settings, { target, onpub, onstatus, thread, clock = systemClock }: SyncParts) {
+    this.#thread = thread ?? new Thread({ blocking: true });
+    this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
     const opened = new Outcome();
-    this.#session = new Session(settings, { onpub, random: Math.random }, opened, performance.now());
-    this.#linkParts = { session: this.#session, thread: this.#thread, target, settings };
+    this.#session = new Session(settings, { onpub, random: () => clock.random() }, opened, clock.now());
+    this.#linkParts = { session: this.#session, thread: this.#thread, clock, target, settings };
     this.#session.listen(); // the next call throws why it has ended
     this.#stopListening = onAbort(settings.signal, this.#aborted);
     this.#wait(() => opened.done);
@@ -125,7 +134,7 @@ export class SyncClient implements Blocking, BlockingClient {
 
   receive(timeout: number = Infinity): Message | undefined {
     if (timeout !== Infinity) checkRange("timeout", timeout, 0, Number.MAX_SAFE_INTEGER);
-    const message = this.#next(performance.now() + timeout);
+    const message = this.#next(this.#clock.now() + timeout);
     if (message === undefined && this.#session.reason !== undefined) throw this.#session.reason;
     return message;
   }
@@ -142,7 +151,7 @@ export class SyncClient implements Blocking, BlockingClient {
     if (this.#left) return;
     this.#left = true;
     const left = new Outcome();
-    this.#session.disconnect(left, cause, performance.now());
+    this.#session.disconnect(left, cause, this.#clock.now());
     this.#wait(() => left.done);
     if (left.error !== undefined) throw left.error;
   }
@@ -159,9 +168,9 @@ export class SyncClient implements Blocking, BlockingClient {
   /** Asks for something, and waits until it is settled, or `timeout` is over. */
   #call(ask: (call: Call, now: number) => void): number | undefined {
     const call = new Outcome();
-    ask(call, performance.now());
+    ask(call, this.#clock.now());
     if (!this.#wait(() => call.done, this.#due)) {
-      this.#session.giveUp(call, this.#timeout("The broker did not answer"), performance.now());
+      this.#session.giveUp(call, this.#timeout("The broker did not answer"), this.#clock.now());
       this.#wait(() => call.done);
     }
     if (call.error !== undefined) throw call.error;
@@ -169,7 +178,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   get #due(): number {
-    return performance.now() + this.#timeoutAfter;
+    return this.#clock.now() + this.#timeoutAfter;
   }
 
   #timeout(failure: string): MqttError {
@@ -234,7 +243,7 @@ export class SyncClient implements Blocking, BlockingClient {
     const until = Math.min(due, session.due);
     this.#link?.write();
     const heard = this.#link === undefined ? this.#thread.wait(undefined, until) : this.#link.wait(until);
-    const now = performance.now();
+    const now = this.#clock.now();
     session.tick(now);
     return heard || now < due;
   }

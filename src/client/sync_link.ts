@@ -5,14 +5,37 @@ import type { MqttError } from "../errors.ts";
 import type { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
-import type { PortTransport } from "../worker/port_transport.ts";
-import type { Thread } from "../worker/thread.ts";
-import { askCredentialNow, type Settings } from "./settings.ts";
+import type { Transport } from "../transport/transport.ts";
+import type { DialSettings } from "../worker/thread.ts";
+import type { Clock } from "./clock.ts";
+import { askCredentialNow } from "./credentials.ts";
+import type { Settings } from "./settings.ts";
+
+/** A connection that lives elsewhere, and says what happens when it is waited for. */
+export interface WaitedFor extends Transport {
+  readonly isOpen: boolean;
+  /** Why it is over, or could not be opened. */
+  readonly over: Error | undefined;
+}
+
+/** Where connections live: the client's thread; tests have their own. */
+export interface Waiting {
+  /** Starts to open a connection. */
+  open(target: Target, settings: DialSettings): WaitedFor;
+  /** Whether there is something to hear. */
+  readonly hasSaid: boolean;
+  /** Lets the connection say something; whether it did. */
+  hear(connection: WaitedFor): boolean;
+  /** Blocks until the connection has said something; false when the time has come, in milliseconds. */
+  wait(connection: WaitedFor | undefined, due: number): boolean;
+  end(): Promise<void>;
+}
 
 /** What a link works with. */
 export interface SyncLinkParts {
   readonly session: Session;
-  readonly thread: Thread;
+  readonly thread: Waiting;
+  readonly clock: Clock;
   readonly target: Target;
   readonly settings: Settings;
 }
@@ -21,7 +44,7 @@ export interface SyncLinkParts {
 export class SyncLink {
   readonly #attempt: number;
   readonly #parts: SyncLinkParts;
-  readonly #connection: PortTransport;
+  readonly #connection: WaitedFor;
   /** Whether the session does not know yet whether it is open. */
   #opening = true;
   /** Whether the session was told something since it was looked at. */
@@ -47,15 +70,15 @@ export class SyncLink {
 
   /** Lets time pass until something has happened, or it is `due` (milliseconds); whether something has. */
   wait(due: number): boolean {
-    const { session, thread } = this.#parts;
+    const { session, thread, clock } = this.#parts;
     const connection = this.#connection;
     this.#told = false;
     if (session.isReading) connection.resume();
     const heard = this.#told || this.#isOpened || thread.wait(connection, due);
     if (!this.#isOpened) return heard;
     this.#opening = false;
-    if (connection.over === undefined) session.opened(this.#attempt, connection, performance.now());
-    else session.lost(this.#attempt, connection.over as MqttError, performance.now());
+    if (connection.over === undefined) session.opened(this.#attempt, connection, clock.now());
+    else session.lost(this.#attempt, connection.over as MqttError, clock.now());
     return true;
   }
 
@@ -66,8 +89,8 @@ export class SyncLink {
 
   /** Asks for the credentials, and starts the transport. */
   login(): void {
-    const { session, settings: { uname, passwd } } = this.#parts;
-    const attempt = this.#attempt, now = () => performance.now();
+    const { session, clock, settings: { uname, passwd } } = this.#parts;
+    const attempt = this.#attempt, now = () => clock.now();
     try {
       const credentials = { uname: askCredentialNow(uname, "uname"), passwd: askCredentialNow(passwd, "passwd") };
       if (!session.login(attempt, credentials, now())) return;
@@ -91,11 +114,11 @@ export class SyncLink {
 
   /** Writes what the session has, unless a write is in flight. */
   write(): void {
-    const { session } = this.#parts;
+    const { session, clock } = this.#parts;
     for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
       if (!this.#connection.write(bytes)) return;
       this.#told = true;
-      session.written(this.#attempt, performance.now());
+      session.written(this.#attempt, clock.now());
     }
   }
 

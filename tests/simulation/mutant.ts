@@ -1,11 +1,17 @@
 /** A thread that plays histories with the library in a directory, and tells what they find; "" when nothing. */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { loadLibrary } from "./library.ts";
 import { type Kind, simulate } from "./simulate.ts";
 
-/** How many histories a mutant must be found in. */
-const HISTORIES = 2000;
+/** What it is asked for. */
+export interface Task {
+  /** A URL. */
+  readonly directory: string;
+  readonly kind: Kind;
+  readonly histories: number;
+}
 
-const { directory, kind } = workerData as { directory: string; kind: Kind };
-const using = await loadLibrary(directory);
-parentPort!.postMessage(await simulate(1, HISTORIES, { using, kind }).then(() => "", (error) => error.message));
+parentPort!.on("message", async ({ directory, kind, histories }: Task) => {
+  const using = await loadLibrary(directory);
+  parentPort!.postMessage(await simulate(1, histories, { using, kind }).then(() => "", (error) => error.message));
+});

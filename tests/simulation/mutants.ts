@@ -14,6 +14,8 @@ export interface Mutant {
 }
 
 const loop = "src/client/loop_client.ts";
+const link = "src/client/link.ts";
+const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
@@ -34,18 +36,18 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a second write while one is in flight",
     file: session,
-    find: "if (this.#writing || this.#connection === undefined) return undefined;",
-    replace: "if (this.#connection === undefined) return undefined;",
+    find: "if (connection === undefined || connection.writing) return undefined;",
+    replace: "if (connection === undefined) return undefined;",
   },
   {
     mistake: "an attempt that was given up while the password was asked goes on",
-    file: loop,
+    file: link,
     find: "if (!session.login(attempt, credentials, clock.now())) return;",
     replace: "session.login(attempt, credentials, clock.now());",
   },
   {
     mistake: "an attempt that was given up leaves its connection open",
-    file: loop,
+    file: link,
     find: "else transport.close();",
     replace: "",
   },
@@ -58,20 +60,20 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a full iterator does not stop the reading",
     file: receiver,
-    find: "return this.#full === 0 && ",
-    replace: "return ",
+    find: "this.hasRoom = this.#full === 0 && ",
+    replace: "this.hasRoom = ",
   },
   {
     mistake: "reading does not go on when an iterator has room again",
-    file: loop,
-    find: "link.transport!.resume();",
+    file: link,
+    find: "this.#transport!.resume();",
     replace: "",
   },
   {
     mistake: "a timer that rings late gives its verdict at once",
     file: session,
-    find: "const late = now - this.due, lookFrom = this.#lookFrom;",
-    replace: "const late = now - this.due, lookFrom = now;",
+    find: "const by = this.#secondLook.take();",
+    replace: "const by = (this.#secondLook.take(), now);",
   },
   {
     mistake: "PINGREQ is never sent",
@@ -82,7 +84,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "subscriptions are not made again after the connection was lost",
     file: subscriber,
-    find: "const groups = sessionPresent ? [] : ",
+    find: "const groups = hasAll ? [] : ",
     replace: "const groups = now > 0 ? [] : ",
   },
   {
@@ -118,8 +120,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a lost message is nobody's to know after disconnect()",
     file: session,
-    find: "{ error: unsent === 0 ? undefined : failure }",
-    replace: "{ error: undefined }",
+    find: "this.#ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));",
+    replace: "this.#ending.settle(undefined);",
   },
 
   // ---- subscriptions and a lost connection
@@ -140,7 +142,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a filter whose request has failed is asked for again",
     file: subscriber,
-    find: "if (!this.#subscriptions.isGranted(topic)) this.#forget(topic, group, error);",
+    find: "if (!this.subscriptions.isGranted(topic)) this.#forget(topic, group, error);",
     replace: "",
   },
   {
@@ -190,8 +192,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a subscription given up while there is no connection is made again",
     file: subscriber,
-    find: "      this.#forget(filter, groups[i]);\n      if (",
-    replace: "      if (",
+    find: "      this.#forget(filter, groups[i]);\n      // Unless",
+    replace: "      // Unless",
   },
   {
     mistake: "a filter given up while its request waits for a connection is asked for",
@@ -202,7 +204,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a broker that kept the session is not told what was given up meanwhile",
     file: subscriber,
-    find: "if (!this.#settings.cleanSession) this.#givenUp.add(filter);",
+    find: "if (!this.#settings.cleanSession && !this.subscriptions.isGranted(filter)) this.#givenUp.add(filter);",
     replace: "",
   },
   {
@@ -214,15 +216,15 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the answer to that takes a subscription that was asked for since",
     file: subscriber,
-    find: "groups: [undefined] }))",
-    replace: "}))",
+    find: ", groups: [] }));",
+    replace: " }));",
   },
   {
     mistake: "a refusal of a subscription that is made again ends the client",
     file: session,
     find: "        return this.#subscriber.answered(packet);",
     replace: "        this.#subscriber.answered(packet);\n" +
-      '        if ("codes" in packet && packet.codes.includes(128) && this.#attempt > 0) this.#close(new MqttError(128, ""));\n' +
+      '        if ("codes" in packet && packet.codes.includes(128) && this.#attempts > 1) this.#close(new MqttError(128, ""));\n' +
       "        return;",
   },
   {
@@ -248,7 +250,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a message over maxPacketSize ends the connection",
     file: session,
-    find: "if (this.#disconnected === undefined) this.#receiver.drop(packet);",
+    find: "if (!this.#ending.isAsked) this.#receiver.drop(packet);",
     replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
   },
   {
@@ -286,9 +288,9 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "CONNACK with return code 5 is final at a reconnect",
     file: session,
-    find: "if (code !== 0) return this.#lose(connectionRefused(code));",
-    replace: "if (code === 5) return this.#close(connectionRefused(code));\n" +
-      "    if (code !== 0) return this.#lose(connectionRefused(code));",
+    find: "if (code !== 0) return ",
+    replace:
+      "if (code === 5) return this.#close(connectionRefused(code, this.#settings.credentials));\n    if (code !== 0) return ",
   },
   {
     mistake: "a client that was never accepted is tried again",
@@ -316,13 +318,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "an end that a call has told surfaces",
-    file: session,
-    find: "(error) => this.#heard ||= error === this.#reason",
-    replace: "() => {}",
+    file: ending,
+    find: "if (error === this.#reason) this.listen();",
+    replace: "",
   },
   {
     mistake: "an end that run() tells surfaces",
-    file: session,
+    file: ending,
     find: "    this.#heard = true;\n",
     replace: "",
   },
@@ -349,37 +351,42 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a status is told inside a call",
     file: loop,
-    find: "    this.#schedule();\n    return promise as Promise<T>;",
-    replace: "    this.#advance();\n    return promise as Promise<T>;",
+    find: "    return promiseOf<T>(this.#session, ask, callback);",
+    replace:
+      "    const promise = promiseOf<T>(this.#session, ask, callback);\n    this.#advance();\n    return promise;",
   },
 
   // ---- the session's contract with its shell
   {
     mistake: "what an old connection says is heard",
     file: session,
-    find: 'if (attempt !== this.#attempt || this.#state === "leaving") return;',
-    replace: 'if (this.#state === "leaving") return;',
+    find: "this.#of(attempt)?.receive(chunk, length);",
+    replace: "this.#connection?.receive(chunk, length);",
     kind: "bare",
   },
   {
     mistake: "an old connection that is lost ends the new one",
     file: session,
-    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#lose(error);",
-    replace: "    this.#now = now;\n    this.#lose(error);",
+    find:
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#lose(",
+    replace:
+      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#lose(",
     kind: "bare",
   },
   {
     mistake: "what an old connection has written counts for the new one",
     file: session,
-    find: "    if (attempt !== this.#attempt) return;\n    this.#now = now;\n    this.#writing = false;",
-    replace: "    if (this.#connection === undefined) return;\n    this.#now = now;\n    this.#writing = false;",
+    find:
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
+    replace:
+      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
     kind: "bare",
   },
   {
     mistake: "an old connection that opens late is wanted",
     file: session,
-    find: "    if (attempt !== this.#attempt) return false;\n    this.#now = now;\n    const error",
-    replace: "    this.#now = now;\n    const error",
+    find: "const connection = this.#of(attempt);\n    if (connection === undefined) return false;",
+    replace: "const connection = this.#connection;\n    if (connection === undefined) return false;",
     kind: "bare",
   },
   {
@@ -399,9 +406,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "tick() leaves something undone",
-    file: session,
-    find: "this.#lookUntil = now + Math.min(late, LATE);",
-    replace: "this.#lookUntil = now - 1;",
+    file: "src/session/second_look.ts",
+    find: "this.#at = now + Math.min(now - due, LATE);",
+    replace: "this.#at = now - 1;",
     kind: "bare",
   },
 
@@ -415,7 +422,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "reading does not go on when a full iterator is given up by the clock",
     file: loop,
-    find: "    this.#resume(); // who was full may have been given up\n",
+    find: "      this.#link?.resume(); // an iterator that was full may have been given up\n",
     replace: "",
   },
   {
@@ -425,9 +432,15 @@ export const mutants: readonly Mutant[] = [
     replace: "this.#output.add(encodeRequest(request));",
   },
   {
+    mistake: "what was decoded late counts from then",
+    file: loop,
+    find: "    if (this.#link?.isPaused) this.#session.tick(this.#clock.now());\n",
+    replace: "",
+  },
+  {
     mistake: "a timer is left after disconnect() while what has come is looked at",
     file: session,
-    find: "    this.#lookUntil = Infinity;\n    this.#lookFrom = -Infinity;\n    this.#subscriber.close(reason);",
-    replace: "    this.#subscriber.close(reason);",
+    find: 'this.#state = "closed";\n    this.#secondLook.cancel();',
+    replace: 'this.#state = "closed";',
   },
 ];

@@ -5,10 +5,15 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { assert, assertEquals } from "@std/assert";
+import type { Task } from "../simulation/mutant.ts";
 import { type Mutant, mutants } from "../simulation/mutants.ts";
 import { type Kind, kinds } from "../simulation/simulate.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
+
+/** A mutant must be found in so many histories; a copy without a mistake passes some of them. */
+const HISTORIES = 2000;
+const CLEAN = 200;
 
 /** A copy of the sources, with the mutant's mistake in it. */
 function copySources(mutant: Mutant | undefined): string {
@@ -23,32 +28,50 @@ function copySources(mutant: Mutant | undefined): string {
   return copy;
 }
 
-/** What two thousand histories with the mutant find, or without any; "" when nothing. */
-async function play(mutant: Mutant | undefined, kind: Kind): Promise<string> {
-  const copy = copySources(mutant);
-  const workerData = { directory: pathToFileURL(join(copy, "src")).href, kind };
-  const thread = new Worker(new URL("../simulation/mutant.ts", import.meta.url), { workerData });
-  try {
-    return await new Promise((resolve) => thread.on("message", resolve).on("error", (error) => resolve(String(error))));
-  } finally {
-    await thread.terminate();
-    rmSync(copy, { recursive: true });
+/** A thread that plays one task after the other. */
+class Player {
+  readonly #thread = new Worker(new URL("../simulation/mutant.ts", import.meta.url));
+  #done: (found: string) => void = () => {};
+
+  constructor() {
+    this.#thread.on("message", (found) => this.#done(found)).on("error", (error) => this.#done(`It crashed: ${error}`));
+  }
+
+  /** What histories find; "" when nothing. */
+  async play(mutant: Mutant | undefined, kind: Kind): Promise<string> {
+    const copy = copySources(mutant);
+    const directory = pathToFileURL(join(copy, "src")).href;
+    const found = new Promise<string>((resolve) => this.#done = resolve);
+    this.#thread.postMessage(
+      { directory, kind, histories: mutant === undefined ? CLEAN : HISTORIES } satisfies Task,
+    );
+    try {
+      return await found;
+    } finally {
+      rmSync(copy, { recursive: true });
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#thread.terminate();
   }
 }
 
 test("simulation: a copy without a mistake passes, and each mistake is found", async () => {
-  const tasks = [
-    ...kinds.map((kind) => ({ mutant: undefined, kind })),
-    ...mutants.map((mutant) => ({ mutant, kind: mutant.kind ?? "loop" })),
+  const tasks: [Mutant | undefined, Kind][] = [
+    ...kinds.map((kind): [undefined, Kind] => [undefined, kind]),
+    ...mutants.map((mutant): [Mutant, Kind] => [mutant, mutant.kind ?? "loop"]),
   ];
   const wrong: string[] = [];
   const work = async () => {
+    const player = new Player();
     for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) {
-      const { mutant, kind } = task;
-      const found = await play(mutant, kind);
+      const [mutant, kind] = task;
+      const found = await player.play(mutant, kind);
       if (mutant === undefined && found !== "") wrong.push(`without a mistake, ${kind}: ${found}`);
       if (mutant !== undefined && !found.startsWith("Seed ")) wrong.push(`not found: ${mutant.mistake} ${found}`);
     }
+    await player.end();
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   assertEquals(wrong, []);
