@@ -163,13 +163,13 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
 
 /** Why a stream is not ready when TLS does not start; who opened it may have had the certificate checked. */
 export function handshakeFailed(cause: NodeJS.ErrnoException | undefined): MqttError {
-  const told = cause?.message ?? "the server closed the connection";
+  const reason = cause?.message ?? "the server closed the connection";
   const problem = `${cause?.code} ${cause?.message}`;
   // A server that speaks TLS says with an alert what it does not like: our own certificate, or our version.
-  if (/alert/i.test(problem)) return new MqttError("tls", `The TLS handshake failed: ${told}`, cause);
+  if (/alert/i.test(problem)) return new MqttError("tls", `The TLS handshake failed: ${reason}`, cause);
   const code = distrust(problem);
-  if (code !== undefined) return new MqttError(code, `The TLS handshake failed: ${told}`, cause);
-  return new MqttError("tls", `The TLS handshake failed: is this a TLS port? ${told}`, cause);
+  if (code !== undefined) return new MqttError(code, `The TLS handshake failed: ${reason}`, cause);
+  return new MqttError("tls", `The TLS handshake failed: is this a TLS port? ${reason}`, cause);
 }
 
 /** What is wrong with a certificate, in the words of any runtime. */

@@ -26,12 +26,12 @@ export interface Dialling {
   port: MessagePort;
 }
 
-/** To the thread itself: open a connection; route a filter; a message for the module; show that you live; end. */
+/** To the thread itself: open a connection; route a filter; a message for the module; give a sign of life; end. */
 export type ToThread =
   | Dialling
   | { route: string; own: boolean }
   | { first: number; topic: string; payload: Uint8Array }
-  | "knock"
+  | "areYouAlive"
   | "exit";
 
 /** From the thread itself: what the module threw. */
