@@ -8,7 +8,10 @@ import type { Trust } from "../session/trust.ts";
 
 /** What a thread is made with. */
 export interface ThreadData {
-  /** Counts what the thread has said, and whether it is over, for who waits with `Atomics.wait`; undefined for others. */
+  /**
+   * For a blocking client, which waits on it with `Atomics.wait`: element 0 counts what the thread has said, element 1 is 1
+   * when the thread has ended. Undefined for others.
+   */
   said: Int32Array | undefined;
   /** The module whose default export gets the messages. */
   module: string | undefined;

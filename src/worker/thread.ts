@@ -34,8 +34,9 @@ export class Thread {
   #said: Int32Array = new Int32Array(2);
   #worker: Worker | undefined;
   #connection: PortTransport | undefined;
-  /** What #said counted when the thread was heard, and the milliseconds waited since. */
+  /** The count in #said when the thread was last listened to. */
   #heard = 0;
+  /** Milliseconds waited since without a sign of life. */
   #silent = 0;
   #ended = Promise.resolve();
 
