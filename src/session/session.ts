@@ -444,7 +444,7 @@ export class Session {
     switch (packet?.type) {
       case SUBACK:
       case UNSUBACK:
-        return this.#subscriber.answered(packet);
+        return this.#subscriber.answered(packet, this.#now);
       case PUBREL:
         return this.#receiver.release(packet.packetId);
       case "oversized":
