@@ -32,7 +32,7 @@ export type Connection = Duplex | Streams;
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connect } from "@mqtt3c/client";
+ * import { connect } from "mqtt3c";
  *
  * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");
