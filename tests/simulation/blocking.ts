@@ -383,6 +383,7 @@ class BlockingHistory implements RemoteObserver {
   /** The program computes: nobody looks at the connection. */
   #sleep(milliseconds: number): void {
     this.#note(() => `computes for ${milliseconds} ms`);
+    this.#world.blocked += milliseconds;
     this.#world.pass(this.#world.now + milliseconds, () => false, MOST_STEPS);
   }
 
