@@ -11,7 +11,10 @@ import { dial, secured } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
 import { LoopClient } from "./loop_client.ts";
-import { ADDRESSES, check, checkOnpub, isAddress, parseSettings, parseTarget } from "./settings.ts";
+import { ADDRESSES, isAddress, parseTarget } from "./address.ts";
+import { checkOnpub } from "./arguments.ts";
+import { check } from "./checks.ts";
+import { parseSettings } from "./settings.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;

@@ -3,7 +3,7 @@
 
 import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
 import { parseRemote } from "./connect_worker.ts";
-import { checkOnpub } from "./settings.ts";
+import { checkOnpub } from "./arguments.ts";
 import { SyncClient as BlockingClient } from "./sync_client.ts";
 
 /**

@@ -6,7 +6,9 @@ import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Thread } from "../worker/thread.ts";
 import { LoopClient } from "./loop_client.ts";
-import { checkOnpub, isAddress, isUrl, parseSettings, parseTarget, type Settings } from "./settings.ts";
+import { isAddress, isUrl, parseTarget } from "./address.ts";
+import { checkOnpub } from "./arguments.ts";
+import { parseSettings, type Settings } from "./settings.ts";
 
 /**
  * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on

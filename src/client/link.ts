@@ -6,7 +6,7 @@ import type { MqttError } from "../errors.ts";
 import type { Session } from "../session/session.ts";
 import type { Dial, Transport } from "../transport/transport.ts";
 import type { Clock } from "./clock.ts";
-import { askCredential } from "./settings.ts";
+import { askCredential } from "./credentials.ts";
 
 /** What a link works with. */
 export interface LinkParts {

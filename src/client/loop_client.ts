@@ -27,7 +27,8 @@ import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
-import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags, type Settings } from "./settings.ts";
+import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import type { Settings } from "./settings.ts";
 
 /** So many bytes are written at once, although this tick's code may go on: 4 KiB messages take 0.7 of the time of writes of 64 KiB. */
 const WRITE = 262_144;
@@ -120,7 +121,7 @@ export class LoopClient implements Client {
     } catch (error) {
       return rejection(session, error);
     }
-    if (waits && session.buffered > WRITE) this.#link?.write();
+    if (waits && session.buffered > WRITE) this.#writeNow();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
     if (!session.isRoomAwaited) this.#room = this.#call<void>((call) => session.awaitRoom(call));
@@ -201,6 +202,14 @@ export class LoopClient implements Client {
     this.#alarm.set(this.#session.due);
     this.#link?.resume();
   };
+
+  /** Writes inside a call of the program: what comes of it is told when that is over. */
+  #writeNow(): void {
+    const outer = this.#handling;
+    this.#handling = true;
+    this.#link?.write();
+    this.#handling = outer;
+  }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due. */
   readonly #advance = (): void => {

@@ -1,6 +1,9 @@
 /** The names of the options: one that does not exist is told, with the name that is meant.
  * @module */
 
+import type { ConnectOptions } from "../api.ts";
+import { checkObject } from "./checks.ts";
+
 /** Options that belong together: their names, and what other libraries and habits call them. */
 interface Names {
   /** Who takes them, and how they are written there: `tls.ca`. */
@@ -208,4 +211,10 @@ function distance(from: string, to: string): number {
     rows.push(row);
   }
   return rows[from.length]![to.length]!;
+}
+
+/** @throws {TypeError} If the options of connect are no object, or one does not exist. */
+export function checkOptions(op: ConnectOptions): void {
+  checkObject(op, "op");
+  checkNames("connect", op);
 }

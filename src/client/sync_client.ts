@@ -22,7 +22,9 @@ import type { Target } from "../transport/tcp.ts";
 import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { checkRange, checkSubscribe, listFilters, publishFlags, type Settings } from "./settings.ts";
+import { checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
+import { checkRange } from "./checks.ts";
+import type { Settings } from "./settings.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
 
 /** So many statuses wait for run() or receive(), which tell them. */

@@ -8,7 +8,8 @@ import type { Target } from "../transport/tcp.ts";
 import type { Transport } from "../transport/transport.ts";
 import type { DialSettings } from "../worker/thread.ts";
 import type { Clock } from "./clock.ts";
-import { askCredentialNow, type Settings } from "./settings.ts";
+import { askCredentialNow } from "./credentials.ts";
+import type { Settings } from "./settings.ts";
 
 /** A connection that lives elsewhere, and says what happens when it is waited for. */
 export interface WaitedFor extends Transport {

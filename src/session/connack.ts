@@ -3,7 +3,7 @@
 
 import { MqttError } from "../errors.ts";
 import { CONNACK } from "../protocol/packet.ts";
-import type { Trust } from "./trust.ts";
+import type { CredentialsGiven, Trust } from "./trust.ts";
 
 /** What the CONNACK return codes say (table 3.1). */
 const RETURN_CODES = {
@@ -13,9 +13,6 @@ const RETURN_CODES = {
   4: "user name or password are wrong",
   5: "the client is not authorized",
 };
-
-/** Which credentials CONNECT has. */
-export type CredentialsGiven = "none" | "uname" | "both";
 
 /** Which of them were given, which is no secret. */
 const GIVEN = { none: "none were given", uname: "no passwd was given", both: "both were given" };

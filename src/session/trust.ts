@@ -2,13 +2,15 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
-import type { CredentialsGiven } from "./connack.ts";
 
 /**
  * What is known of the server's certificate: `true` when it is valid for the name, `false` when
  * there is none (no TLS), and otherwise what is wrong with it.
  */
 export type Trust = boolean | "untrusted" | "wrongname" | "expired";
+
+/** Which credentials CONNECT has. */
+export type CredentialsGiven = "none" | "uname" | "both";
 
 /** What must be known of a server before anything is sent to it. */
 export interface TrustPolicy {

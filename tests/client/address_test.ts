@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, type ConnectOptions } from "../../mod.ts";
-import { parseTarget } from "../../src/client/settings.ts";
+import { parseTarget } from "../../src/client/address.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { startScripted } from "../support/scripted.ts";

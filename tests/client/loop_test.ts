@@ -1304,6 +1304,35 @@ describe("loop: the signal", () => {
     assertEquals(listeners.size, 0);
   });
 
+  test("a hundred clients that share a signal have one listener: Node warns of more than ten", async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    let listeners = 0;
+    const { addEventListener, removeEventListener } = signal;
+    Object.assign(signal, {
+      addEventListener(type: string, listener: () => void) {
+        listeners++;
+        addEventListener.call(signal, type, listener);
+      },
+      removeEventListener(type: string, listener: () => void) {
+        listeners--;
+        removeEventListener.call(signal, type, listener);
+      },
+    });
+    const worlds = await Promise.all(Array.from({ length: 100 }, () => World.open({ signal })));
+    assertEquals(listeners, 1);
+    worlds[0]!.broker.break();
+    await worlds[0]!.over("socketclosed");
+    assertEquals(listeners, 1);
+    controller.abort(reason);
+    for (const world of worlds.slice(1)) {
+      await world.clock.settle();
+      world.broker.break();
+      await aborted(world, 1);
+    }
+    assertEquals(listeners, 0);
+  });
+
   test("aborted twice, or after the end, is nothing", async () => {
     const controller = new AbortController();
     const world = await World.open({ signal: controller.signal });
@@ -2086,8 +2115,7 @@ describe("loop: status", () => {
     let calling = "";
     const told: string[] = [];
     const onstatus: OnStatus = ({ type }) => {
-      assertEquals(calling, "", `${type} inside ${calling}`);
-      told.push(type);
+      told.push(calling === "" ? type : `${type} inside ${calling}`);
     };
     const during = <T>(name: string, call: () => T): T => {
       calling = name;
@@ -2112,10 +2140,19 @@ describe("loop: status", () => {
     await world.over("disconnect");
     assertEquals(told, ["connecting", "connected", "closed"]);
 
+    const breaking = await World.open({ onstatus });
+    breaking.broker.write = () => {
+      breaking.broker.break();
+      return false;
+    };
+    for (let i = 0; i < 5; i++) during("a publish that breaks it", () => void breaking.client.publish("t", big));
+    await breaking.over("socketclosed");
+
     const waiting = await World.open({ onstatus, reconnect: true });
     waiting.broker.break();
     during("disconnect while it waits", () => void waiting.client.disconnect());
     await waiting.over("disconnect");
+    assertEquals(told.filter((type) => type.includes("inside")), []);
   });
 
   test("what it throws surfaces, and the client goes on", async () => {

@@ -2,7 +2,7 @@
 import { type Client, connect, type ConnectOptions, connectSync, connectWorker, type SyncClient } from "../../mod.ts";
 
 /** Opens a client, or rejects; `connectSync` blocks meanwhile, a server in this process does not answer it. */
-export type Open = (addr: string | URL, onpub: undefined, op?: ConnectOptions) => Promise<Client | SyncClient>;
+export type Open = (addr: string | URL, onpub?: undefined, op?: ConnectOptions) => Promise<Client | SyncClient>;
 
 /** By their names. */
 export const modes: [name: string, open: Open][] = [

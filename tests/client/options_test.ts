@@ -14,7 +14,8 @@ import {
   type TlsOptions,
   type Will,
 } from "../../mod.ts";
-import { checkCallback, parseMessages, parseSettings, parseSubscribe } from "../../src/client/settings.ts";
+import { checkCallback, parseMessages, parseSubscribe } from "../../src/client/arguments.ts";
+import { parseSettings } from "../../src/client/settings.ts";
 import { needs } from "../support/process.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
 import { startMosquitto } from "../support/servers.ts";

@@ -4,7 +4,7 @@
  * handed to. None may arrive twice, out of order, or be lost otherwise.
  */
 import { assert, assertEquals, assertLess, assertLessOrEqual } from "@std/assert";
-import { type Client, connect, type ConnectOptions, flightRecorder, type MqttError } from "../../mod.ts";
+import { type Client, connect, type ConnectOptions, flightRecorder } from "../../mod.ts";
 import { within } from "../client/support.ts";
 import { certificates } from "../support/certificates.ts";
 import type { Random } from "../support/random.ts";
@@ -183,7 +183,7 @@ function verdict(received: number[], count: number, connections: number, harmles
   return `${count} messages: ${received.length} arrived, ${lost} lost with ${connections - 1} connections`;
 }
 
-/** The broker comes back with a certificate that nobody trusts: it gets no credentials, and the client ends. */
+/** The broker comes back with a certificate that nobody trusts: it gets no credentials, and is tried again until it has a good one. */
 export async function swapCertificate(): Promise<void> {
   const { ca, selfSigned } = certificates();
   const scene = await Scene.start({ tls: true, password: true });
@@ -192,18 +192,34 @@ export async function swapCertificate(): Promise<void> {
     tls: { ca, servername: "localhost" },
     reconnect: { minDelay: 20, maxDelay: 200 },
   };
-  let connects = 0;
+  let connects = 0, untrusted = 0;
+  let changed = () => {};
   const mqtt = await connect(`mqtts://127.0.0.1:${scene.proxy.port}`, undefined, {
     ...op,
     trace: ({ type }) => type === "CONNECT" && connects++,
+    onstatus: (status) => {
+      if (status.type === "waiting" && status.error.code === "untrusted") untrusted++;
+      changed();
+    },
   });
+  const until = (holds: () => boolean, what: string) =>
+    within(
+      new Promise<void>((resolve) => {
+        changed = () => holds() && resolve();
+        changed();
+      }),
+      what,
+    );
   try {
     await scene.kill();
     await scene.restart({ tls: selfSigned, password: true });
-    const end: MqttError = await within(mqtt.run(), "the end");
-    assertEquals(end.code, "untrusted");
+    await until(() => untrusted >= 3, "three attempts");
     assertEquals(connects, 1, "CONNECT goes to whom it trusts");
     assert(!scene.broker.log().includes(credentials.uname), "the broker has seen no user name");
+    await scene.kill();
+    await scene.restart({ tls: true, password: true });
+    await until(() => mqtt.status.type === "connected", "the good certificate");
+    assertEquals(connects, 2);
   } finally {
     await mqtt.disconnect();
     await scene.stop();

@@ -86,7 +86,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "subscriptions are not made again after the connection was lost",
     file: subscriber,
-    find: "const groups = sessionPresent ? [] : ",
+    find: "const groups = hasAll ? [] : ",
     replace: "const groups = now > 0 ? [] : ",
   },
   {
@@ -194,8 +194,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a subscription given up while there is no connection is made again",
     file: subscriber,
-    find: "      this.#forget(filter, groups[i]);\n      if (",
-    replace: "      if (",
+    find: "      this.#forget(filter, groups[i]);\n      // Unless",
+    replace: "      // Unless",
   },
   {
     mistake: "a filter given up while its request waits for a connection is asked for",
@@ -206,7 +206,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a broker that kept the session is not told what was given up meanwhile",
     file: subscriber,
-    find: "if (!this.#settings.cleanSession) this.#givenUp.add(filter);",
+    find: "if (!this.#settings.cleanSession && !this.subscriptions.isGranted(filter)) this.#givenUp.add(filter);",
     replace: "",
   },
   {
@@ -218,8 +218,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the answer to that takes a subscription that was asked for since",
     file: subscriber,
-    find: "groups: [undefined] }))",
-    replace: "}))",
+    find: ", groups: [] }));",
+    replace: " }));",
   },
   {
     mistake: "a refusal of a subscription that is made again ends the client",
@@ -511,7 +511,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "reading does not go on when a full iterator is given up by the clock",
     file: loop,
-    find: "      this.#link?.resume(); // who was full may have been given up\n",
+    find: "      this.#link?.resume(); // an iterator that was full may have been given up\n",
     replace: "",
   },
   {

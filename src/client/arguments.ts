@@ -1,0 +1,100 @@
+/** The arguments of a client's calls, checked.
+ * @module */
+
+import type { MessagesOptions, PublishOptions, SubscribeCallback, SubscribeOptions } from "../api.ts";
+import { kindOf } from "../protocol/bytes.ts";
+import type { FilterRequest, QoS } from "../protocol/packet.ts";
+import { checkFilter } from "../protocol/topic.ts";
+import { check, checkFunction, checkObject, checkQoS, checkRange, isObject } from "./checks.ts";
+import { checkNames } from "./options.ts";
+
+/** @throws {TypeError} If connect's second argument is given and no function. */
+export function checkOnpub(onpub: unknown): void {
+  const advice = isObject(onpub) ? "the options are the third argument" : `received ${kindOf(onpub)}`;
+  check(onpub !== null, "onpub", "left out, or undefined, rather than null");
+  check(onpub === undefined || typeof onpub === "function", "onpub", `a function: ${advice}`);
+}
+
+/** @throws {TypeError} If subscribe's callback for the return code is no function, or a handler of messages. */
+export function checkCallback(callback: unknown): void {
+  checkFunction(callback, "the callback");
+  const isHandler = typeof callback === "function" && callback.length > 1;
+  check(!isHandler, "the callback", "one for the return code, (code) => ...; give a handler of messages as { onpub }");
+}
+
+/** Byte 1 of a PUBLISH, without its type. What is right is found out first, in 10 ns. */
+export function publishFlags(options: PublishOptions): number {
+  if (!isObject(options)) return refuseFlags(options);
+  for (const name in options) if (name !== "qos" && name !== "retain") checkNames("publish", options);
+  const { qos, retain } = options;
+  if (qos !== undefined && qos !== 0 || retain !== undefined && typeof retain !== "boolean") {
+    return refuseFlags(options);
+  }
+  return retain ? 1 : 0;
+}
+
+/** @throws {TypeError | RangeError} What is wrong with the options of a publish. */
+function refuseFlags(options: PublishOptions): never {
+  check(typeof options !== "function", "the options", "an object: publish() returns a promise, and calls nothing back");
+  checkObject(options, "the options");
+  checkNames("publish", options);
+  checkQoS(options.qos, 0);
+  throw new TypeError("Cannot use retain as it must be true or false");
+}
+
+/** The options of subscribe, checked. */
+export function parseSubscribe(options: SubscribeOptions): { qos: QoS; onpub: SubscribeOptions["onpub"] } {
+  check(typeof options !== "function", "the options", "an object: give a handler of messages as { onpub }");
+  checkObject(options, "the options");
+  checkNames("subscribe", options);
+  const { qos = 0, onpub } = options;
+  checkQoS(qos, 0);
+  checkFunction(onpub, "onpub");
+  return { qos, onpub };
+}
+
+/** The options of messages, checked. */
+export function parseMessages(options: MessagesOptions): { qos: QoS; limit: number } {
+  checkObject(options, "the options");
+  checkNames("messages", options);
+  const { qos = 0, limit = 1000 } = options;
+  checkQoS(qos, 0);
+  checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
+  return { qos, limit };
+}
+
+/** The topic filters, checked. */
+export function listFilters(topic: string | readonly string[]): readonly string[] {
+  const filters = typeof topic === "string" ? [topic] : topic;
+  if (!Array.isArray(filters)) {
+    throw new TypeError(`Cannot use the topic filter as it must be a string: received ${kindOf(topic)}`);
+  }
+  if (filters.length === 0) throw new TypeError("Cannot subscribe to nothing [MQTT-3.8.3-3]");
+  const list = [...filters]; // without the holes of a sparse one
+  list.forEach(checkFilter);
+  return list;
+}
+
+/** What subscribe() asks for, checked. */
+export function checkSubscribe(
+  topic: string | readonly string[],
+  options: SubscribeOptions,
+  callback?: SubscribeCallback,
+): { filters: FilterRequest[]; onpub: SubscribeOptions["onpub"] } {
+  const { qos, onpub } = parseSubscribe(options);
+  checkCallback(callback);
+  return { filters: listFilters(topic).map((topic) => ({ topic, qos })), onpub };
+}
+
+/** What unsubscribe() gives up, checked. */
+export function checkUnsubscribe(topic: string | readonly string[], callback?: () => void): readonly string[] {
+  const filters = listFilters(topic);
+  checkFunction(callback, "the callback");
+  return filters;
+}
+
+/** What messages() asks for, checked. */
+export function checkMessages(topic: string, options: MessagesOptions): { qos: QoS; limit: number } {
+  checkFilter(topic);
+  return parseMessages(options);
+}
