@@ -120,6 +120,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   run(): MqttError {
+    this.#session.tick(this.#clock.now());
     for (;;) {
       const message = this.#next(Infinity);
       if (message === undefined) return this.#session.reason!;
@@ -134,7 +135,9 @@ export class SyncClient implements Blocking, BlockingClient {
 
   receive(timeout: number = Infinity): Message | undefined {
     if (timeout !== Infinity) checkRange("timeout", timeout, 0, Number.MAX_SAFE_INTEGER);
-    const message = this.#next(this.#clock.now() + timeout);
+    const now = this.#clock.now();
+    this.#session.tick(now); // what is decoded now may have come long ago
+    const message = this.#next(now + timeout);
     if (message === undefined && this.#session.reason !== undefined) throw this.#session.reason;
     return message;
   }

@@ -1,8 +1,16 @@
 /** The model of subscriptions: what the program asked for and gave up, and which packets may come of it. */
 import type { Ack, Suback, Subscribe, Unsubscribe } from "../support/naive.ts";
 import { type Broker, filterMatches } from "./broker.ts";
-import type { Wire } from "./wire.ts";
 import type { World } from "./world.ts";
+
+/** What the model must know of a connection. */
+export interface Line {
+  readonly index: number;
+  readonly connacked: boolean;
+  readonly closed: boolean;
+  readonly paused: boolean;
+  readonly resumedAt: number;
+}
 
 /** A filter as it was when something was asked for. */
 interface Version {
@@ -69,17 +77,17 @@ export class Asks {
   readonly #all: Ask[] = [];
   readonly #wishes = new Map<string, Wish>();
   /** Requests without an answer, by packet identifier. */
-  readonly #sent = new Map<Wire, Map<number, Sent>>();
+  readonly #sent = new Map<Line, Map<number, Sent>>();
   /** What each connection was asked for, by the call that asked first. */
-  readonly #asked = new Map<Wire, Set<Ask>>();
+  readonly #asked = new Map<Line, Set<Ask>>();
   /** What the broker must be asked for before a message goes out. */
-  readonly #missing = new Map<Wire, Set<string>>();
+  readonly #missing = new Map<Line, Set<string>>();
   /** The versions of all filters when the connection was accepted. */
   #then = new Map<string, number>();
   /** Refusals that were read, and that the client has not told; those it must tell. */
   readonly #refusals = new Map<string, number>();
   readonly #mustTell = new Set<string>();
-  #wire: Wire | undefined;
+  #wire: Line | undefined;
 
   constructor(world: World, timeout: number, fail: (what: string) => void) {
     this.#world = world;
@@ -214,14 +222,14 @@ export class Asks {
   // ---- what passes on the connections
 
   /** CONNECT is sent. */
-  connecting(wire: Wire): void {
+  connecting(wire: Line): void {
     this.#wire = wire;
     this.#sent.set(wire, new Map());
     this.#asked.set(wire, new Set());
     this.#missing.set(wire, new Set());
   }
 
-  connected(wire: Wire, sessionPresent: boolean): void {
+  connected(wire: Line, sessionPresent: boolean): void {
     this.#then = new Map([...this.#wishes].map(([filter, { version }]) => [filter, version]));
     if (sessionPresent) return;
     const granted = [...this.#wishes].filter(([, wish]) => wish.granted);
@@ -229,12 +237,12 @@ export class Asks {
   }
 
   /** What must be asked for before a message goes out. */
-  missing(wire: Wire): string | undefined {
+  missing(wire: Line): string | undefined {
     const [missing] = this.#missing.get(wire)!;
     return missing;
   }
 
-  gone(wire: Wire): void {
+  gone(wire: Line): void {
     if (!wire.connacked) return;
     for (const ask of this.#all) {
       if (ask.pending) ask.lost++;
@@ -245,7 +253,7 @@ export class Asks {
     if (wire.paused) this.#mustTell.clear(); // the answer may be behind a full iterator
   }
 
-  wrote(wire: Wire, packet: Subscribe | Unsubscribe): void {
+  wrote(wire: Line, packet: Subscribe | Unsubscribe): void {
     const filters = filtersOf(packet), sent = this.#sent.get(wire)!;
     for (const filter of filters) this.#missing.get(wire)!.delete(filter);
     if (sent.has(packet.packetId)) this.#fail(`packet identifier ${packet.packetId} is taken, and in use`);
@@ -254,7 +262,7 @@ export class Asks {
   }
 
   /** Checks a SUBSCRIBE; whether it makes a subscription again. */
-  #subscribes(wire: Wire, packet: Subscribe): boolean {
+  #subscribes(wire: Line, packet: Subscribe): boolean {
     const filters = filtersOf(packet);
     for (const filter of filters) {
       const { unwanted, unwantedFrom } = this.#wish(filter);
@@ -275,12 +283,12 @@ export class Asks {
   }
 
   /** What the request with that identifier asks for. */
-  filtersOf(wire: Wire, packetId: number): string[] {
+  filtersOf(wire: Line, packetId: number): string[] {
     const sent = this.#sent.get(wire)?.get(packetId);
     return sent === undefined ? [] : filtersOf(sent.packet);
   }
 
-  answered(wire: Wire, packet: Suback | Ack): void {
+  answered(wire: Line, packet: Suback | Ack): void {
     const sent = this.#sent.get(wire)?.get(packet.packetId);
     this.#sent.get(wire)?.delete(packet.packetId);
     if (packet.type !== "SUBACK" || sent?.packet.type !== "SUBSCRIBE") return;

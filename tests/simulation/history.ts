@@ -90,7 +90,8 @@ interface Call {
 }
 
 const SLACK = 2000;
-const FILTERS = ["t/0", "t/1", "t/2", "t/3", "t/+", "#"];
+/** What programs subscribe to. */
+export const FILTERS: readonly string[] = ["t/0", "t/1", "t/2", "t/3", "t/+", "#"];
 
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
 export function play(
@@ -1207,13 +1208,15 @@ function waitingFor(expected: Iteration["expected"]): number {
   return expected.filter(({ wire }) => !(wire.closed && wire.paused)).length;
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
+/** Whether two have the same bytes. */
+export function same(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 
-function show(packet: NaivePacket): string {
+/** A packet, for people to read. */
+export function show(packet: NaivePacket): string {
   if (packet.type === "PUBLISH") {
     const { topic, payload, qos, dup, packetId } = packet;
     return `PUBLISH ${numberOf(payload)} ${topic} qos ${qos}${

@@ -5,6 +5,7 @@ import { MessageIterator } from "../../src/client/message_iterator.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { invoke, MqttError, surface } from "../../src/errors.ts";
 import { Inbox } from "../../src/session/inbox.ts";
+import { SyncClient } from "../../src/client/sync_client.ts";
 import { Session } from "../../src/session/session.ts";
 
 /** What a history needs of it. */
@@ -17,6 +18,7 @@ export interface Library {
   readonly onAbort: typeof onAbort;
   readonly parseSettings: typeof parseSettings;
   readonly Session: typeof Session;
+  readonly SyncClient: typeof SyncClient;
   readonly surface: typeof surface;
 }
 
@@ -30,6 +32,7 @@ export const library: Library = {
   onAbort,
   parseSettings,
   Session,
+  SyncClient,
   surface,
 };
 
@@ -38,6 +41,7 @@ const FILES = [
   "client/loop_client.ts",
   "client/message_iterator.ts",
   "client/settings.ts",
+  "client/sync_client.ts",
   "errors.ts",
   "session/inbox.ts",
   "session/session.ts",

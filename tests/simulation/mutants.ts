@@ -15,6 +15,8 @@ export interface Mutant {
 
 const loop = "src/client/loop_client.ts";
 const link = "src/client/link.ts";
+const sync = "src/client/sync_client.ts";
+const syncLink = "src/client/sync_link.ts";
 const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
 const subscriber = "src/session/subscriber.ts";
@@ -409,6 +411,93 @@ export const mutants: readonly Mutant[] = [
     find: "this.#at = now + Math.min(now - due, LATE);",
     replace: "this.#at = now - 1;",
     kind: "bare",
+  },
+
+  // ---- the blocking client
+  {
+    mistake: "a status is told in a call that waits",
+    file: sync,
+    find: "if (this.#onstatus !== undefined) this.#statuses.push(event.status);",
+    replace: "invoke(this.#onstatus, event.status);",
+    kind: "blocking",
+  },
+  {
+    mistake: "subscribe() waits for ever",
+    file: sync,
+    find: "if (!this.#wait(() => call.done, this.#due)) {",
+    replace: "if (!this.#wait(() => call.done)) {",
+    kind: "blocking",
+  },
+  {
+    mistake: "publish() waits for ever",
+    file: sync,
+    find: "!this.#wait(() => session.isReady, this.#due)",
+    replace: "!this.#wait(() => session.isReady)",
+    kind: "blocking",
+  },
+  {
+    mistake: "publish() does not wait for room",
+    file: sync,
+    find: "if (!session.isReady && ",
+    replace: "if (!session.isReady && flags < 0 && ",
+    kind: "blocking",
+  },
+  {
+    mistake: "messages that come while a call waits are lost",
+    file: sync,
+    find: "const event = session.nextKeepingMessages();",
+    replace: "const event = session.nextDelivering(() => false);",
+    kind: "blocking",
+  },
+  {
+    mistake: "messages that waited come after newer ones",
+    file: session,
+    find: "if (kept !== undefined) this.#take(kept.handlers, kept.message);",
+    replace: "if (kept !== undefined && !this.#decode(this.#take) && this.#taken === undefined) " +
+      "this.#take(kept.handlers, kept.message);",
+    kind: "blocking",
+  },
+  {
+    mistake: "the blocking disconnect() does not wait",
+    file: sync,
+    find: "    this.#wait(() => left.done);\n",
+    replace: "",
+    kind: "blocking",
+  },
+  {
+    mistake: "the blocking disconnect() does not tell what it could not send",
+    file: sync,
+    find: "    if (left.error !== undefined) throw left.error;\n",
+    replace: "",
+    kind: "blocking",
+  },
+  {
+    mistake: "run() tells another error than the calls",
+    file: sync,
+    find: "if (message === undefined) return this.#session.reason!;",
+    replace: 'if (message === undefined) return new MqttError("socketclosed", "The end");',
+    kind: "blocking",
+  },
+  {
+    mistake: "the blocking client does not read on",
+    file: syncLink,
+    find: "if (session.isReading) connection.resume();",
+    replace: "",
+    kind: "blocking",
+  },
+  {
+    mistake: "the blocking client does not hear that an attempt has failed",
+    file: syncLink,
+    find: "else session.lost(this.#attempt, connection.over as MqttError, clock.now());",
+    replace: "",
+    kind: "blocking",
+  },
+  {
+    mistake: "the blocking client leaves its connection open",
+    file: syncLink,
+    find: "    this.#connection.close();\n",
+    replace: "",
+    kind: "blocking",
   },
 
   // ---- found by the simulation

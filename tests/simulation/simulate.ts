@@ -1,12 +1,19 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
+import { playBlocking } from "./blocking.ts";
 import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
 
-/** What is played: the client of the event loop, or the bare session. */
-export type Kind = "loop" | "bare";
-export const kinds: readonly Kind[] = ["loop", "bare"];
+/** What is played: the client of the event loop, the bare session, or the blocking client. */
+export type Kind = "loop" | "bare" | "blocking";
+export const kinds: readonly Kind[] = ["loop", "bare", "blocking"];
 
-const makers = { loop: makeLoopClient, bare: makeBareClient };
+type Log = (line: string) => void;
+
+const players: Record<Kind, (seed: number, using: Library, log?: Log) => Promise<Outcome> | Outcome> = {
+  loop: (seed, using, log) => play(seed, makeLoopClient, using, log),
+  bare: (seed, using, log) => play(seed, makeBareClient, using, log),
+  blocking: playBlocking,
+};
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */
 export async function simulate(
@@ -18,7 +25,7 @@ export async function simulate(
     each?: (outcome: Outcome) => void;
   } = {},
 ): Promise<void> {
-  const once = (seed: number, log?: (line: string) => void) => play(seed, makers[kind], using, log);
+  const once = async (seed: number, log?: Log) => await players[kind](seed, using, log);
   for (let seed = from; seed < from + count; seed++) {
     try {
       each(await once(seed));

@@ -40,6 +40,47 @@ export interface Observer {
   fail(what: string): void;
 }
 
+/** Understands what a client is given: packets, and the heads of those over maxPacketSize. */
+export class Hearing {
+  readonly #maxPacketSize: number;
+  readonly #hearer: { read(packet: NaivePacket): void; readHead(head: Head): void };
+  readonly #reader = new NaiveReader();
+  #heardGarbage = false;
+  /** Whether the head of the packet that comes was told. */
+  #toldHead = false;
+
+  constructor(maxPacketSize: number, hearer: { read(packet: NaivePacket): void; readHead(head: Head): void }) {
+    this.#maxPacketSize = maxPacketSize;
+    this.#hearer = hearer;
+  }
+
+  /** What the broker should not have sent, the tests' own codec need not understand; what comes before, it does. */
+  hear(bytes: Uint8Array, garbage: boolean): void {
+    if (!garbage) return this.#hear(bytes);
+    try {
+      for (const byte of bytes) {
+        if (!this.#heardGarbage) this.#hear(Uint8Array.of(byte));
+      }
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#heardGarbage = true;
+    }
+  }
+
+  #hear(bytes: Uint8Array): void {
+    for (const packet of this.#reader.push(bytes)) {
+      const head = packet.type === "PUBLISH" ? headOf(packet) : undefined;
+      if (head === undefined || head.size <= this.#maxPacketSize) this.#hearer.read(packet);
+      else if (!this.#toldHead) this.#hearer.readHead(head);
+      this.#toldHead = false;
+    }
+    const begun = this.#toldHead ? undefined : beginning(this.#reader.rest, this.#maxPacketSize);
+    if (begun === undefined) return;
+    this.#toldHead = true;
+    this.#hearer.readHead(begun);
+  }
+}
+
 /** One connection. */
 export class Wire implements Transport {
   readonly sock = "simulated";
@@ -90,13 +131,10 @@ export class Wire implements Transport {
   #inFlight = 0;
   #write: { bytes: Uint8Array; copy: Uint8Array; at: number } | undefined;
   readonly #written = new NaiveReader();
-  readonly #read = new NaiveReader();
+  readonly #read: Hearing;
   readonly #heard = new NaiveReader();
-  #garbage = false;
-  #heardGarbage = false;
-  readonly #maxPacketSize: number;
-  /** Whether the head of the packet that comes was told. */
-  #toldHead = false;
+  /** Whether what no broker may send was sent. */
+  garbage = false;
 
   constructor(
     { index, trusted, maxPacketSize }: { index: number; trusted: Trust; maxPacketSize: number },
@@ -106,7 +144,10 @@ export class Wire implements Transport {
   ) {
     this.index = index;
     this.trusted = trusted;
-    this.#maxPacketSize = maxPacketSize;
+    this.#read = new Hearing(maxPacketSize, {
+      read: (packet) => observer.read(this, packet),
+      readHead: (head) => observer.readHead(this, head),
+    });
     this.#world = world;
     this.#random = random;
     this.#observer = observer;
@@ -210,8 +251,8 @@ export class Wire implements Transport {
 
   /** The broker sends; `garbage` is what no broker may send. */
   send(bytes: Uint8Array, garbage = false): void {
-    if (this.brokerClosed || this.#garbage) return;
-    this.#garbage = garbage;
+    if (this.brokerClosed || this.garbage) return;
+    this.garbage = garbage;
     this.#toClient.push(bytes);
     this.#world.after(this.#latency, () => this.#passToClient());
   }
@@ -264,35 +305,9 @@ export class Wire implements Transport {
       space.set(chunk.subarray(0, length));
       chunk = space;
     }
-    this.#hear(chunk.subarray(0, length));
+    this.#read.hear(chunk.subarray(0, length), this.garbage);
     this.paused = !sink.received(chunk, length);
     this.#readSoon();
-  }
-
-  /** What the broker should not have sent, the tests' own codec need not understand; what comes before, it does. */
-  #hear(bytes: Uint8Array): void {
-    if (!this.#garbage) return this.#hearAll(bytes);
-    try {
-      for (const byte of bytes) {
-        if (!this.#heardGarbage) this.#hearAll(Uint8Array.of(byte));
-      }
-    } catch (error) {
-      if (!(error instanceof Malformed)) throw error;
-      this.#heardGarbage = true;
-    }
-  }
-
-  #hearAll(bytes: Uint8Array): void {
-    for (const packet of this.#read.push(bytes)) {
-      const head = packet.type === "PUBLISH" ? headOf(packet) : undefined;
-      if (head === undefined || head.size <= this.#maxPacketSize) this.#observer.read(this, packet);
-      else if (!this.#toldHead) this.#observer.readHead(this, head);
-      this.#toldHead = false;
-    }
-    const begun = this.#toldHead ? undefined : beginning(this.#read.rest, this.#maxPacketSize);
-    if (begun === undefined) return;
-    this.#toldHead = true;
-    this.#observer.readHead(this, begun);
   }
 
   #acceptSoon(): void {

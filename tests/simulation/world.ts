@@ -95,6 +95,23 @@ export class World {
     }
   }
 
+  /** Lets time pass without promises, until something is so, or the time has come; whether it is so. */
+  pass(until: number, isSo: () => boolean, mostSteps: number): boolean {
+    while (!isSo()) {
+      const event = this.#next();
+      if (event === undefined || event.time > until) {
+        if (event !== undefined) this.#push(event);
+        if (until < Infinity) this.now = Math.max(this.now, until);
+        return isSo();
+      }
+      if (event.cancelled) continue;
+      if (++this.steps > mostSteps) throw new Error(`No end after ${mostSteps} steps`);
+      this.now = event.time;
+      event.act();
+    }
+    return true;
+  }
+
   async #settle(): Promise<void> {
     for (;;) {
       for (let i = 0; i < TURNS; i++) await undefined;

@@ -1,0 +1,686 @@
+/**
+ * One history of the blocking client: a program of calls that a seed decides about, each of which lets virtual
+ * time pass while it waits. After each call the invariants are looked at.
+ */
+import type { ConnectOptions, OnPublish, Status } from "../../src/api.ts";
+import type { Settings } from "../../src/client/settings.ts";
+import type { SyncClient } from "../../src/client/sync_client.ts";
+import type { MqttError } from "../../src/errors.ts";
+import type { Message } from "../../src/message.ts";
+import type { NaivePacket, Publish } from "../support/naive.ts";
+import { Random } from "../support/random.ts";
+import { Asks } from "./asks.ts";
+import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
+import { FILTERS, type Outcome, same, show, Violation } from "./history.ts";
+import type { Library } from "./library.ts";
+import { type Remote, RemoteThread, UNHEARD } from "./remote.ts";
+import { type Head, Wire } from "./wire.ts";
+import { World } from "./world.ts";
+import { Remote as RemoteConnection, type RemoteObserver } from "./remote.ts";
+
+/** How much longer than it should a call may take, in milliseconds: what is due is looked at once more. */
+const SLACK = 150;
+const MOST_STEPS = 100_000;
+
+interface Published {
+  readonly seq: number;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly retain: boolean;
+  /** Whether publish() has returned, or failed. */
+  state: "asked" | "accepted" | "refused";
+  remote: Remote | undefined;
+  arrived: boolean;
+}
+
+/** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
+export function playBlocking(seed: number, library: Library, log?: (line: string) => void): Outcome {
+  return new BlockingHistory(seed, library, log).play();
+}
+
+class BlockingHistory implements RemoteObserver {
+  readonly #random: Random;
+  readonly #world: World;
+  readonly #library: Library;
+  readonly #log: ((line: string) => void) | undefined;
+  readonly #settings: Settings;
+  readonly #broker: Broker;
+  readonly #thread: RemoteThread;
+  readonly #asks: Asks;
+  readonly #abort = new AbortController();
+  readonly #horizon: number;
+  /** Whether the network is gone for good: then even run() ends. */
+  #isOver = false;
+  readonly #wires: Wire[] = [];
+  #remote: Remote | undefined;
+  #client: SyncClient | undefined;
+  #violation: Violation | undefined;
+  /** The call that the program is making, and whether it may tell statuses. */
+  #calling = "";
+  #tells = false;
+  #depth = 0;
+  /** Milliseconds spent in calls, each counted once. */
+  #within = 0;
+  #end: MqttError | undefined;
+  #left = false;
+  #leftError: unknown;
+  readonly #statuses: Status[] = [];
+  readonly #published: Published[] = [];
+  #lastHanded = -1;
+  #lastArrived = -1;
+  /** Messages that the client was given, in order. */
+  #expected: { sent: number; remote: Remote }[] = [];
+  #lastTaken = -1;
+  #delivered = 0;
+  #heads = 0;
+  /** When an attempt failed last. */
+  #failedAt = Infinity;
+  /** When the delay of the next attempt is over. */
+  #dialFrom = 0;
+  #handlers = 0;
+  readonly #thrown = new Set<unknown>();
+  readonly #states = new Map<Remote, "used" | "left">();
+
+  constructor(seed: number, library: Library, log?: (line: string) => void) {
+    const random = this.#random = new Random(seed);
+    const world = this.#world = new World(random);
+    this.#library = library;
+    this.#log = log;
+    this.#horizon = random.pick([3000, 10_000, 30_000]);
+    const op: ConnectOptions = {
+      id: "simulated",
+      session: random.chance(0.5),
+      timeout: random.pick([2000, 10_000]),
+      maxPacketSize: random.pick([200, 5000, 16 << 20]),
+      maxBuffered: random.pick([2000, 100_000, 16 << 20]),
+      ...random.chance(0.2) && { uname: random.pick(["user", () => "user"]) },
+      ...random.chance(0.5) && { signal: this.#abort.signal },
+      ...random.chance(0.75) && {
+        reconnect: {
+          minDelay: random.pick([random.int(1, 500), random.int(500, 5000)]),
+          maxDelay: 5000,
+          attempts: random.pick([3, Infinity]),
+          stableAfter: random.pick([100, 3000]),
+        },
+      },
+    };
+    this.#note(() => `options ${JSON.stringify(op)}`);
+    this.#settings = { ...library.parseSettings(op, {}), pingAfter: 0 };
+    this.#broker = new Broker(world, random, {
+      faults: random.pick([0, 0.4, 0.8]),
+      refusals: random.pick([0, 0.1, 0.3]),
+      forbids: random.chance(0.3),
+      qos: random.chance(0.5),
+    });
+    const fail = (what: string) => this.fail(what);
+    const { maxPacketSize } = this.#settings;
+    this.#asks = new Asks(world, this.#settings.timeout, fail);
+    this.#thread = new RemoteThread(world, MOST_STEPS, (index) => {
+      return this.#remote = new RemoteConnection(index, maxPacketSize, world, random, this);
+    }, fail);
+  }
+
+  play(): Outcome {
+    const { queueMicrotask } = globalThis;
+    globalThis.queueMicrotask = (callback) => {
+      try {
+        callback();
+      } catch (error) {
+        if (!this.#thrown.delete(error)) this.fail(`${error} surfaces`);
+      }
+    };
+    try {
+      this.#script();
+      this.#program();
+      this.#world.pass(Infinity, () => false, MOST_STEPS);
+      this.#conclude();
+    } finally {
+      globalThis.queueMicrotask = queueMicrotask;
+    }
+    if (this.#violation !== undefined) throw this.#violation;
+    return {
+      steps: this.#world.steps,
+      code: this.#end?.code ?? "none",
+      connections: this.#wires.length,
+      faults: this.#wires.map(({ fault }) => fault),
+      published: this.#published.length,
+      delivered: this.#delivered,
+      told: [...new Set(this.#statuses.map(({ type }) => type))],
+    };
+  }
+
+  fail(what: string): void {
+    this.#note(() => `VIOLATION: ${what}`);
+    this.#violation ??= new Violation(`${what} (at ${this.#world.now} ms)`);
+  }
+
+  #note(line: () => string): void {
+    this.#log?.(`${String(Math.round(this.#world.now)).padStart(7)}  ${line()}`);
+  }
+
+  // ---- the network
+
+  dial(opened: (wire: Wire) => void, failed: (error: MqttError) => void): void {
+    const random = this.#random, world = this.#world, isFirst = this.#wires.length === 0;
+    if (world.now < this.#dialFrom) this.fail(`an attempt before ${this.#dialFrom} ms`);
+    const faults = this.#broker.manners.faults / (isFirst ? 5 : 1);
+    if (random.chance(faults * 0.1) && !this.#isOver) return this.#note(() => "dial hangs");
+    world.after(random.size(200), () => {
+      if (this.#isOver || random.chance(faults * 0.3)) {
+        this.#failedAt = world.now;
+        return failed(new this.#library.MqttError("cannotconnect", "Nobody listens"));
+      }
+      const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
+      const { maxPacketSize } = this.#settings;
+      const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, world, random, {
+        ...UNHEARD,
+        arrived: (wire, packets) => this.#arrived(wire, packets),
+        socketClosed: (how) => new this.#library.MqttError("socketclosed", `The connection was closed: ${how}`),
+        fail: (what) => this.fail(what),
+      });
+      this.#wires.push(wire);
+      this.#broker.plan(wire);
+      this.#note(() => `connection ${wire.index}, trusted ${trusted}`);
+      opened(wire);
+      this.#watch(wire);
+    });
+  }
+
+  /** The thread sends the pings: that a connection is dead, it notices. */
+  #watch(wire: Wire): void {
+    const remote = this.#remote!;
+    this.#world.after(4000, () => {
+      if (wire.closed || remote.closed || remote.over !== undefined) return;
+      const isDead = ["half-open", "silent", "stall"].includes(wire.fault) && this.#world.now - wire.faultAt > 8000;
+      if (!isDead) return this.#watch(wire);
+      remote.fail(new this.#library.MqttError("pingresp", "The broker did not answer PINGREQ"));
+    });
+  }
+
+  wrote(remote: Remote, packets: NaivePacket[]): void {
+    if (remote !== this.#remote) this.fail(`a write to connection ${remote.index}, which is an old one`);
+    if (this.#end !== undefined) this.fail("a write after the end");
+    for (const packet of packets) {
+      this.#note(() => `< ${remote.index} ${show(packet)}`);
+      const state = this.#states.get(remote);
+      if ((packet.type === "CONNECT") !== (state === undefined)) this.fail(`${packet.type} in the wrong place`);
+      if (packet.type !== "CONNECT" && !remote.connacked) this.fail(`${packet.type} before CONNACK`);
+      if (state === "left") this.fail(`${packet.type} after DISCONNECT`);
+      this.#states.set(remote, packet.type === "DISCONNECT" ? "left" : "used");
+      this.#send(remote, packet);
+    }
+  }
+
+  #send(remote: Remote, packet: NaivePacket): void {
+    switch (packet.type) {
+      case "CONNECT":
+        return this.#asks.connecting(remote);
+      case "SUBSCRIBE":
+      case "UNSUBSCRIBE":
+        return this.#asks.wrote(remote, packet);
+      case "DISCONNECT":
+        if (!this.#left) this.fail("DISCONNECT that nobody asked for");
+        return;
+      case "PUBLISH":
+        return this.#handOver(remote, packet);
+      case "PUBACK":
+      case "PUBREC":
+      case "PUBCOMP":
+        if (!this.#count(`${remote.index} ${packet.type} ${packet.packetId}`, -1)) {
+          this.fail(`${packet.type} ${packet.packetId} for nothing`);
+        }
+    }
+  }
+
+  readonly #toAcknowledge = new Map<string, number>();
+  #count(key: string, change: 1 | -1): boolean {
+    const count = (this.#toAcknowledge.get(key) ?? 0) + change;
+    this.#toAcknowledge.set(key, count);
+    return count >= 0;
+  }
+
+  #handOver(remote: Remote, { topic, payload, retain }: Publish): void {
+    const seq = numberOf(payload), published = this.#published[seq];
+    if (published === undefined) return this.fail(`a message that nobody published: ${seq}`);
+    if (topic !== published.topic || retain !== published.retain || !same(payload, published.payload)) {
+      this.fail(`message ${seq} is garbled`);
+    }
+    if (published.state === "refused") this.fail(`message ${seq} is sent although it was refused`);
+    if (seq <= this.#lastHanded) this.fail(`message ${seq} is sent after ${this.#lastHanded}`);
+    const missing = this.#asks.missing(remote);
+    if (missing !== undefined) this.fail(`message ${seq} goes before the subscription to ${missing}`);
+    this.#lastHanded = seq;
+    published.remote = remote;
+  }
+
+  #arrived(wire: Wire, packets: NaivePacket[]): void {
+    if (wire.index < (this.#broker.wire?.index ?? 0)) return;
+    for (const packet of packets) {
+      if (packet.type === "PUBLISH") {
+        const seq = numberOf(packet.payload);
+        if (seq <= this.#lastArrived) this.fail(`message ${seq} arrives after ${this.#lastArrived}`);
+        this.#lastArrived = seq;
+        this.#published[seq]!.arrived = true;
+      }
+      this.#broker.hear(wire, packet);
+    }
+  }
+
+  read(remote: Remote, packet: NaivePacket): void {
+    this.#note(() => `> ${remote.index} ${show(packet)}`);
+    switch (packet.type) {
+      case "CONNACK":
+        if (packet.code !== 0 || remote.connacked) return;
+        remote.connacked = remote.wire!.connacked = true;
+        remote.sessionPresent = packet.sessionPresent;
+        return this.#asks.connected(remote, packet.sessionPresent);
+      case "SUBACK":
+      case "UNSUBACK":
+        return this.#asks.answered(remote, packet);
+      case "PUBREL":
+        return void this.#count(`${remote.index} PUBCOMP ${packet.packetId}`, 1);
+      case "PUBLISH": {
+        const sent = this.#broker.sent[numberOf(packet.payload)]!;
+        this.#acknowledge(remote, sent);
+        if (sent.received || this.#left) return;
+        sent.received = sent.qos === 2;
+        this.#expected.push({ sent: sent.seq, remote });
+      }
+    }
+  }
+
+  readHead(remote: Remote, { qos, packetId, size }: Head): void {
+    this.#note(() => `> ${remote.index} PUBLISH qos ${qos} id ${packetId}, ${size} bytes: too many`);
+    const sent = qos === 0 ? undefined : this.#broker.sent.findLast((sent) => sent.packetId === packetId);
+    if (sent !== undefined) this.#acknowledge(remote, sent);
+    if (sent?.received || this.#left) return;
+    if (sent?.qos === 2) sent.received = true;
+    this.#heads++;
+  }
+
+  #acknowledge(remote: Remote, { qos, packetId }: Sent): void {
+    if (qos > 0) this.#count(`${remote.index} ${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, 1);
+  }
+
+  gone(remote: Remote): void {
+    this.#note(() => `connection ${remote.index} is gone, fault ${remote.wire?.fault}`);
+    this.#asks.gone(remote);
+    const { status } = this.#client ?? {};
+    if (status?.type === "waiting") this.#dialFrom = this.#world.now + status.delay;
+  }
+
+  // ---- the program
+
+  #script(): void {
+    const random = this.#random, world = this.#world;
+    for (let i = random.int(0, 15); i > 0; i--) {
+      const longest = random.pick([20, 20, 6000]);
+      world.after(random.int(0, this.#horizon), () => this.#broker.publish(random.int(1, 20), longest));
+    }
+    world.after(this.#horizon, () => {
+      this.#note(() => "the faults end");
+      Object.assign(this.#broker.manners, { faults: 0, refusals: 0, forbids: false });
+    });
+  }
+
+  #program(): void {
+    const { timeout, signal } = this.#settings, { SyncClient } = this.#library;
+    this.#call("connect", timeout, () => {
+      this.#client = new SyncClient(this.#settings, {
+        target: { host: "simulated" } as never,
+        onpub: (_, message) => this.#handle(["#"], message),
+        onstatus: (status) => this.#hearStatus(status),
+        thread: this.#thread,
+        clock: this.#world.clock,
+      });
+    });
+    if (this.#world.now > this.#failedAt + SLACK) this.fail("connect() does not hear that nobody listens");
+    const client = this.#client;
+    if (client === undefined) return;
+    while (this.#world.now < this.#horizon && !this.#isEnded) this.#act(client);
+    // Then the faults end: whatever can still be done must get done.
+    const quiet = Math.max(this.#horizon, this.#world.now) + 60_000;
+    while (this.#world.now < quiet && !this.#isEnded) this.#receive(client, Math.ceil(quiet - this.#world.now));
+    if (!this.#isEnded) this.#checkQuiet(client);
+    if (signal !== undefined && this.#random.chance(0.3)) this.#abortAll();
+    this.#disconnect(client);
+    this.#afterwards(client);
+  }
+
+  get #isEnded(): boolean {
+    return this.#left || this.#end !== undefined;
+  }
+
+  #act(client: SyncClient): void {
+    const random = this.#random;
+    switch (random.int(0, 15)) {
+      case 0:
+      case 1:
+      case 2:
+        return this.#subscribe(client);
+      case 3:
+      case 4:
+        return this.#unsubscribe(client);
+      case 5:
+      case 6:
+      case 7:
+        return this.#receive(client, random.pick([0, 0, 1, 100, 3000]));
+      case 8:
+        return this.#sleep(random.pick([1, 100, 5000, 15_000]));
+      case 9:
+        return this.#run(client);
+      case 10:
+        if (random.chance(0.1)) this.#disconnect(client);
+        return;
+      case 11:
+        if (random.chance(0.1)) this.#abortAll();
+        return;
+      default:
+        for (let i = random.int(1, 10); i > 0; i--) this.#publish(client);
+    }
+  }
+
+  /** The program computes: nobody looks at the connection. */
+  #sleep(milliseconds: number): void {
+    this.#note(() => `computes for ${milliseconds} ms`);
+    this.#world.blocked += milliseconds;
+    this.#world.pass(this.#world.now + milliseconds, () => false, MOST_STEPS);
+  }
+
+  /** Makes a call: it returns in time, and fails with what it may fail with. Undefined when it has failed. */
+  #call<T>(name: string, bound: number, make: () => T, codes: readonly (string | number)[] = []): T | undefined {
+    const at = this.#world.now, within = this.#within, outer = this.#calling, tells = this.#tells;
+    this.#note(() => `${name}()`);
+    this.#calling = name;
+    this.#tells = name === "run" || name === "receive";
+    try {
+      const result = make();
+      this.#note(() => `${name}() done`);
+      return result;
+    } catch (error) {
+      this.#failed(name, error, codes);
+      return undefined;
+    } finally {
+      this.#calling = outer;
+      this.#tells = tells;
+      const took = this.#world.now - at - (this.#within - within);
+      this.#within += took;
+      if (took > bound + SLACK) this.fail(`${name}() takes ${took} ms, bound ${bound}`);
+      this.#check();
+    }
+  }
+
+  #failed(name: string, error: unknown, codes: readonly (string | number)[]): void {
+    this.#note(() => `${name}() throws ${error}`);
+    if (this.#violation !== undefined) throw this.#violation;
+    if (this.#thrown.has(error)) throw error;
+    if (!(error instanceof this.#library.MqttError)) throw error;
+    const { status } = this.#client ?? {};
+    if (name === "connect" || status?.type === "closed" && status.error === error) this.#end ??= error;
+    if (this.#end !== undefined) {
+      if (error !== this.#end && name !== "disconnect" && !codes.includes(error.code)) {
+        this.fail(`${name}() fails with ${error}, and the end is ${this.#end}`);
+      }
+    } else if (!codes.includes(error.code) && name !== "subscribe" && name !== "disconnect") {
+      this.fail(`${name}() fails with ${error}`);
+    }
+  }
+
+  #publish(client: SyncClient): void {
+    const random = this.#random;
+    const seq = this.#published.length;
+    const published: Published = {
+      seq,
+      topic: `up/${seq % 5}`,
+      payload: numbered(seq, 4 + random.size(random.pick([100, 100, 20_000]))),
+      retain: random.chance(0.1),
+      state: "asked",
+      remote: undefined,
+      arrived: false,
+    };
+    this.#published.push(published);
+    this.#call("publish", this.#settings.timeout, () => {
+      client.publish(published.topic, published.payload.slice(), { retain: published.retain });
+      published.state = "accepted";
+    }, ["timeout", "overflow"]);
+    if (published.state === "accepted") {
+      // It may be behind what was written just now.
+      const before = this.#published[seq - 1];
+      if (before?.state === "accepted" && before.remote === undefined && published.remote === undefined) {
+        this.fail(`publish() returned, and messages ${seq - 1} and ${seq} wait`);
+      }
+      return;
+    }
+    published.state = "refused";
+    if (published.remote !== undefined) this.fail(`message ${seq} was sent and refused`);
+  }
+
+  #subscribe(client: SyncClient): void {
+    const random = this.#random;
+    const filters = [...new Set([random.pick(FILTERS), random.pick(FILTERS)])];
+    if (random.chance(0.6)) filters.splice(random.int(0, filters.length), 0, this.#asks.ownFilter());
+    const onpub: OnPublish | undefined = random.chance(0.5)
+      ? (_, message) => this.#handle(filters, message)
+      : undefined;
+    this.#note(() => `subscribe ${filters}`);
+    const ask = this.#asks.ask(filters, true);
+    let code: string | number | undefined = "failed";
+    this.#call("subscribe", this.#settings.timeout, () => {
+      try {
+        client.subscribe(filters, onpub === undefined ? {} : { onpub });
+        code = undefined;
+      } catch (error) {
+        code = (error as MqttError).code;
+        throw error;
+      } finally {
+        this.#asks.settled(ask, code);
+      }
+    }, [128, "timeout", "overflow"]);
+    const isKnown = code === undefined || [128, "timeout", "overflow"].includes(code);
+    if (!isKnown && this.#end === undefined && ask.lost < 2) this.fail(`subscribe() fails with ${code}`);
+  }
+
+  #unsubscribe(client: SyncClient): void {
+    const random = this.#random;
+    const some = Array.from({ length: random.int(1, 3) }, () => random.pick([...FILTERS, ...this.#asks.ownFilters]));
+    const filters = [...new Set(some)];
+    this.#note(() => `unsubscribe ${filters}`);
+    const given = this.#asks.giveUp(filters);
+    const isAway = () => !this.#remote?.connacked || this.#remote.closed;
+    const wasAway = isAway(), at = this.#world.now;
+    const isDone = this.#call("unsubscribe", this.#settings.timeout, () => {
+      client.unsubscribe(filters);
+      return true;
+    }, ["timeout", "overflow"]);
+    if (wasAway && this.#world.now > at) this.fail("unsubscribe() waits though there is no connection");
+    if (isDone) this.#asks.gaveUp(given, isAway());
+  }
+
+  #receive(client: SyncClient, timeout: number): void {
+    const message = this.#call("receive", timeout, () => client.receive(timeout));
+    if (message !== undefined) this.#take(message);
+  }
+
+  /** Handles messages until a handler has enough, or until the connections end, which they do some time. */
+  #run(client: SyncClient): void {
+    const random = this.#random, world = this.#world;
+    if (this.#depth > 0 || this.#settings.reconnect?.attempts === Infinity) return;
+    const before = this.#broker.manners.faults;
+    let runs = true;
+    const longest = random.pick([100, 3000, 20_000]);
+    world.after(longest, () => {
+      if (!runs) return;
+      this.#note(() => "the network is gone for good");
+      this.#isOver = true;
+      for (const wire of this.#wires) {
+        if (wire.closed) continue;
+        wire.fault = "reset";
+        wire.reset();
+      }
+    });
+    try {
+      const end = this.#call("run", longest + 120_000, () => client.run());
+      this.#end ??= end;
+      if (end !== this.#end) this.fail(`run() ends with ${end}, instead of ${this.#end}`);
+    } catch (error) {
+      if (!this.#thrown.delete(error)) throw error;
+    }
+    runs = false;
+    this.#note(() => `run() is over, faults ${before}`);
+  }
+
+  /** A handler gets a message: it may do anything but wait for messages. */
+  #handle(filters: readonly string[], message: Message): void {
+    const random = this.#random, client = this.#client!;
+    if (this.#calling !== "run") this.fail(`a handler is called in ${this.#calling}()`);
+    if (!filters.some((filter) => filterMatches(filter, message.topic))) {
+      this.fail(`a message to ${message.topic} is handled for ${filters}`);
+    }
+    if (numberOf(message.payload) !== this.#lastTaken) this.#take(message); // it may have several handlers
+    if (this.#depth > 0 || this.#isEnded) return;
+    this.#depth++;
+    if (random.chance(0.3)) this.#publish(client);
+    if (random.chance(0.1)) this.#subscribe(client);
+    if (random.chance(0.1)) this.#unsubscribe(client);
+    if (random.chance(0.03)) this.#disconnect(client);
+    this.#depth--;
+    if (!random.chance(0.1)) return;
+    const problem = new Error("the program's own");
+    this.#thrown.add(problem);
+    throw problem;
+  }
+
+  #take(message: Message): void {
+    const { topic, payload, qos, retain } = message, seq = numberOf(payload), sent = this.#broker.sent[seq];
+    this.#delivered++;
+    this.#note(() => `message ${seq} is taken`);
+    this.#lastTaken = seq;
+    if (sent?.topic !== topic || sent.qos !== qos || sent.retain !== retain || !same(payload, sent.payload)) {
+      this.fail(`message ${seq} is garbled`);
+    }
+    for (let next = this.#expected.shift(); next?.sent !== seq; next = this.#expected.shift()) {
+      if (next === undefined) return this.fail(`message ${seq} is taken, which did not come now`);
+      this.#missed(next);
+    }
+  }
+
+  /** What the client was given and nobody got: it was not decoded when the connection was lost, as too much waited. */
+  #missed({ sent, remote }: { sent: number; remote: Remote }): void {
+    if (remote.closed && this.#settings.maxBuffered < 16 << 20 || this.#left) return;
+    this.fail(`message ${sent} is lost`);
+  }
+
+  #disconnect(client: SyncClient): void {
+    this.#left ||= this.#end === undefined;
+    this.#call("disconnect", this.#settings.timeout + 1000, () => {
+      try {
+        client.disconnect();
+      } catch (error) {
+        this.#leftError = error;
+        throw error;
+      }
+    });
+    const { status } = client;
+    if (status.type !== "closed") return this.fail(`the status is ${status.type} after disconnect()`);
+    this.#end ??= status.error;
+    if (this.#left && this.#end.code !== "disconnect") this.fail(`the end is ${this.#end} after disconnect()`);
+  }
+
+  #abortAll(): void {
+    if (this.#settings.signal === undefined) return;
+    this.#left ||= this.#end === undefined;
+    this.#leftError ??= "unknown"; // what it could not send, nobody is told
+    this.#call("abort", this.#settings.timeout + 1000, () => this.#abort.abort(new Error("enough")));
+    const { status } = this.#client!;
+    if (status.type !== "closed") return this.fail(`the status is ${status.type} after abort()`);
+    this.#end ??= status.error;
+  }
+
+  /** After the end every call fails with its error, once all messages are taken. */
+  #afterwards(client: SyncClient): void {
+    for (let i = this.#expected.length; i >= 0; i--) this.#receive(client, 0);
+    for (const missed of this.#expected.splice(0)) this.#missed(missed);
+    const calls: (() => unknown)[] = [
+      () => client.publish("t", "x"),
+      () => client.subscribe("t"),
+      () => client.unsubscribe("t"),
+      () => client.receive(),
+    ];
+    for (const call of calls) {
+      try {
+        call();
+        this.fail("a call after the end returns");
+      } catch (error) {
+        if (error !== this.#end) this.fail(`a call after the end throws ${error}, and the end is ${this.#end}`);
+      }
+    }
+    if (this.#call("run", 0, () => client.run()) !== this.#end) this.fail("run() tells another end");
+    this.#call("disconnect", 0, () => client.disconnect());
+    this.#checkStatuses();
+  }
+
+  #hearStatus(status: Status): void {
+    this.#note(() => `status ${JSON.stringify(status)}`);
+    if (!this.#tells) this.fail(`${status.type} is told in ${this.#calling}()`);
+    this.#statuses.push(status);
+  }
+
+  // ---- what must hold
+
+  #check(): void {
+    this.#asks.check({ told: false, left: this.#left });
+    if (this.#violation !== undefined) throw this.#violation;
+  }
+
+  /** The faults are over for long: a client that is still there works. */
+  #checkQuiet(client: SyncClient): void {
+    const remote = this.#remote!;
+    const { wire } = remote;
+    if (wire === undefined || wire.fault !== "none") return;
+    if (remote.closed || !remote.connacked) return this.fail("no connection though nothing is wrong");
+    if (client.status.type !== "connected") this.fail(`the status is ${client.status.type}`);
+    this.#asks.checkQuiet(this.#broker);
+    for (const missed of this.#expected.splice(0)) this.#missed(missed);
+    if (wire.writing || remote.unsent > 0) return;
+    for (const { seq, state, remote } of this.#published) {
+      if (state === "accepted" && remote === undefined) this.fail(`message ${seq} is not sent though nothing is wrong`);
+    }
+    for (const [what, count] of this.#toAcknowledge) {
+      if (what.startsWith(`${remote.index} `) && count > 0) this.fail(`${what} is not sent`);
+    }
+    if (this.#wires.length === 1 && client.stats.dropped !== this.#heads) {
+      this.fail(`${this.#heads} messages were too long, and ${client.stats.dropped} are counted`);
+    }
+  }
+
+  #checkStatuses(): void {
+    const all = this.#statuses.filter(({ type }) => type !== "refused" && type !== "dropped").map(({ type }) => type);
+    const text = all.join(" ");
+    if (!/^connecting( connected)?( waiting connecting( connected)?)*( waiting)? closed$/.test(text)) {
+      this.fail(`it told ${text}`);
+    }
+    let attempts = 0;
+    for (const status of this.#statuses) {
+      if (status.type === "connected") attempts = 0;
+      if (status.type === "connecting" && status.attempt !== ++attempts) this.fail(`attempt ${status.attempt}`);
+    }
+    const last = this.#statuses.at(-1)!;
+    if (last.type === "closed" && last.error !== this.#end) this.fail("closed is told with another error");
+    const dropped = this.#statuses.filter(({ type }) => type === "dropped").length;
+    if (dropped !== this.#client!.stats.dropped) this.fail(`${dropped} dropped messages are told`);
+  }
+
+  #conclude(): void {
+    for (const remote of this.#thread.remotes) if (!remote.closed) this.fail(`connection ${remote.index} is left open`);
+    for (const wire of this.#wires) if (!wire.closed) this.fail(`the socket of connection ${wire.index} is left open`);
+    if (this.#world.timers > 0) this.fail("a timer is left");
+    for (const published of this.#published) this.#checkFate(published);
+  }
+
+  #checkFate({ seq, state, arrived, remote }: Published): void {
+    if (state !== "accepted" || arrived || !this.#left || this.#leftError !== undefined) return;
+    if (remote === undefined) return this.fail(`message ${seq} was accepted and is lost, and nobody was told`);
+    if (remote.wire?.fault !== "none" || remote !== this.#remote) return;
+    this.fail(`message ${seq} was sent and did not arrive, though nothing was wrong`);
+  }
+}
