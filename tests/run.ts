@@ -157,6 +157,7 @@ if (wanted.includes("check")) {
   await check("lint", "lint", "-q");
   await check("check", "check", "-q", "--doc", ...all);
   await check("doc --lint", "doc", "--lint", "-q", "mod.ts");
+  await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
 const lanes: Record<string, () => Promise<void>> = {
