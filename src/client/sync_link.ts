@@ -68,18 +68,22 @@ export class SyncLink {
     if (thread.hasSaid) { while (thread.hear(this.#connection)); }
   }
 
-  /** Lets time pass until something has happened, or it is `due` (milliseconds); whether something has. */
-  wait(due: number): boolean {
+  /** Whether the connection is over; the session hears of it after all that came before. */
+  get isOver(): boolean {
+    return this.#connection.over !== undefined;
+  }
+
+  /** Lets time pass until something has happened, or it is `due` (milliseconds). */
+  wait(due: number): void {
     const { session, thread, clock } = this.#parts;
     const connection = this.#connection;
     this.#changed = false;
     if (session.isReading) connection.resume();
-    const heard = this.#changed || this.#isOpened || thread.wait(connection, due);
-    if (!this.#isOpened) return heard;
+    if (!this.#changed && !this.#isOpened) thread.wait(connection, due);
+    if (!this.#isOpened) return;
     this.#opening = false;
     if (connection.over === undefined) session.opened(this.#attempt, connection, clock.now());
     else session.lost(this.#attempt, connection.over as MqttError, clock.now());
-    return true;
   }
 
   /** Whether it is open, or cannot be opened, which the session does not know yet. */

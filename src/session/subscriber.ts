@@ -5,7 +5,6 @@ import type { OnPublish } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
 import {
-  type FilterRequest,
   type QoS,
   SUBACK,
   type SubackPacket,
@@ -57,8 +56,8 @@ export class Subscriber {
   readonly #givenUp = new Set<string>();
   /** Whether the broker's session may lack subscriptions: they were made again, and not all answered. */
   #isIncomplete = false;
-  /** What is still to be asked for again on this connection, the last first. */
-  #toRenew: { group: Group; filters: FilterRequest[] }[] = [];
+  /** The packets that are still to be asked for again on this connection, the last first. */
+  #toRenew: Group[] = [];
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
@@ -164,14 +163,15 @@ export class Subscriber {
     this.#isOpen = true;
     const unanswered = this.#requests.waiting;
     const hasAll = sessionPresent && !this.#isIncomplete;
-    const groups = hasAll ? [] : this.subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const groups = hasAll ? [] : this.subscriptions.groupsBut(unanswered.map(({ group }) => group));
     this.#isIncomplete = false;
     this.#toRenew = groups.reverse();
     const renewals = this.#takeRenewals(RENEWED_AT_ONCE);
     // Their subscriptions are gone already: who has asked for such a filter since keeps it.
-    const givenUp = (sessionPresent ? [...this.#givenUp] : [])
+    const givenUp = (sessionPresent ? [...this.#givenUp].slice(0, RENEWED_AT_ONCE) : [])
       .map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [] }));
-    this.#givenUp.clear();
+    if (!sessionPresent) this.#givenUp.clear();
+    for (const { filters: [filter] } of givenUp) this.#givenUp.delete(filter!);
     this.#requests.clearWaiting();
     this.#sendFirst([...renewals, ...givenUp, ...unanswered], now);
   }
@@ -191,11 +191,16 @@ export class Subscriber {
 
   /** The next requests that ask again for what the broker has forgotten. */
   #takeRenewals(most: number): SubscribeRequest[] {
-    return this.#toRenew.splice(-most).reverse().map(({ group, filters }) => ({
-      ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
-      filters,
-      renews: true,
-    }));
+    const renewals: SubscribeRequest[] = [];
+    while (renewals.length < most) {
+      const group = this.#toRenew.pop();
+      if (group === undefined) break;
+      const filters = this.subscriptions.current(group);
+      if (filters.length === 0) continue; // given up, or asked for in another packet since
+      const asked = { group, call: undefined, inbox: undefined };
+      renewals.push({ ...this.#subscribeRequest(asked), filters, renews: true });
+    }
+    return renewals;
   }
 
   /**
@@ -295,8 +300,8 @@ export class Subscriber {
     }
   }
 
-  /** The client has ended: everything settles. */
-  close(reason: MqttError): void {
+  /** The client has ended: everything settles. Whether somebody iterates, and so hears of it when the messages before it are taken. */
+  close(reason: MqttError): boolean {
     this.#isOpen = false;
     for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
       // Who leaves an iterator has got what he wanted: nothing comes any more.
@@ -304,7 +309,9 @@ export class Subscriber {
       this.#events.settle(request.call, { error: isDone ? undefined : reason });
     }
     this.#requests.clearWaiting();
-    for (const inbox of this.subscriptions.inboxes) this.#receiver.end(inbox, reason);
+    const { inboxes } = this.subscriptions;
+    for (const inbox of inboxes) this.#receiver.end(inbox, reason);
+    return inboxes.some(({ iterated }) => iterated);
   }
 }
 

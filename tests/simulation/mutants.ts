@@ -431,14 +431,14 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "publish() waits for ever",
     file: sync,
-    find: "!this.#wait(() => session.isReady, this.#due)",
+    find: "!this.#wait(this.#isReady, this.#due)",
     replace: "!this.#wait(() => session.isReady)",
     kind: "blocking",
   },
   {
     mistake: "publish() does not wait for room",
     file: sync,
-    find: "if (!session.isReady && ",
+    find: "if (!this.#isReady() && ",
     replace: "if (!session.isReady && flags < 0 && ",
     kind: "blocking",
   },
