@@ -2258,6 +2258,45 @@ describe("loop: status", () => {
     assertEquals(surfaced, []);
   });
 
+  test("who iterates hears of the end, however slowly: after the messages that came before it", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = await World.open({}, undefined, false);
+      const messages = world.client.messages("a");
+      await world.clock.settle();
+      world.broker.send(suback(1, 0), publish("a", "1"), publish("a", "2"));
+      assertEquals(await next(world, messages), "1");
+      world.broker.break();
+      await world.clock.advance(60_000);
+      assertEquals([await next(world, messages), await next(world, messages)], ["2", "error socketclosed"]);
+    });
+    assertEquals(surfaced, []);
+  });
+
+  test("an iterator that nobody iterates hears of nothing", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = await World.open({}, undefined, false);
+      world.client.messages("a");
+      await world.clock.settle();
+      world.broker.break();
+      await world.clock.advance(60_000);
+    });
+    assertEquals(surfaced.length, 1);
+  });
+
+  test("disconnect() tells of an end that nobody has heard of", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = await World.open({}, undefined, false);
+      world.broker.break();
+      await world.clock.advance(500);
+      assertEquals(await world.fate(world.client.disconnect()), "error socketclosed");
+      await world.clock.advance(60_000);
+      const heard = await World.open();
+      heard.broker.break();
+      assertEquals(await heard.fate(heard.client.disconnect()), undefined);
+    });
+    assertEquals(surfaced, []);
+  });
+
   test("of a first connection that fails, connect() tells", async () => {
     const surfaced = await surfacing(async () => {
       const world = new World({}, undefined, false);

@@ -1,8 +1,11 @@
 /** What a client does with a broker that hangs up, refuses, or sends what it cannot take: seen with real programs, in each mode. */
 import { test } from "node:test";
-import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { connect as connectTcp } from "node:net";
+import { assert, assertEquals, assertLess, assertMatch, assertThrows } from "@std/assert";
 import type { Client, ConnectionStatus, ConnectOptions, OnPublish, Status, SyncClient } from "../../mod.ts";
+import { connect, connectSync, MqttError } from "../../mod.ts";
 import { patience } from "../support/process.ts";
+import { startScripted } from "../support/scripted.ts";
 import { runScript, startScript } from "../support/spawn.ts";
 import { modes } from "./modes.ts";
 import { codeOf } from "./support.ts";
@@ -183,6 +186,80 @@ for (const [mode, open] of modes) {
     assertEquals(scene.mqtt.status.type, "closed");
   });
 }
+
+/** Sleeps without the event loop, as a program that blocks does. */
+function block(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+test("connectSync: who only publishes hears that the connection is lost, and has another one", async () => {
+  const broker = await startScript("tests/client/moody_broker.ts");
+  try {
+    const [, port] = await broker.output(/port (\d+)\n/);
+    const mqtt = connectSync(`127.0.0.1:${port}`, undefined, { reconnect });
+    mqtt.publish("$drop", "");
+    for (let i = 0; i < 20; i++) {
+      block(20);
+      mqtt.publish("t", `${i}`);
+    }
+    await broker.output(/1 CONNECT\n/);
+    mqtt.disconnect();
+
+    const last = connectSync(`127.0.0.1:${port}`);
+    last.publish("$drop", "");
+    const error = assertThrows(() => {
+      for (let i = 0; i < 100; i++) {
+        block(20);
+        last.publish("t", `${i}`);
+      }
+    }, MqttError);
+    assertEquals(error.code, "socketclosed");
+  } finally {
+    await broker.stop();
+  }
+});
+
+test("connectSync: statuses are told in order, also when onstatus receives", async () => {
+  const broker = await startScript("tests/client/moody_broker.ts");
+  try {
+    const [, port] = await broker.output(/port (\d+)\n/);
+    const told: string[] = [];
+    const onstatus = ({ type }: Status) => {
+      told.push(type);
+      mqtt.receive(30);
+    };
+    const mqtt: SyncClient = connectSync(`127.0.0.1:${port}`, undefined, { reconnect, onstatus });
+    for (let i = 0; i < 3; i++) {
+      mqtt.publish("$drop", "");
+      mqtt.receive(200);
+    }
+    mqtt.disconnect();
+    mqtt.run();
+    const follows: Record<string, string[]> = {
+      connecting: ["connected", "waiting"],
+      connected: ["waiting", "closed"],
+      waiting: ["connecting", "closed"],
+    };
+    for (const [i, type] of told.slice(1).entries()) assert(follows[told[i]!]?.includes(type), told.join());
+    assertEquals([told[0], told.at(-1)], ["connecting", "closed"]);
+  } finally {
+    await broker.stop();
+  }
+});
+
+test("a socket that was handed in is closed although the signal was aborted before it was looked at", async () => {
+  const server = await startScripted();
+  try {
+    const socket = connectTcp(server.port, "127.0.0.1");
+    const controller = new AbortController();
+    const connecting = connect(socket, undefined, { signal: controller.signal });
+    controller.abort();
+    assertEquals(await codeOf(connecting), "disconnect");
+    assert(socket.destroyed);
+  } finally {
+    await server.stop();
+  }
+});
 
 for (
   const [mode, code, stderr] of [["connect", 1, /socketclosed|connection was closed/], [

@@ -40,6 +40,30 @@ test("requests: more subscriptions than are made again at once: the others follo
   subscriber.lost(new MqttError("socketclosed", "gone"), 0);
   subscriber.connected(false, 0);
   assertEquals(answer(), all);
+
+  // What is given up, or asked for in another packet, before its turn has come is not asked for again.
+  subscriber.lost(new MqttError("socketclosed", "gone"), 0);
+  subscriber.connected(false, 0);
+  const call = { resolve() {}, reject() {} };
+  const given = all.at(-1)!, again = all.at(-2)!;
+  subscriber.subscribe({ filters: [{ topic: again, qos: 0 }], current: 0 }, undefined, call, 0);
+  subscriber.subscribe(
+    { filters: [{ topic: given, qos: 0 }, { topic: "other", qos: 0 }], current: 0 },
+    undefined,
+    call,
+    0,
+  );
+  const asked = new NaiveReader(), seen: string[] = [];
+  for (let bytes = output.take(); bytes !== undefined; bytes = output.take()) {
+    for (const packet of asked.push(bytes.slice())) {
+      assert(packet.type === "SUBSCRIBE");
+      seen.push(...packet.filters.map(({ topic }) => topic));
+      const codes = packet.filters.map(() => 0);
+      subscriber.answered({ type: SUBACK, packetId: packet.packetId, codes }, 0);
+    }
+    output.written();
+  }
+  assertEquals(seen.toSorted(), [...all, "other"].toSorted());
 });
 
 describe("requests: deadlines", () => {
