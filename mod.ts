@@ -2,7 +2,7 @@
  * An MQTT 3.1.1 client for Deno, Bun and Node: one module without dependencies.
  *
  * ```ts no-run
- * import { connect } from "./mod.ts";
+ * import { connect } from "mqtt3c";
  *
  * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
  * mqtt.subscribe("#");

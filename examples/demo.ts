@@ -76,7 +76,7 @@ async function display(url: string): Promise<void> {
   say("display", `connected, and subscribed to ${topic}/#`);
 
   const args = [fileURLToPath(import.meta.url), `--sensor=${topic}`, `--broker=${url}`, `--start=${values.start}`];
-  const child = spawn(process.execPath, [...("Deno" in globalThis ? ["run", "-q", "-A"] : []), ...args], {
+  const child = spawn(process.execPath, [...("Deno" in globalThis ? ["run", "-q", "-A", "--no-lock"] : []), ...args], {
     stdio: "inherit",
   });
   child.on("exit", (code) => code === null || failed(new Error("The sensor has ended by itself")));

@@ -43,7 +43,7 @@ export function build(out: string, withTests = false): void {
   // What the examples read: pages, not programs.
   cpSync(join(root, "examples"), join(out, "examples"), { recursive: true, filter: (file) => !file.endsWith(".ts") });
   const { imports } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8")) as { imports: Record<string, string> };
-  for (const [name, file] of Object.entries(imports)) {
+  for (const [name, file] of Object.entries(imports).filter(([, file]) => file.startsWith("./"))) {
     const folder = join(out, "node_modules", name);
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "package.json"), `{ "type": "module", "exports": "./index.js" }\n`);

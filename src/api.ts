@@ -8,8 +8,9 @@ import type { TlsOptions } from "./transport/tls_options.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**
- * Called with each message, synchronously and in order. What it throws surfaces as an uncaught
- * error and does not stop the loop.
+ * Called with each message, synchronously and in order: the next message waits until it has returned, but not for the
+ * promise of an `async` one. What it throws, or its promise rejects with, is an uncaught error: it ends a program that
+ * does not listen for those, and otherwise the client goes on. In the blocking mode `run()` throws what it throws.
  */
 export type OnPublish = (topic: string, message: Message) => void;
 
@@ -181,7 +182,8 @@ export interface Client extends AsyncDisposable {
    * Publishes a message.
    *
    * Resolves when its bytes are accepted; while more than 64 KiB wait to be sent, when there is
-   * room again: awaiting it is backpressure from the broker.
+   * room again: awaiting it is backpressure from the broker. It is not arrival: `disconnect()` sends what was
+   * accepted, `process.exit()` does not.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
    * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait; why the connection ended, if it has.

@@ -47,14 +47,14 @@ export function violation(mistake: string, statement: string, cause?: unknown): 
   return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);
 }
 
-/** Lets an error of the application's own code surface as an uncaught one: nothing here stops for it. */
+/** Throws an error of the application's own code as an uncaught one, behind the code that runs now. */
 export function surface(error: unknown): void {
   queueMicrotask(() => {
     throw error;
   });
 }
 
-/** Calls the application; what it throws surfaces. */
+/** Calls the application; what it throws becomes an uncaught error. */
 export function invoke<A extends unknown[]>(callback: ((...args: A) => void) | undefined, ...args: A): void {
   try {
     callback?.(...args);

@@ -18,7 +18,7 @@ export interface FlightRecorder {
  *
  * @example What happened before the connection ended
  * ```ts no-run
- * import { connect, flightRecorder } from "@mqtt3c/client";
+ * import { connect, flightRecorder } from "mqtt3c";
  *
  * const recorder = flightRecorder(50);
  * const mqtt = await connect("localhost", undefined, { trace: recorder.trace });

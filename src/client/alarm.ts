@@ -3,7 +3,7 @@
 
 import type { Clock } from "./clock.ts";
 
-/** Rings when something is due. It is not set anew for each packet: when it rings too early, its owner sets it again. */
+/** Rings when something is due. It is not reset for each packet: it may ring before that, and its owner then sets it again. */
 export class Alarm {
   readonly #clock: Clock;
   readonly #onRing: (now: number) => void;

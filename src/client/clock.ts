@@ -10,7 +10,7 @@ export interface Clock {
   now(): number;
   /** Calls back once, and returns what calls it off. */
   wait(callback: () => void, milliseconds: number): () => void;
-  /** Calls back when the code that runs now, and what it has awaited in vain, is done. */
+  /** Calls back after the code that runs now, and after its microtasks. */
   tick(callback: () => void): void;
   /** 0 to 1. */
   random(): number;

@@ -32,7 +32,7 @@ export type Connection = Duplex | Streams;
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connect } from "@mqtt3c/client";
+ * import { connect } from "mqtt3c";
  *
  * const mqtt = await connect("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");
@@ -51,14 +51,16 @@ export async function connect(
   checkOnpub(onpub);
   const { target, ...known } = isAddress(addr) ? parseTarget(addr, op) : { target: undefined };
   const settings = parseSettings(op, known);
-  const open: Dial = target ? (signal) => dial(target, signal) : handIn(addr as Connection, op);
-  const client = new LoopClient(settings, { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus });
+  const { open, closed } = target
+    ? { open: (signal: AbortSignal) => dial(target, signal), closed: () => {} }
+    : handIn(addr as Connection, op);
+  const client = new LoopClient(settings, { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus, closed });
   await LoopClient.opened(client);
   return client;
 }
 
-/** Checks a handed-in connection at once, and makes it a transport, once. */
-function handIn(sock: Connection, op: ConnectOptions): Dial {
+/** Checks a handed-in connection at once, and makes it a transport, once; `closed` is called when the client has ended. */
+function handIn(sock: Connection, op: ConnectOptions): { open: Dial; closed(): void } {
   for (const option of ["reconnect", "port", "proxy"] as const) {
     check(!op[option], `${option} with a connection handed in`, "left out: that connection is the only one");
   }
@@ -86,8 +88,15 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
     check(streams, "addr", `${ADDRESSES}: received ${kindOf(sock)}`);
     check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
   }
-  if (op.signal?.aborted) duplexOf(sock).destroy(); // whoever gives it away need not close it
-  return (signal) => adopt(sock, name, signal);
+  let isAdopted = false;
+  return {
+    open: (signal) => {
+      isAdopted = true;
+      return adopt(sock, name, signal);
+    },
+    // Whoever gives it away need not close it, though it was never used.
+    closed: () => void (isAdopted || duplexOf(sock).destroy()),
+  };
 }
 
 /** Whether it is a `tls.TLSSocket`, without loading what that is. */

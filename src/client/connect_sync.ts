@@ -19,7 +19,7 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connectSync } from "@mqtt3c/client";
+ * import { connectSync } from "mqtt3c";
  *
  * const mqtt = connectSync("localhost", (topic, message) => console.log(topic, message.text()));
  * mqtt.subscribe("#");

@@ -23,7 +23,7 @@ import { parseSettings, type Settings } from "./settings.ts";
  *
  * @example Print what a broker publishes
  * ```ts no-run
- * import { connectWorker } from "@mqtt3c/client";
+ * import { connectWorker } from "mqtt3c";
  *
  * const mqtt = await connectWorker("localhost", (topic, message) => console.log(topic, message.text()));
  * await mqtt.subscribe("#");

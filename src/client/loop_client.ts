@@ -59,9 +59,11 @@ export class LoopClient implements Client {
   #left: Promise<void> | undefined;
   /** Settled when publish() may go on; all who wait share it. */
   #room: Promise<void> | undefined;
-  /** Whether the session's events are being handled, and whether there may be more of them; whether that is scheduled. */
+  /** Whether the session's events are being handled. */
   #handling = false;
+  /** Whether there may be more of them meanwhile. */
   #again = false;
+  /** Whether they will be handled at the end of this tick. */
   #scheduled = false;
   readonly #stopListening: () => void;
   readonly #alarm: Alarm;

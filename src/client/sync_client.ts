@@ -102,12 +102,15 @@ export class SyncClient implements Blocking, BlockingClient {
     const session = this.#session;
     const flags = options === undefined ? 0 : publishFlags(options);
     this.#link?.look();
-    if (!session.isReady && session.reason === undefined && !this.#wait(() => session.isReady, this.#due)) {
+    if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
       throw this.#timeout("There was no room to publish");
     }
     session.publish(topic, message, flags);
     this.#link?.write();
   }
+
+  /** Whether a publish goes out at once, as far as is known: the connection may be lost, which the session hears when it reads. */
+  readonly #isReady = (): boolean => this.#session.isReady && this.#link?.isOver === false;
 
   subscribe(topic: string | readonly string[], options: SubscribeOptions = {}): number {
     const { filters, onpub } = checkSubscribe(topic, options);
@@ -195,23 +198,27 @@ export class SyncClient implements Blocking, BlockingClient {
   /** The next message; undefined when the time has come (milliseconds), or when the client has ended. */
   #next(due: number): Message | undefined {
     const session = this.#session;
-    for (;;) {
-      for (const status of this.#statuses.splice(0)) invoke(this.#onstatus, status);
+    for (let isLast = false;;) {
+      for (let status = this.#statuses.shift(); status !== undefined; status = this.#statuses.shift()) {
+        invoke(this.#onstatus, status);
+      }
       const event = session.next();
       if (event?.type === PUBLISH) return event;
       if (event !== undefined) this.#handle(event);
-      else if (session.status.type === "closed" || !this.#step(due)) return undefined;
+      else if (isLast || session.status.type === "closed") return undefined;
+      else isLast = this.#step(due);
     }
   }
 
   /** Lets time pass until it is so; messages that come meanwhile wait. False when the time has come before. */
   #wait(done: () => boolean, due = Infinity): boolean {
     const session = this.#session;
-    for (;;) {
+    for (let isLast = false;;) {
       const event = session.nextKeepingMessages();
       if (event !== undefined) this.#handle(event);
       else if (done() || session.status.type === "closed") return true;
-      else if (!this.#step(due)) return false;
+      else if (isLast) return false;
+      else isLast = this.#step(due);
     }
   }
 
@@ -240,14 +247,15 @@ export class SyncClient implements Blocking, BlockingClient {
     }
   }
 
-  /** Lets time pass until something has happened; false when the time has come, in milliseconds. */
+  /** Lets time pass until something has happened; whether the time has come, in milliseconds: then what has happened is looked at once more. */
   #step(due: number): boolean {
     const session = this.#session;
     const until = Math.min(due, session.due);
     this.#link?.write();
-    const heard = this.#link === undefined ? this.#thread.wait(undefined, until) : this.#link.wait(until);
+    if (this.#link === undefined) this.#thread.wait(undefined, until);
+    else this.#link.wait(until);
     const now = this.#clock.now();
     session.tick(now);
-    return heard || now < due;
+    return now >= due;
   }
 }

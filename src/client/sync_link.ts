@@ -47,8 +47,8 @@ export class SyncLink {
   readonly #connection: WaitedFor;
   /** Whether the session does not know yet whether it is open. */
   #opening = true;
-  /** Whether the session was told something since it was looked at. */
-  #told = false;
+  /** Whether something has happened since the session was last asked for events. */
+  #changed = false;
 
   /** Starts to open a connection. */
   constructor(attempt: number, parts: SyncLinkParts) {
@@ -68,18 +68,22 @@ export class SyncLink {
     if (thread.hasSaid) { while (thread.hear(this.#connection)); }
   }
 
-  /** Lets time pass until something has happened, or it is `due` (milliseconds); whether something has. */
-  wait(due: number): boolean {
+  /** Whether the connection is over; the session hears of it after all that came before. */
+  get isOver(): boolean {
+    return this.#connection.over !== undefined;
+  }
+
+  /** Lets time pass until something has happened, or it is `due` (milliseconds). */
+  wait(due: number): void {
     const { session, thread, clock } = this.#parts;
     const connection = this.#connection;
-    this.#told = false;
+    this.#changed = false;
     if (session.isReading) connection.resume();
-    const heard = this.#told || this.#isOpened || thread.wait(connection, due);
-    if (!this.#isOpened) return heard;
+    if (!this.#changed && !this.#isOpened) thread.wait(connection, due);
+    if (!this.#isOpened) return;
     this.#opening = false;
     if (connection.over === undefined) session.opened(this.#attempt, connection, clock.now());
     else session.lost(this.#attempt, connection.over as MqttError, clock.now());
-    return true;
   }
 
   /** Whether it is open, or cannot be opened, which the session does not know yet. */
@@ -94,18 +98,18 @@ export class SyncLink {
     try {
       const credentials = { uname: askCredentialNow(uname, "uname"), passwd: askCredentialNow(passwd, "passwd") };
       if (!session.login(attempt, credentials, now())) return;
-      const told = (tell: () => void) => {
-        this.#told = true;
+      const report = (tell: () => void) => {
+        this.#changed = true;
         tell();
       };
       this.#connection.start({
         space: () => session.space(attempt),
         received: (chunk, length) => {
-          told(() => session.received(attempt, chunk, length, now()));
+          report(() => session.received(attempt, chunk, length, now()));
           return false; // it is looked at before more is read
         },
-        written: () => told(() => session.written(attempt, now())),
-        closed: (error) => told(() => session.lost(attempt, error, now())),
+        written: () => report(() => session.written(attempt, now())),
+        closed: (error) => report(() => session.lost(attempt, error, now())),
       });
     } catch (error) {
       session.lost(attempt, error as MqttError, now());
@@ -117,7 +121,7 @@ export class SyncLink {
     const { session, clock } = this.#parts;
     for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
       if (!this.#connection.write(bytes)) return;
-      this.#told = true;
+      this.#changed = true;
       session.written(this.#attempt, clock.now());
     }
   }

@@ -14,6 +14,8 @@ export class Inbox {
   readonly wake: () => void;
   /** Whether the iterator waits for a message. */
   waiting = false;
+  /** Whether a message was ever asked for: then whoever iterates will hear of the end. */
+  iterated = false;
   /** Whether it has reached its limit, until half of it is free again. */
   full = false;
   /** Whether no more messages come; why, unless the iterator need not hear of it. */
@@ -37,6 +39,7 @@ export class Inbox {
 
   /** The next message. */
   shift(): Message | undefined {
+    this.iterated = true;
     return this.#messages.shift();
   }
 

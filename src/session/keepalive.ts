@@ -1,16 +1,18 @@
-/** When PINGREQ is due, and the verdict on one that was not answered (section 3.1.2.10).
+/** When PINGREQ is due, and when one that is not answered means that the connection is dead (section 3.1.2.10).
  * @module */
 
 import { MqttError } from "../errors.ts";
 
-/** The longest wait for PINGRESP, and how long the socket is looked at before the verdict; milliseconds. */
+/** The longest wait for PINGRESP; milliseconds. */
 const PING_WAIT = 10_000;
+/** When that is over, the socket is read for so many milliseconds more. */
 const GRACE = 100;
-/** A PINGRESP may be behind what else comes: as long as this many bytes come in a grace, or until so many have. */
+/** While at least so many bytes come in each GRACE, PINGRESP may be behind them: the wait goes on. */
 const STREAMING = 4096;
+/** When so many bytes have come after the wait, PINGRESP is not behind them. */
 const BEHIND = 16_777_216;
 
-/** Who only publishes need not ping, but a dead connection looks the same to it: after so many keep alives without a byte it asks. */
+/** A client that keeps sending need not ping, but would not notice a dead connection: after so many keep alives without a byte received it sends PINGREQ. */
 const SILENCE = 2;
 
 /** The keep alive of one connection; who sends for it tells what happens. Times are in milliseconds. */
@@ -19,16 +21,19 @@ export class KeepAlive {
   readonly #after: number;
   readonly #wait: number;
   #lastSent: number;
-  /** When it was last looked whether anything comes, and the bytes received by then. */
+  /** When it was last checked whether anything comes. */
   #lastLook: number;
+  /** Bytes received by then. */
   #receivedThen = 0;
   /** Writes until an unanswered PINGREQ has gone out: one that was in flight, and its own. */
   #behind = 0;
-  /** When the verdict on a PINGREQ is due; Infinity when none is unanswered. */
-  #verdict = Infinity;
-  /** Bytes received in all, at the verdict's first ring, and at its last one. */
+  /** When PINGRESP must have come; Infinity when no PINGREQ is unanswered. */
+  #answerDue = Infinity;
+  /** Bytes received in all. */
   #received = 0;
+  /** Bytes received when the wait was over; -1 until then. */
   #receivedFirst = -1;
+  /** Bytes received at the last check after that. */
   #receivedLast = 0;
 
   /** `keepalive` in seconds; 0 = off. */
@@ -41,9 +46,9 @@ export class KeepAlive {
   /** Bytes have gone out: it starts anew. */
   sent(now: number): void {
     this.#lastSent = now;
-    if (this.#verdict === Infinity || this.#behind === 0) return;
+    if (this.#answerDue === Infinity || this.#behind === 0) return;
     this.#behind--;
-    this.#verdict = now + this.#wait;
+    this.#answerDue = now + this.#wait;
   }
 
   /** So many bytes have come. */
@@ -53,30 +58,31 @@ export class KeepAlive {
 
   /** PINGRESP has come. */
   answered(): void {
-    this.#verdict = Infinity;
+    this.#answerDue = Infinity;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
-    return Math.min(this.#lastSent + this.#after, this.#lastLook + SILENCE * this.#after, this.#verdict);
+    return Math.min(this.#lastSent + this.#after, this.#lastLook + SILENCE * this.#after, this.#answerDue);
   }
 
   /**
    * Whether PINGREQ is to be sent now: nothing was sent for the keep alive, or nothing came for two.
    * `writing`: a write is in flight, so PINGREQ is in the next one. `reading` is false while the application does not let us read: the answer may be there.
    *
-   * The verdict's first ring only looks: a timer that rings late (a suspended machine, a blocked
-   * thread) finds the answer unread in the socket, perhaps behind much else.
+   * When the wait for PINGRESP is over, the connection is not given up at once: the timer may be late (a suspended
+   * machine, a blocked thread), and PINGRESP be in the socket, behind other packets perhaps. So the socket is read on
+   * while more comes. It is given up when a GRACE brings next to nothing, or too much has come without PINGRESP.
    *
    * @throws {MqttError} `"pingresp"`.
    */
   tick(now: number, reading: boolean, writing = false): boolean {
-    if (now >= this.#verdict) this.#judge(now, reading);
+    if (now >= this.#answerDue) this.#checkAnswer(now, reading);
     const silent = now >= this.#lastLook + SILENCE * this.#after && this.#look(now);
     if (now < this.#lastSent + this.#after && !silent) return false;
     this.#lastSent = now;
-    if (this.#verdict === Infinity) {
-      this.#verdict = now + this.#wait;
+    if (this.#answerDue === Infinity) {
+      this.#answerDue = now + this.#wait;
       this.#behind = writing ? 2 : 1;
       this.#receivedFirst = -1;
     }
@@ -91,9 +97,10 @@ export class KeepAlive {
     return silent;
   }
 
-  #judge(now: number, reading: boolean): void {
+  /** The wait for PINGRESP is over: goes on waiting, or gives up. */
+  #checkAnswer(now: number, reading: boolean): void {
     if (!reading) {
-      this.#verdict = now + this.#wait;
+      this.#answerDue = now + this.#wait;
       this.#receivedFirst = -1;
       return;
     }
@@ -103,6 +110,6 @@ export class KeepAlive {
       throw new MqttError("pingresp", `The broker did not answer PINGREQ within ${this.#wait} ms`);
     }
     this.#receivedLast = this.#received;
-    this.#verdict = now + GRACE;
+    this.#answerDue = now + GRACE;
   }
 }

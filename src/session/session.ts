@@ -237,7 +237,12 @@ export class Session {
   /** Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why. */
   disconnect(call: Call, cause: unknown, now: number): void {
     this.#now = now;
-    if (this.#state === "closed") return this.#events.settle(call);
+    if (this.#state === "closed") {
+      // Who leaves a client that has failed, and nobody knows, hears of it here.
+      const { isHeard, reason } = this.#ending;
+      this.listen();
+      return this.#events.settle(call, { error: isHeard ? undefined : reason });
+    }
     if (!this.#ending.ask(call, cause)) return;
     if (this.#state !== "open") return this.#close(this.reason!);
     this.#state = "closing";
@@ -444,7 +449,7 @@ export class Session {
     switch (packet?.type) {
       case SUBACK:
       case UNSUBACK:
-        return this.#subscriber.answered(packet);
+        return this.#subscriber.answered(packet, this.#now);
       case PUBREL:
         return this.#receiver.release(packet.packetId);
       case "oversized":
@@ -521,7 +526,7 @@ export class Session {
     const reason = this.#ending.come(error);
     this.#state = "closed";
     this.#secondLook.cancel();
-    this.#subscriber.close(reason);
+    if (this.#subscriber.close(reason)) this.#ending.listen();
     if (this.#ending.isAsked) this.#receiver.dropKept();
     this.#events.settle(this.#publishing, { error: reason });
     this.#events.settle(this.#opening, { error: reason });

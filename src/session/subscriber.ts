@@ -20,6 +20,8 @@ import { type Group, type RouteListener, Subscriptions } from "./subscriptions.t
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
+/** So many packets are asked for again at once, and others as they are answered: there are 65,535 packet identifiers. */
+const RENEWED_AT_ONCE = 32_768;
 
 /** What it is made with. */
 export interface SubscriberSettings {
@@ -54,6 +56,8 @@ export class Subscriber {
   readonly #givenUp = new Set<string>();
   /** Whether the broker's session may lack subscriptions: they were made again, and not all answered. */
   #isIncomplete = false;
+  /** The packets that are still to be asked for again on this connection, the last first. */
+  #toRenew: Group[] = [];
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
@@ -159,21 +163,44 @@ export class Subscriber {
     this.#isOpen = true;
     const unanswered = this.#requests.waiting;
     const hasAll = sessionPresent && !this.#isIncomplete;
-    const groups = hasAll ? [] : this.subscriptions.groupsToRenew(unanswered.map(({ group }) => group));
+    const groups = hasAll ? [] : this.subscriptions.groupsBut(unanswered.map(({ group }) => group));
     this.#isIncomplete = false;
-    const renewals = groups.map(({ group, filters }) => ({
-      ...this.#subscribeRequest({ group, call: undefined, inbox: undefined }),
-      filters,
-      renews: true,
-    }));
+    this.#toRenew = groups.reverse();
+    const renewals = this.#takeRenewals(RENEWED_AT_ONCE);
     // Their subscriptions are gone already: who has asked for such a filter since keeps it.
-    const givenUp = (sessionPresent ? [...this.#givenUp] : [])
+    const givenUp = (sessionPresent ? [...this.#givenUp].slice(0, RENEWED_AT_ONCE) : [])
       .map((filter) => ({ ...this.#unsubscribeRequest([filter]), groups: [] }));
-    this.#givenUp.clear();
+    if (!sessionPresent) this.#givenUp.clear();
+    for (const { filters: [filter] } of givenUp) this.#givenUp.delete(filter!);
     this.#requests.clearWaiting();
-    const requests = [...renewals, ...givenUp, ...unanswered];
+    this.#sendFirst([...renewals, ...givenUp, ...unanswered], now);
+  }
+
+  /** Sends requests before all that waits in the output. */
+  #sendFirst(requests: readonly Request[], now: number): void {
+    if (requests.length === 0) return;
     for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);
-    for (const request of requests.reverse()) this.#output.addFirst(encodeRequest(request));
+    this.#output.addFirst(concat(requests.map(encodeRequest)));
+  }
+
+  /** Sends a request that no call asks for: nobody could be told that there is no room. */
+  #sendUnasked(request: Request, now: number): void {
+    this.#output.acknowledge(encodeRequest(request));
+    this.#requests.send(request, now + this.#settings.timeout);
+  }
+
+  /** The next requests that ask again for what the broker has forgotten. */
+  #takeRenewals(most: number): SubscribeRequest[] {
+    const renewals: SubscribeRequest[] = [];
+    while (renewals.length < most) {
+      const group = this.#toRenew.pop();
+      if (group === undefined) break;
+      const filters = this.subscriptions.current(group);
+      if (filters.length === 0) continue; // given up, or asked for in another packet since
+      const asked = { group, call: undefined, inbox: undefined };
+      renewals.push({ ...this.#subscribeRequest(asked), filters, renews: true });
+    }
+    return renewals;
   }
 
   /**
@@ -182,7 +209,7 @@ export class Subscriber {
    *
    * @throws {MqttError} The broker's mistake.
    */
-  answered(packet: SubackPacket | UnsubackPacket): void {
+  answered(packet: SubackPacket | UnsubackPacket, now: number): void {
     const { request, abandoned } = this.#requests.answer(packet);
     if (request.type === UNSUBSCRIBE) {
       request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
@@ -202,6 +229,7 @@ export class Subscriber {
       if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });
     }
     this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
+    for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);
   }
 
   /**
@@ -256,14 +284,13 @@ export class Subscriber {
     this.#receiver.end(inbox, error);
     if (!alone) return;
     if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
-    const request = this.#unsubscribeRequest(filters);
-    this.#output.acknowledge(encodeRequest(request)); // nobody could be told that there is no room
-    this.#requests.send(request, now + this.#settings.timeout);
+    this.#sendUnasked(this.#unsubscribeRequest(filters), now);
   }
 
   /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */
   lost(error: MqttError, now: number): void {
     this.#isOpen = false;
+    this.#isIncomplete ||= this.#toRenew.length > 0;
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
       else if (request.renews) this.#isIncomplete = true; // it is made again from the subscriptions
@@ -273,8 +300,8 @@ export class Subscriber {
     }
   }
 
-  /** The client has ended: everything settles. */
-  close(reason: MqttError): void {
+  /** The client has ended: everything settles. Whether somebody iterates, and so hears of it when the messages before it are taken. */
+  close(reason: MqttError): boolean {
     this.#isOpen = false;
     for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
       // Who leaves an iterator has got what he wanted: nothing comes any more.
@@ -282,11 +309,23 @@ export class Subscriber {
       this.#events.settle(request.call, { error: isDone ? undefined : reason });
     }
     this.#requests.clearWaiting();
-    for (const inbox of this.subscriptions.inboxes) this.#receiver.end(inbox, reason);
+    const { inboxes } = this.subscriptions;
+    for (const inbox of inboxes) this.#receiver.end(inbox, reason);
+    return inboxes.some(({ iterated }) => iterated);
   }
 }
 
 function subscriptionRefused(filters: readonly string[]): MqttError {
   const names = filters.map((filter) => `"${filter}"`).join(", ");
   return new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }

@@ -129,12 +129,14 @@ export class Subscriptions {
   }
 
   /** The packets in which everything is asked for again, but for those in `except`, in their order. */
-  groupsToRenew(except: readonly Group[]): { group: Group; filters: FilterRequest[] }[] {
+  groupsBut(except: readonly Group[]): Group[] {
     const others = new Set(except);
-    return [...this.#groups].filter((group) => !others.has(group)).map((group) => ({
-      group,
-      filters: group.filters.filter(({ topic }) => this.#all.get(topic)?.group === group),
-    }));
+    return [...this.#groups].filter((group) => !others.has(group));
+  }
+
+  /** The filters of a packet that were not given up, or asked for in another packet, since. */
+  current(group: Group): FilterRequest[] {
+    return group.filters.filter(({ topic }) => this.#all.get(topic)?.group === group);
   }
 
   /** Enters, or takes out, the way of messages to the recipients that a subscription has of its own. */

@@ -25,7 +25,7 @@ export class DirectRead {
  * callback 35 s were seen on Deno, 20 s on Node. After so many milliseconds of it the others have their turn.
  */
 const LONGEST_TURN = 20;
-/** Shorter reads are of a stream that leaves turns; they are spared the clock. */
+/** A shorter read has emptied the socket, so other events have had their turn: the clock is not read for it. */
 const LONG_READ = 4096;
 
 /** Why a stream is not ready; the cause is its error, if it had one. */
@@ -38,8 +38,9 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   trusted: Trust = false;
   readonly #direct: DirectRead | undefined;
   #sink: Sink | undefined;
-  /** Whether the sink wants more, and whether it waits for a write. */
+  /** Whether the sink wants more. */
   #reading = true;
+  /** Whether the sink waits for a write. */
   #writing = false;
   /** When this turn's first long read came; 0 before it. */
   #began = 0;
@@ -47,7 +48,7 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   /** The first one. Deno does not always keep it in `errored`. */
   #error: NodeJS.ErrnoException | undefined;
 
-  /** It is made with the stream, so that no error is missed. `sock` is what the application knows it as. */
+  /** Make it in the same tick as the stream, so that no error is missed. `sock` is what the application gets as `mqtt.sock`. */
   constructor(stream: S, { sock = stream, direct }: { sock?: unknown; direct?: DirectRead | undefined } = {}) {
     this.stream = stream;
     this.sock = sock;
@@ -139,7 +140,10 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     this.stream.destroy();
   }
 
-  /** The sink hears of it when it reads again, after what it has not taken yet; or at once, if a write would wait for ever. */
+  /**
+   * The stream has ended. The sink is told at once if it reads, or waits for a write that will never be done; otherwise
+   * when it reads on, after the bytes that it has not taken yet.
+   */
   readonly #ended = () => {
     this.#over = this.#sink !== undefined;
     if (this.#reading || this.#writing) this.#closed();
@@ -163,13 +167,13 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
 
 /** Why a stream is not ready when TLS does not start; who opened it may have had the certificate checked. */
 export function handshakeFailed(cause: NodeJS.ErrnoException | undefined): MqttError {
-  const told = cause?.message ?? "the server closed the connection";
+  const reason = cause?.message ?? "the server closed the connection";
   const problem = `${cause?.code} ${cause?.message}`;
   // A server that speaks TLS says with an alert what it does not like: our own certificate, or our version.
-  if (/alert/i.test(problem)) return new MqttError("tls", `The TLS handshake failed: ${told}`, cause);
+  if (/alert/i.test(problem)) return new MqttError("tls", `The TLS handshake failed: ${reason}`, cause);
   const code = distrust(problem);
-  if (code !== undefined) return new MqttError(code, `The TLS handshake failed: ${told}`, cause);
-  return new MqttError("tls", `The TLS handshake failed: is this a TLS port? ${told}`, cause);
+  if (code !== undefined) return new MqttError(code, `The TLS handshake failed: ${reason}`, cause);
+  return new MqttError("tls", `The TLS handshake failed: is this a TLS port? ${reason}`, cause);
 }
 
 /** What is wrong with a certificate, in the words of any runtime. */

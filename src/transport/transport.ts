@@ -10,7 +10,7 @@ export interface Sink {
   space(): Uint8Array;
   /** The first `length` bytes of `chunk` are new, and nobody writes them again. False: read no more until `resume`. */
   received(chunk: Uint8Array, length: number): boolean;
-  /** What was given to `write`, which could not say so at once, has gone out, and its memory is free. */
+  /** The bytes for which `write` returned false have gone out: their memory is free. */
   written(): void;
   /** The connection is over; said once. */
   closed(error: MqttError): void;
@@ -21,11 +21,14 @@ export interface Transport {
   /** The connection under it, as the runtime made it or the caller handed it in. */
   readonly sock: unknown;
   readonly trusted: Trust;
-  /** Bytes that are on their way although they were `written`; none where it is not said. */
+  /** Bytes that have not reached the socket yet, although the sink has heard `written`; undefined: none. */
   readonly unsent?: number;
   /** Starts to tell the sink what comes. */
   start(sink: Sink): void;
-  /** Sends bytes, which must not change until they have gone out: now, if true, or else when the sink hears `written`; the next write waits for it. */
+  /**
+   * Sends bytes. True: they have gone out. False: they go out later, and the sink hears `written` then; until that they
+   * must not change, and nothing else may be written.
+   */
   write(bytes: Uint8Array): boolean;
   /** Reads again after `received` returned false. */
   resume(): void;

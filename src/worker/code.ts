@@ -5,9 +5,9 @@
 import { locate } from "./relay.ts";
 
 /**
- * The code: it imports a module that this one has imported, as Deno can load nothing new while this thread sleeps.
- * What the client says is heard from the start, or Deno drops it; when the import fails, each connection is told why,
- * at its port: no event reaches a client that sleeps.
+ * The thread's first script. It imports `relay.ts`, which this module has imported: Deno can load nothing new while
+ * the calling thread blocks. It listens before the import is done, as Deno drops messages that nobody listens for. When
+ * the import fails, it answers each connection at its port: events do not reach a thread that blocks.
  *
  * @throws {TypeError} In a bundle: what that exports, if anything, is not what the thread needs.
  */

@@ -8,7 +8,10 @@ import type { Trust } from "../session/trust.ts";
 
 /** What a thread is made with. */
 export interface ThreadData {
-  /** Counts what the thread has said, and whether it is over, for who waits with `Atomics.wait`; undefined for others. */
+  /**
+   * For a blocking client, which waits on it with `Atomics.wait`: element 0 counts what the thread has said, element 1 is 1
+   * when the thread has ended. Undefined for others.
+   */
   said: Int32Array | undefined;
   /** The module whose default export gets the messages. */
   module: string | undefined;
@@ -26,12 +29,12 @@ export interface Dialling {
   port: MessagePort;
 }
 
-/** To the thread itself: open a connection; route a filter; a message for the module; show that you live; end. */
+/** To the thread itself: open a connection; route a filter; a message for the module; give a sign of life; end. */
 export type ToThread =
   | Dialling
   | { route: string; own: boolean }
   | { first: number; topic: string; payload: Uint8Array }
-  | "knock"
+  | "areYouAlive"
   | "exit";
 
 /** From the thread itself: what the module threw. */

@@ -32,12 +32,13 @@ export class PortTransport implements Transport {
   #rest: Uint8Array = new Uint8Array(0);
   #sink: Sink | undefined;
   #reading = false;
-  /** Whether the sink has to hear that its block is written; whether that is on its way outside the ring. */
+  /** Whether the sink waits for `written`. */
   #writing = false;
+  /** Whether its block has gone to the thread as a message, outside the ring, and is not sent yet. */
   #outside = false;
   #closed = false;
 
-  /** `later` calls back when others had their turn; without it, somebody blocks and looks again himself. */
+  /** `later` calls back after other events; without it the client blocks, and calls `look` itself. */
   constructor(port: MessagePort, later?: (look: () => void) => void) {
     const wake = () => this.#tell("look");
     this.port = port;
@@ -75,7 +76,7 @@ export class PortTransport implements Transport {
     return this.output.unfinished;
   }
 
-  /** Tells the sink what there is, as much as one ring holds; the rest after others had their turn. */
+  /** Gives the sink what has come, at most as much as one ring holds; the rest after other events. */
   readonly look = (): void => {
     this.#confirm();
     for (let taken = 0; this.#reading && taken < SIZE && this.input.waiting > 0;) {

@@ -17,7 +17,7 @@ import { Boundaries } from "./boundaries.ts";
 import { carry, type Dialling, type FromRelay, type FromThread } from "./messages.ts";
 import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
 import { Ring } from "./ring.ts";
-import { Sieve } from "./sieve.ts";
+import { MessageFilter } from "./message_filter.ts";
 
 /** Blocks that are written one after the other before the thread looks for what has come. */
 const LONGEST_TURN = 64;
@@ -44,11 +44,11 @@ export function startRelay(): (message: ToThread) => void {
     say!();
   });
   return (message) => {
-    if (message === "knock") say?.();
+    if (message === "areYouAlive") say?.();
     else if (message === "exit") process.exit();
     else if ("target" in message) {
-      const sieve = onpub?.then((onpub) => new Sieve(onpub, filters, message.maxPacketSize));
-      void new Relay(message, say).open(message.target, sieve);
+      const messageFilter = onpub?.then((onpub) => new MessageFilter(onpub, filters, message.maxPacketSize));
+      void new Relay(message, say).open(message.target, messageFilter);
     } else if ("route" in message) {
       if (message.own) filters.set(message.route, true);
       else filters.delete(message.route);
@@ -86,7 +86,7 @@ class Relay implements Sink {
   readonly #space = new Uint8Array(65_536);
   /** What is being written: a socket may not take shared memory. */
   readonly #block: Uint8Array;
-  #sieve: Sieve | undefined;
+  #messageFilter: MessageFilter | undefined;
   #transport: Transport | undefined;
   /** What has not found room for the client yet; then nothing is read. */
   #parts: Uint8Array[] = [];
@@ -110,9 +110,9 @@ class Relay implements Sink {
     port.on("message", (message: ToRelay) => this.#hear(message));
   }
 
-  async open(target: Target, sieve: Promise<Sieve> | undefined): Promise<void> {
+  async open(target: Target, messageFilter: Promise<MessageFilter> | undefined): Promise<void> {
     try {
-      this.#sieve = await sieve;
+      this.#messageFilter = await messageFilter;
       const transport = await dial(target, this.#abort.signal);
       if (this.#abort.signal.aborted) return transport.close();
       this.#transport = transport;
@@ -143,7 +143,7 @@ class Relay implements Sink {
     this.#say?.();
   }
 
-  /** Writes what there is, unless a write is in flight. Now and then others have their turn: the client may be as fast as the socket. */
+  /** Writes what there is, unless a write is in flight. Every so often it yields: the client may fill the ring as fast as the socket drains it. */
   #write(): void {
     for (let turn = 0; this.#done === undefined && this.#transport !== undefined; turn++) {
       if (turn === LONGEST_TURN) return void setImmediate(() => this.#write());
@@ -156,7 +156,7 @@ class Relay implements Sink {
     }
   }
 
-  /** What is to be written, and what to do when it is: PINGREQ, all that is in the ring, then the other block. */
+  /** The next bytes to write, and what to do when they are written: PINGREQ first, then all that is in the ring, then the block outside it. */
   #next(): { bytes: Uint8Array; done: () => void } | undefined {
     if (this.#pinging) {
       this.#pinging = false;
@@ -186,7 +186,7 @@ class Relay implements Sink {
   }
 
   space(): Uint8Array {
-    return this.#sieve?.space() ?? this.#space;
+    return this.#messageFilter?.space() ?? this.#space;
   }
 
   received(chunk: Uint8Array, length: number): boolean {
@@ -198,7 +198,7 @@ class Relay implements Sink {
     if (types & 1 << PINGRESP) this.#keepAlive.answered();
     this.#keepAlive.received(length);
     const bytes = chunk.subarray(0, length);
-    this.#parts = this.#sieve?.pass(bytes) ?? [bytes];
+    this.#parts = this.#messageFilter?.filter(bytes) ?? [bytes];
     return this.#fill();
   }
 
@@ -218,7 +218,7 @@ class Relay implements Sink {
     return true;
   }
 
-  /** Goes on where the ring had no room. */
+  /** The client has made room in the ring: puts in what had none, and reads on when all of it is in. */
   #give(): void {
     if (this.#parts.length > 0 && this.#fill()) this.#transport?.resume();
   }
@@ -229,7 +229,7 @@ class Relay implements Sink {
     if (due < Infinity) this.#timer = setTimeout(this.#ring, Math.max(due - performance.now(), 0));
   }
 
-  /** A timer that is not set again for each write: when it rings early, it is then. */
+  /** The timer is not set anew for each write: it may ring before anything is due, and is set again then. */
   readonly #ring = () => {
     try {
       if (this.#keepAlive.tick(performance.now(), this.#parts.length === 0)) {

@@ -1,14 +1,17 @@
 /** Bytes from one thread to another, through shared memory.
  * @module */
 
-/** Where in the state the counters are: each on a cache line of its own. */
+/** The indexes of the counters in the state: each counter is on a cache line of its own. */
 const WRITTEN = 0;
 const READ = 16;
 const DONE = 32;
 const READER_SLEEPS = 48;
 const WRITER_SLEEPS = 64;
 const HEADER = 512;
-/** V8 copies shared memory word by word between places that are alike, or else byte by byte: 6 us or 45 for so much. */
+/**
+ * So many bytes are copied at once, by way of a buffer that has the same alignment as their place in the ring: then V8 copies
+ * shared memory word by word, in 6 us, and otherwise byte by byte, in 45.
+ */
 const STAGE = 65_536;
 
 /**
@@ -74,7 +77,7 @@ export class Ring {
     return count;
   }
 
-  /** The next place in the ring, and where its bytes are as many bytes from a word as they are there. */
+  /** The next bytes to copy: where they are in the ring, and a part of the buffer with the same alignment. */
   #stage(counter: number, done: number, count: number): { at: number; staged: Uint8Array } {
     const at = this.#state[counter]! + done & this.size - 1;
     const size = Math.min(count - done, this.size - at, STAGE);

@@ -12,10 +12,11 @@ import { threadCode } from "./code.ts";
 import { type FromRelay, type FromThread, restore, type ThreadData, type ToThread } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
 
-/** After so many milliseconds of silence a thread is asked whether it lives, and after so many, it does not. */
+/** Milliseconds without a sign of life after which a thread is asked for one. */
 const SILENCE = 1000;
+/** Milliseconds without a sign of life after which a thread counts as dead. */
 const DEATH = 5000;
-/** Milliseconds in which a thread ends by itself; one that the application's module keeps busy is ended. */
+/** Milliseconds a thread has to end by itself; after that it is terminated: the application's module may keep it busy. */
 const LINGER = 1000;
 
 /** How connections are opened. */
@@ -33,8 +34,9 @@ export class Thread {
   #said: Int32Array = new Int32Array(2);
   #worker: Worker | undefined;
   #connection: PortTransport | undefined;
-  /** What #said counted when the thread was heard, and the milliseconds waited since. */
+  /** The count in #said when the thread was last listened to. */
   #heard = 0;
+  /** Milliseconds waited since without a sign of life. */
   #silent = 0;
   #ended = Promise.resolve();
 
@@ -96,7 +98,7 @@ export class Thread {
       const time = Math.min(due - performance.now(), SILENCE);
       if (time <= 0) return false;
       if (Atomics.wait(this.#said, 0, this.#heard, time) !== "timed-out") this.#silent = 0;
-      else if ((this.#silent += time) >= SILENCE && connection !== undefined) this.#post("knock");
+      else if ((this.#silent += time) >= SILENCE && connection !== undefined) this.#post("areYouAlive");
     }
   }
 

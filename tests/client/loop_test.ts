@@ -2212,7 +2212,7 @@ describe("loop: status", () => {
 
   test("an end that nobody hears of surfaces", async () => {
     const surfaced = await surfacing(async () => {
-      const world = await World.open();
+      const world = await World.open({}, undefined, false);
       world.broker.break();
       await world.clock.advance(999);
       await world.clock.advance(1);
@@ -2236,7 +2236,7 @@ describe("loop: status", () => {
     };
     const surfaced = await surfacing(async () => {
       for (const [name, act] of Object.entries(ways)) {
-        const world = await World.open();
+        const world = await World.open({}, undefined, false);
         act(world);
         await world.clock.settle();
         world.broker.break();
@@ -2244,14 +2244,14 @@ describe("loop: status", () => {
         assertEquals(world.clock.timers.size, 0, name);
       }
       for (const [name, act] of Object.entries(later)) {
-        const world = await World.open();
+        const world = await World.open({}, undefined, false);
         world.broker.break();
         await world.clock.advance(900);
         await act(world);
         await world.clock.advance(5000);
         assertEquals(world.clock.timers.size, 0, name);
       }
-      const world = await World.open({ onstatus: () => {} });
+      const world = await World.open({ onstatus: () => {} }, undefined, false);
       world.broker.break();
       await world.clock.advance(5000);
     });
@@ -2260,7 +2260,7 @@ describe("loop: status", () => {
 
   test("of a first connection that fails, connect() tells", async () => {
     const surfaced = await surfacing(async () => {
-      const world = new World();
+      const world = new World({}, undefined, false);
       world.dial = () => Promise.reject(new MqttError("cannotconnect", "no"));
       await world.start();
       await world.clock.advance(5000);

@@ -60,9 +60,8 @@ test("examples/beside_other_work.ts", tools, () =>
 test("examples/tls_credentials_will.ts", tools, () =>
   withMosquitto({ tls: true, password: true }, async ({ port }) => {
     const { caFile } = certificates();
-    const url = `mqtts://localhost:${port}`;
     const env = { MQTT_PASSWORD: credentials.passwd };
-    const example = await startScript("examples/tls_credentials_will.ts", [url, caFile], { env });
+    const example = await startScript("examples/tls_credentials_will.ts", ["localhost", `${port}`, caFile], { env });
     await example.output(/connected/);
     assertEquals(example.stdout(), "connected, trusted: true\n");
     const login = ["-u", credentials.uname, "-P", credentials.passwd, "--cafile", caFile];
@@ -75,22 +74,46 @@ test("examples/tls_credentials_will.ts", tools, () =>
     const texts = states.map(({ payload }) => new TextDecoder().decode(payload));
     assertEquals(texts, ["here", "gone without a goodbye"]);
     // Without the authority's certificate the broker is not trusted, and not told the password.
-    assertMatch(await output("tls_credentials_will", url), /^untrusted: .*nothing was sent to it\n$/);
+    assertMatch(
+      await output("tls_credentials_will", "localhost", `${port}`),
+      /^untrusted: .*nothing was sent to it\n$/,
+    );
   }));
 
-test("examples/socks_tls.ts", tools, () =>
-  withMosquitto({ tls: true }, async ({ port }) => {
-    const proxy = await startMicrosocks();
-    try {
-      assertEquals(
-        await output("socks_tls", `127.0.0.1:${proxy.port}`, `localhost:${port}`, certificates().caFile),
-        "trusted: true, by the socket that was handed in\ndemo/proxied: there and back\n" +
-          "the connection has ended: disconnect\n",
-      );
-    } finally {
-      await proxy.stop();
-    }
-  }));
+test("examples/socks_tls.ts: with credentials, and again when the broker has gone and come", tools, async () => {
+  const options = { tls: true, password: true };
+  const proxy = await startMicrosocks();
+  let broker = await startMosquitto(options);
+  const { port } = broker;
+  const { caFile } = certificates();
+  const env = { MQTT_USER: credentials.uname, MQTT_PASSWORD: credentials.passwd };
+  const args = [`127.0.0.1:${proxy.port}`, `localhost:${port}`, caFile];
+  const example = await startScript("examples/socks_tls.ts", args, { env });
+  try {
+    await example.output(/there and back/);
+    await broker.stop();
+    await example.output(/has ended/);
+    broker = await startMosquitto({ ...options, port });
+    await example.output(/there and back[^]*there and back/);
+    const login = ["-u", credentials.uname, "-P", credentials.passwd, "--cafile", caFile];
+    await mosquittoPub({ port, topic: "demo/stop", message: "enough", args: login });
+    assertEquals(await example.exited, 0, example.stderr());
+    assertEquals(example.stdout().replaceAll(/^no connection: .*\n/gm, "").split("\n"), [
+      "trusted: true, by the socket that was handed in",
+      "demo/proxied: there and back",
+      "the connection has ended: socketclosed",
+      "trusted: true, by the socket that was handed in",
+      "demo/proxied: there and back",
+      "demo/stop: enough",
+      "the connection has ended: disconnect",
+      "",
+    ]);
+  } finally {
+    await example.stop();
+    await broker.stop();
+    await proxy.stop();
+  }
+});
 
 test("examples/iterator.ts", tools, () =>
   withMosquitto({}, async ({ port }) => {

@@ -1,10 +1,46 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
 import { MqttError } from "../../src/errors.ts";
+import { Output } from "../../src/protocol/output.ts";
+import { SUBACK } from "../../src/protocol/packet.ts";
+import { Events } from "../../src/session/events.ts";
+import { Receiver } from "../../src/session/receiver.ts";
+import { Subscriber } from "../../src/session/subscriber.ts";
 import { bytes, join } from "../support/bytes.ts";
+import { NaiveReader } from "../support/naive.ts";
 import { CONNACK, messages, PRESENT, RECONNECT, show, suback, Talk, unsuback } from "./driver.ts";
 
 const reconnect = RECONNECT;
+
+test("requests: more subscriptions than are made again at once: the others follow the answers, in their order", () => {
+  const events = new Events(() => {}), output = new Output(1 << 24);
+  const receiver = new Receiver({ maxBuffered: 1 << 24, maxPacketSize: 1000 }, output, events);
+  const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
+  const subscriber = new Subscriber(settings, { output, events, receiver });
+  const all = Array.from({ length: 33_000 }, (_, i) => `f/${i}`);
+  /** What goes out, as SUBSCRIBE packets, and their answers. */
+  const answer = (): string[] => {
+    const reader = new NaiveReader(), filters: string[] = [];
+    for (let bytes = output.take(); bytes !== undefined; bytes = output.take()) {
+      for (const packet of reader.push(bytes.slice())) {
+        assert(packet.type === "SUBSCRIBE" && packet.filters.length === 1);
+        filters.push(packet.filters[0]!.topic);
+        subscriber.answered({ type: SUBACK, packetId: packet.packetId, codes: [0] }, 0);
+      }
+      output.written();
+    }
+    return filters;
+  };
+  subscriber.connected(false, 0);
+  for (const topic of all) {
+    const group = { filters: [{ topic, qos: 0 as const }], current: 0 };
+    subscriber.subscribe(group, undefined, { resolve() {}, reject() {} }, 0);
+  }
+  assertEquals(answer(), all);
+  subscriber.lost(new MqttError("socketclosed", "gone"), 0);
+  subscriber.connected(false, 0);
+  assertEquals(answer(), all);
+});
 
 describe("requests: deadlines", () => {
   test("a request that is not answered in time is given up; a late answer harms nothing", () => {

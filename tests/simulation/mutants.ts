@@ -130,16 +130,15 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "subscriptions are made again in one packet",
     file: subscriber,
-    find: "const renewals = groups.map(",
-    replace:
-      "const renewals = groups.slice(0, 1).map(({ group }) => ({ group, filters: groups.flatMap((other) => other." +
-      "filters) })).map(",
+    find: "this.#toRenew = groups.reverse();",
+    replace: "this.#toRenew = groups.slice(0, 1)" +
+      ".map(({ group }) => ({ group, filters: groups.flatMap((other) => other.filters) }));",
   },
   {
     mistake: "subscriptions are made again after what was published meanwhile",
     file: subscriber,
-    find: "for (const request of requests.reverse()) this.#output.addFirst(",
-    replace: "for (const request of requests) this.#output.add(",
+    find: "this.#output.addFirst(concat(",
+    replace: "this.#output.add(concat(",
   },
   {
     mistake: "a filter whose request has failed is asked for again",
@@ -168,9 +167,9 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a request without an answer is asked again with another packet identifier",
     file: subscriber,
-    find: "const requests = [...renewals, ...givenUp, ...unanswered];",
-    replace: "const requests = [...renewals, ...givenUp, " +
-      "...unanswered.map((request) => ({ ...request, packetId: this.#requests.freeId() }))];",
+    find: "this.#sendFirst([...renewals, ...givenUp, ...unanswered], now);",
+    replace: "this.#sendFirst([...renewals, ...givenUp, " +
+      "...unanswered.map((request) => ({ ...request, packetId: this.#requests.freeId() }))], now);",
   },
   {
     mistake: "the deadline of a request runs while there is no connection",
@@ -224,8 +223,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a refusal of a subscription that is made again ends the client",
     file: session,
-    find: "        return this.#subscriber.answered(packet);",
-    replace: "        this.#subscriber.answered(packet);\n" +
+    find: "        return this.#subscriber.answered(packet, this.#now);",
+    replace: "        this.#subscriber.answered(packet, this.#now);\n" +
       '        if ("codes" in packet && packet.codes.includes(128) && this.#attempts > 1) this.#close(new MqttError(128, ""));\n' +
       "        return;",
   },
@@ -432,14 +431,14 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "publish() waits for ever",
     file: sync,
-    find: "!this.#wait(() => session.isReady, this.#due)",
+    find: "!this.#wait(this.#isReady, this.#due)",
     replace: "!this.#wait(() => session.isReady)",
     kind: "blocking",
   },
   {
     mistake: "publish() does not wait for room",
     file: sync,
-    find: "if (!session.isReady && ",
+    find: "if (!this.#isReady() && ",
     replace: "if (!session.isReady && flags < 0 && ",
     kind: "blocking",
   },

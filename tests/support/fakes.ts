@@ -211,7 +211,8 @@ export class World {
   dial: Dial = () => Promise.resolve(this.add(new FakeTransport()));
   opened: Promise<void> | undefined;
 
-  constructor(op: ConnectOptions = {}, onpub?: OnPublish | null) {
+  /** `listens`: somebody hears of the end, so that it does not surface. */
+  constructor(op: ConnectOptions = {}, onpub?: OnPublish | null, listens = true) {
     const settings = parseSettings({ id: "ID", ...op }, {});
     const listen: OnPublish = (topic, message) => void this.heard.push(`${topic}: ${message}`);
     this.client = new LoopClient(settings, {
@@ -223,11 +224,12 @@ export class World {
       onstatus: op.onstatus,
       clock: this.clock,
     });
+    if (listens) void this.client.run();
   }
 
   /** A client whose broker has accepted it. */
-  static async open(op: ConnectOptions = {}, onpub?: OnPublish | null): Promise<World> {
-    const world = new World(op, onpub);
+  static async open(op: ConnectOptions = {}, onpub?: OnPublish | null, listens = true): Promise<World> {
+    const world = new World(op, onpub, listens);
     await world.start();
     world.broker.send(CONNACK);
     await world.opened;

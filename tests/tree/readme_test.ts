@@ -1,32 +1,34 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/** The README is right: its programs run as they stand, and its tables are complete. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { run, startProcess } from "../support/process.ts";
-import { startAedes } from "../support/servers.ts";
+import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
+import { build } from "../../scripts/build.ts";
+import { certificates } from "../support/certificates.ts";
+import { bunBinary, needs, run, which } from "../support/process.ts";
+import { startAedes, startMicrosocks } from "../support/servers.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
-const readme = readFileSync(join(root, "README.md"), "utf8");
-const blocks = [...readme.matchAll(/^```(\w*)[^\n]*\n([^]*?)^```$/gm)].map(([text, language, code]) => ({
-  name: `README line ${readme.slice(0, readme.indexOf(text)).split("\n").length}`,
-  language: language!,
-  code: code!,
-}));
-const typescript = blocks.filter(({ language }) => language === "ts");
-const shell = blocks.filter(({ language }) => language === "sh");
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+const readme = read("README.md");
+const manifest = JSON.parse(read("package.json")) as { name: string; version: string };
 
-/** A block as a program: what it imports is this tree, and a fragment gets the client it speaks of. */
-function program(code: string, broker = "localhost"): string {
-  const ours = /"(?:[^"]*\/mod\.ts|mqtt3c|(?:jsr:)?@mqtt3c\/client)"/g;
-  const imported = /^import/m.test(code) && ours.test(code);
-  const connected = /\b(?:const|using) mqtt\b/.test(code);
-  const head = imported ? "" : `import { connect, MqttError, type Client, type Message } from "./mod.ts";\n` +
-    (connected ? "" : `const mqtt = await connect("localhost");\n`);
-  return (head + code).replaceAll(ours, JSON.stringify(join(root, "mod.ts")))
-    .replaceAll(`"localhost"`, JSON.stringify(broker));
+/** What is said to be the output of the program that ends there. */
+function outputAt(index: number): string | undefined {
+  const output = /\n\n```text\n([^]*?)```\n/y;
+  output.lastIndex = index;
+  return output.exec(readme)?.[1];
 }
+
+const blocks = [...readme.matchAll(/^```(\w*)[^\n]*\n([^]*?)^```$/gm)].map((match) => ({
+  name: `README line ${readme.slice(0, match.index).split("\n").length}`,
+  language: match[1]!,
+  code: match[2]!,
+  output: outputAt(match.index + match[0].length),
+}));
+const programs = blocks.filter(({ language }) => language === "ts");
 
 async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-readme-"));
@@ -37,55 +39,130 @@ async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
   }
 }
 
+/** The folder of somebody who did what the README says for Deno: an import map; the path is this tree's. */
+function denoFolder(dir: string): string {
+  const config = JSON.parse(blocks.find(({ language }) => language === "json")!.code);
+  const { [manifest.name]: path } = config.imports;
+  assertMatch(path, /mod\.ts$/);
+  writeFileSync(join(dir, "deno.json"), JSON.stringify({ imports: { [manifest.name]: join(root, "mod.ts") } }));
+  return dir;
+}
+
+/** The folder of somebody who has installed the npm package. */
+function npmFolder(dir: string): string {
+  const folder = join(dir, "node_modules", manifest.name);
+  mkdirSync(folder, { recursive: true });
+  build(join(folder, "dist"));
+  writeFileSync(join(folder, "package.json"), read("package.json"));
+  return dir;
+}
+
 test("README: every block is of a language that a test knows", () => {
-  assertGreater(typescript.length, 0);
-  assertEquals(blocks.filter(({ language }) => !["ts", "sh", "text"].includes(language)), []);
+  assertGreater(programs.length, 10);
+  assertEquals(blocks.filter(({ language }) => !["ts", "sh", "text", "json"].includes(language)), []);
+  for (const { name, code } of programs) assertStringIncludes(code, `from "${manifest.name}";`, name);
 });
 
-test("README: every TypeScript block type-checks", () =>
+test("README: every program type-checks", () =>
   inFolder(async (dir) => {
-    const files = typescript.map(({ name, code }) => {
+    const files = programs.map(({ name, code }) => {
       const file = join(dir, `${name.replaceAll(" ", "_")}.ts`);
-      writeFileSync(file, `${program(code)}\nexport {};\n`);
+      writeFileSync(file, code);
       return file;
     });
     const { code, stderr } = await run(process.execPath, ["check", "-q", "-c", join(root, "deno.json"), ...files]);
     assertEquals(code, 0, stderr);
   }));
 
-for (const { name, code } of typescript.filter(({ code }) => /connect\("localhost", \(/.test(code))) {
-  test(`${name}: the program connects, takes a message, and ends with its broker`, () =>
+const tools = needs("node", "openssl", "microsocks");
+
+test(
+  "README: every program runs on Deno, Bun and Node, prints what is said, and ends",
+  tools,
+  () =>
     inFolder(async (dir) => {
-      const broker = await startAedes();
-      const subscribed = new Promise((resolve) => broker.broker.once("subscribe", resolve));
-      writeFileSync(join(dir, "block.ts"), program(code, `mqtt://127.0.0.1:${broker.port}`));
-      const child = await startProcess(process.execPath, ["run", "-q", "-A", join(dir, "block.ts")]);
+      const proxy = await startMicrosocks({ user: "user", password: "password" });
+      const commands: [command: string, args: string[], dir: string][] = [
+        // deno-fmt-ignore
+        [process.execPath, ["run", "-q", "--no-prompt", "--allow-net", "--allow-read", "--allow-env"],
+        denoFolder(mkdtempSync(join(dir, "deno-")))],
+      ];
+      const installed = npmFolder(mkdtempSync(join(dir, "npm-")));
+      commands.push([await bunBinary(), [], installed], [which("node")!, [], installed]);
+      for (const [, , cwd] of commands) writeFileSync(join(cwd, "ca.pem"), certificates().ca);
+      const { stdout: version } = await run("node", ["--version"]);
       try {
-        await Promise.race([subscribed, child.exited]);
-        broker.broker.publish(
-          { cmd: "publish", topic: "a/b", payload: "hello", qos: 0, retain: false, dup: false },
-          () => {},
-        );
-        await child.output(/a\/b.*hello/);
+        for (const { name, code, output } of programs) {
+          const isUntrusted = code.includes(`untrusted: "reject"`); // the program reads no ca.pem
+          await Promise.all(commands.map(async ([command, args, cwd], i) => {
+            if (/^await using/m.test(code) && command === which("node") && parseInt(version.slice(1)) < 24) return;
+            const broker = await startAedes({ tls: code.includes("mqtts:") });
+            const file = join(cwd, `program${i}.mjs`);
+            const source = code.replaceAll(
+              `"localhost"`,
+              code.includes("open(") ? `"127.0.0.1"` : `"127.0.0.1:${broker.port}"`,
+            )
+              .replaceAll("open(1883", `open(${broker.port}`)
+              .replaceAll("//broker.example", `//localhost:${broker.port}`)
+              .replaceAll("127.0.0.1:1080", `127.0.0.1:${proxy.port}`);
+            writeFileSync(file, source);
+            try {
+              const result = await run(command, [...args, file], {
+                cwd,
+                env: { MQTT_PASSWORD: "secret", NO_COLOR: "1" },
+              });
+              const what = `${name}, ${command}\n${result.stdout}${result.stderr}`;
+              assertEquals([result.code, result.stderr], [0, ""], what);
+              const expected = isUntrusted ? "untrusted\n" : output;
+              if (expected !== undefined) assertEquals(result.stdout, expected, what);
+            } finally {
+              await broker.stop();
+            }
+          }));
+        }
       } finally {
-        await broker.stop();
+        await proxy.stop();
       }
-      assertEquals(await child.exited, 0, child.stderr());
-      await child.stop();
-    }));
+    }),
+);
+
+test("README: shell blocks have the two commands early, and tasks and files that exist", () => {
+  const { tasks } = JSON.parse(read("deno.json"));
+  const lines = blocks.filter(({ language }) => language === "sh").flatMap(({ code }) => code.trim().split("\n"));
+  for (const line of lines) {
+    const task = /^(?:npx -y )?deno task (\w+)$/.exec(line)?.[1];
+    if (task) assert(task in tasks, `No task ${task}`);
+    else if (/\.tgz$/.test(line)) {
+      assertMatch(line, new RegExp(`^(npm install|bun add) \\./${manifest.name}-${manifest.version}\\.tgz$`));
+    } else assertMatch(line, /^npm pack$|^(node|bun|deno run --allow-net) hello\.mjs$/);
+  }
+  for (const command of ["npx -y deno task demo", "npx -y deno task test"]) {
+    assert(lines.includes(command), command);
+    assert(readme.indexOf(command) < 2000, `${command} is on the first screen`);
+  }
+  assertMatch(readme, /`hello\.mjs`/);
+  assertMatch(read(".ci/run"), /^npx -y deno task test$/m);
+});
+
+/** The names that a pattern captures in the part of a source file between two texts. */
+function names(file: string, pattern: RegExp, from: string, to: string): string[] {
+  const source = read(file);
+  const start = source.indexOf(from);
+  return [...source.slice(start, source.indexOf(to, start)).matchAll(pattern)].map(([, name]) => name!);
 }
 
-test("README: shell blocks have the two commands, and tasks that exist", () => {
-  const { tasks } = JSON.parse(readFileSync(join(root, "deno.json"), "utf8"));
-  const lines = shell.flatMap(({ code }) => code.trim().split("\n"));
-  for (const line of lines) {
-    const task = /^(?:npx -y )?deno task (\w+)/.exec(line)?.[1];
-    if (task) assert(task in tasks, `No task ${task}`);
-    else {assertMatch(
-        line,
-        /^(npm install|bun add|deno add|apt-get install|brew install|docker run|mosquitto_(pub|sub)) /,
-      );}
+test("README: the tables name every option, code, status and member", () => {
+  const section = (title: string) => readme.slice(readme.indexOf(`\n## ${title}\n`)).split(/\n## /)[1]!;
+  const lists: [title: string, wanted: string[]][] = [
+    ["Options", names("src/api.ts", /^ {2}(\w+)\?:/gm, "interface ConnectOptions", "\n}")],
+    ["Options", names("src/transport/tls_options.ts", /^ {2}(\w+)\?:/gm, "interface TlsOptions", "\n}")],
+    ["Reconnecting", names("src/api.ts", /^ {2}(\w+)\?:/gm, "interface ReconnectOptions", "\n}")],
+    ["Errors", names("src/errors.ts", /("\w+")/g, "export type ErrorCode", ";")],
+    ["Status", names("src/api.ts", /type: ("\w+")/g, "export type ConnectionStatus", "export interface Stats")],
+    ["The client", names("src/api.ts", /^ {2}(?:readonly )?(\w+)[(:]/gm, "export interface Client", "\n}")],
+  ];
+  for (const [title, wanted] of lists) {
+    assertGreater(wanted.length, 3, title);
+    for (const name of wanted) assertMatch(section(title), new RegExp(`(?<!\\w)${name}(?!\\w)`), `${title}: ${name}`);
   }
-  for (const command of ["npx -y deno task demo", "npx -y deno task test"]) assert(lines.includes(command), command);
-  assertMatch(readFileSync(join(root, ".ci", "run"), "utf8"), /^npx -y deno task test$/m);
 });

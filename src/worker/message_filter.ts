@@ -1,4 +1,4 @@
-/** What happens in the thread when `onpub` is a module: it gets the messages, the client the rest of the stream.
+/** Splits the stream in the thread when `onpub` is a module: messages go to the module, the rest to the client.
  * @module */
 
 import type { OnPublish } from "../api.ts";
@@ -10,11 +10,13 @@ import type { TopicFilters } from "../protocol/topic.ts";
 const CONNACK_SIZE = 4;
 
 /**
- * Takes messages out of a stream. The client gets the bytes of all other packets, of messages
- * whose filter it routes itself, and of those it has to acknowledge; and from a mistake of the
- * broker on, everything, so that it finds the mistake as it would have without a thread.
+ * Gives messages to the module. These are left in the stream, whose bytes go on to the client:
+ * - all packets that are no messages,
+ * - messages for an `onpub` or an iterator of the client's own,
+ * - messages of QoS 1 and 2, which the client has to acknowledge,
+ * - everything from the broker's first mistake on: the client ends the connection for it.
  */
-export class Sieve {
+export class MessageFilter {
   readonly #onpub: OnPublish;
   readonly #routes: TopicFilters<true>;
   readonly #decoder: Decoder;
@@ -32,8 +34,8 @@ export class Sieve {
     return this.#decoder.space();
   }
 
-  /** Takes a chunk, and gives the parts of the stream that are for the client. */
-  pass(chunk: Uint8Array): Uint8Array[] {
+  /** Takes a chunk of the stream, and returns the parts of it that are for the client. */
+  filter(chunk: Uint8Array): Uint8Array[] {
     const head = chunk.subarray(0, this.#broken ? chunk.length : this.#head);
     const parts = head.length > 0 ? [head] : [];
     if (!this.#broken) this.#head -= head.length;
