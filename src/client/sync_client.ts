@@ -213,6 +213,7 @@ export class SyncClient implements Blocking, BlockingClient {
   /** Lets time pass until it is so; messages that come meanwhile wait. False when the time has come before. */
   #wait(done: () => boolean, due = Infinity): boolean {
     const session = this.#session;
+    session.tick(this.#clock.now()); // what is decoded now may have come long ago
     for (let isLast = false;;) {
       const event = session.nextKeepingMessages();
       if (event !== undefined) this.#handle(event);

@@ -64,6 +64,8 @@ class BlockingHistory implements RemoteObserver {
   #end: MqttError | undefined;
   #left = false;
   #leftError: unknown;
+  /** Whether bytes were not sent when disconnect() closed the connection. */
+  #unsent = false;
   readonly #statuses: Status[] = [];
   readonly #published: Published[] = [];
   #lastHanded = -1;
@@ -107,7 +109,7 @@ class BlockingHistory implements RemoteObserver {
     this.#note(() => `options ${JSON.stringify(op)}`);
     this.#settings = { ...library.parseSettings(op, {}), pingAfter: 0 };
     this.#broker = new Broker(world, random, {
-      faults: random.pick([0, 0.4, 0.8]),
+      faults: random.pick([0, 0.5, 0.9]),
       refusals: random.pick([0, 0.1, 0.3]),
       forbids: random.chance(0.3),
       qos: random.chance(0.5),
@@ -305,6 +307,7 @@ class BlockingHistory implements RemoteObserver {
   gone(remote: Remote): void {
     this.#note(() => `connection ${remote.index} is gone, fault ${remote.wire?.fault}`);
     this.#asks.gone(remote);
+    if (this.#calling === "disconnect" && remote.unsent > 0) this.#unsent = true;
     const { status } = this.#client ?? {};
     if (status?.type === "waiting") this.#dialFrom = this.#world.now + status.delay;
   }
@@ -580,6 +583,7 @@ class BlockingHistory implements RemoteObserver {
         throw error;
       }
     });
+    if (this.#unsent && this.#leftError === undefined) this.fail("disconnect() does not tell that bytes were not sent");
     const { status } = client;
     if (status.type !== "closed") return this.fail(`the status is ${status.type} after disconnect()`);
     this.#end ??= status.error;

@@ -82,7 +82,10 @@ export class Broker {
       else if (fault === "half-open") wire.kill();
       else if (fault === "stall") wire.stall(random.int(1, 20_000));
       else if (fault === "deaf") wire.deafen(random.int(1, 20_000));
+      else if (fault === "mute") this.#world.after(random.int(1000, 20_000), () => wire.brokerEnds());
       else if (fault === "garbage") {
+        // Behind messages for which there may be no room.
+        if (wire === this.wire) this.publish(random.int(0, 10), 20);
         const garbage = random.pick(GARBAGE);
         // As the first packet a CONNACK would not be a mistake, but a lie.
         wire.send(Uint8Array.from(garbage[0] === 0x20 && !wire.connacked ? [0] : garbage), true);

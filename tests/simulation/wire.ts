@@ -158,6 +158,11 @@ export class Wire implements Transport {
     this.#atOnce = random.pick([0, 0, 0.5, 1]);
   }
 
+  /** Whether it may be long until something arrives. */
+  get isSlow(): boolean {
+    return !this.closed && (this.fault === "deaf" || this.fault === "stall");
+  }
+
   get writing(): boolean {
     return this.#write !== undefined;
   }
