@@ -19,7 +19,7 @@ interface Result {
 }
 
 const root = join(import.meta.dirname!, "..");
-const limit = 15 * 60_000; // of one suite, in milliseconds
+const limit = 30 * 60_000; // of one suite, in milliseconds
 const parts = ["check", "soak", "deno", "bun", "node"];
 const { values, positionals } = parseArgs({
   options: { only: { type: "string", multiple: true, default: [] } },
@@ -102,7 +102,7 @@ function onDeno(files: string[]): Promise<Result> {
 }
 
 async function onBun(): Promise<Result> {
-  const args = ["test", "--timeout=120000", "--only-failures", ...portable.map((file) => `./${file}`)];
+  const args = ["test", "--timeout=600000", "--only-failures", ...portable.map((file) => `./${file}`)];
   return await suite(await bunBinary(), args, (text) => ({
     passed: sum(text, /^ *(\d+) pass$/gm),
     failed: sum(text, /^ *(\d+) fail$/gm) + sum(text, /^ *(\d+) errors?$/gm),
@@ -116,7 +116,7 @@ function onNode(): Promise<Result> {
     "--enable-source-maps",
     "--test",
     "--test-reporter=spec",
-    "--test-timeout=120000",
+    "--test-timeout=600000",
     "--test-concurrency=2",
     ...built,
   ];
