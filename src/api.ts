@@ -219,7 +219,7 @@ export interface Client extends AsyncDisposable {
   /**
    * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
    *
-   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
+   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time; why the client had ended, if nobody has heard of that.
    */
   disconnect(): Promise<void>;
   /** Resolves to the reason when the connection has ended; never rejects. */
