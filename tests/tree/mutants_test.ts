@@ -12,7 +12,7 @@ import { type Kind, kinds } from "../simulation/simulate.ts";
 const root = join(import.meta.dirname!, "..", "..");
 
 /** A mutant must be found in so many histories; a copy without a mistake passes some of them. */
-const HISTORIES = 2000;
+const HISTORIES = 20_000;
 const CLEAN = 200;
 
 /** A copy of the sources, with the mutant's mistake in it. */
