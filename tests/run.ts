@@ -32,7 +32,6 @@ const wanted = only.length ? only : positionals.length ? parts.slice(2) : parts;
 const files = sources("tests").filter((file) => file.endsWith("_test.ts"))
   .filter((file) => !positionals.length || positionals.some((part) => file.includes(part)));
 if (!files.length) fatal(`No test file is named like ${positionals.join(" or ")}`);
-const portable = files.filter((file) => !file.startsWith(join("tests", "tree")));
 
 const total = { passed: 0, failed: 0 };
 
@@ -101,17 +100,16 @@ function onDeno(files: string[]): Promise<Result> {
   }), (text) => text.replaceAll(/^[.,!]\n/gm, ""));
 }
 
-async function onBun(): Promise<Result> {
-  const args = ["test", "--timeout=600000", "--only-failures", ...portable.map((file) => `./${file}`)];
+async function onBun(files: string[]): Promise<Result> {
+  const args = ["test", "--timeout=600000", "--only-failures", ...files.map((file) => `./${file}`)];
   return await suite(await bunBinary(), args, (text) => ({
     passed: sum(text, /^ *(\d+) pass$/gm),
     failed: sum(text, /^ *(\d+) fail$/gm) + sum(text, /^ *(\d+) errors?$/gm),
   }));
 }
 
-function onNode(): Promise<Result> {
-  build(join(root, "dist"), true);
-  const built = portable.map((file) => join("dist", file.replace(/\.ts$/, ".js")));
+function onNode(files: string[]): Promise<Result> {
+  const built = files.map((file) => join("dist", file.replace(/\.ts$/, ".js")));
   const args = [
     "--enable-source-maps",
     "--test",
@@ -160,13 +158,11 @@ if (wanted.includes("check")) {
   await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
-const lanes: Record<string, () => Promise<void>> = {
-  soak: async () => {
-    if (which("mosquitto")) await report("soak, two minutes", onSoak);
-  },
-  deno: async () => {
-    const name = `Deno ${await version(process.execPath)}`;
-    // It runs one file after the other, and these mostly wait.
+type Lane = (title: string, files: string[]) => Promise<unknown>;
+const lanes: Record<string, Lane> = {
+  deno: async (title, files) => {
+    const name = `Deno ${await version(process.execPath)}${title}`;
+    // It runs one file after the other, and most of them wait.
     const threads = files.filter((file) => /^tests.(worker|tree|soak)/.test(file));
     const others = files.filter((file) => !threads.includes(file));
     await Promise.all([
@@ -174,15 +170,33 @@ const lanes: Record<string, () => Promise<void>> = {
       threads.length && report(`${name}, threads`, () => onDeno(threads)),
     ]);
   },
-  bun: async () => report(`Bun ${await version(await bunBinary())}`, onBun),
-  node: async () => {
-    if (which("node")) await report(`Node ${await version("node")}, built package`, onNode);
-    else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
-    else console.log("      Node is not installed: the built package was not tested");
-  },
+  bun: async (title, files) => report(`Bun ${await version(await bunBinary())}${title}`, () => onBun(files)),
+  node: async (title, files) => report(`Node ${await version("node")}${title}, built`, () => onNode(files)),
 };
-// Beside each other: each alone waits more than half of its time.
-await Promise.all(Object.keys(lanes).filter((lane) => wanted.includes(lane)).map((lane) => lanes[lane]!()));
+if (wanted.includes("node")) {
+  if (which("node")) build(join(root, "dist"), true);
+  else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
+  else console.log("      Node is not installed: the built package was not tested");
+}
+
+/** Runs the files on each runtime, beside each other: most of them wait. */
+async function onEach(title: string, files: string[]): Promise<void> {
+  await Promise.all(
+    Object.entries(lanes).filter(([name]) => wanted.includes(name) && (name !== "node" || which("node")))
+      .map(([name, lane]) => {
+        const its = files.filter((file) => name === "deno" || !file.startsWith(join("tests", "tree")));
+        return its.length && lane(title, its);
+      }),
+  );
+}
+
+// What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
+const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
+await onEach(", simulation", computing);
+await Promise.all([
+  wanted.includes("soak") && which("mosquitto") && report("soak, two minutes", onSoak),
+  onEach("", files.filter((file) => !computing.includes(file))),
+]);
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed || !total.passed ? 1 : 0;

@@ -244,7 +244,7 @@ export async function startSlowWay(to: string): Promise<{ url: string; stop(): P
     there.on("data", (bytes) => {
       here.write(bytes);
       there.pause();
-      setTimeout(() => there.resume(), 5);
+      setTimeout(() => there.resume(), 20);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
