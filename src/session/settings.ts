@@ -18,8 +18,10 @@ export interface SessionSettings extends TrustPolicy {
   readonly cleanSession: boolean;
   /** Of what comes. */
   readonly maxPacketSize: number;
-  /** Of what waits to be sent. */
+  /** Of what waits to be sent; and of what was received and is not settled. */
   readonly maxBuffered: number;
+  /** So many messages may be received and not settled. */
+  readonly receiveMaximum: number;
   /** Of an attempt to connect, a request, and disconnecting. */
   readonly timeout: number;
   /** When a lost connection is made again; undefined: never. */

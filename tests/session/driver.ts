@@ -25,6 +25,7 @@ export const SETTINGS: Omit<SessionSettings, "pingAfter"> = {
   cleanSession: true,
   maxPacketSize: 1 << 24,
   maxBuffered: 1 << 24,
+  receiveMaximum: 1000,
   timeout: 10_000,
   reconnect: undefined,
   address: "broker:1883",
@@ -275,7 +276,7 @@ export class Talk {
   subscribe(filters: readonly (string | FilterRequest)[], onpub?: OnPublish): Asked {
     const call = new Asked(`subscribe ${filters.map((filter) => typeof filter === "string" ? filter : filter.topic)}`);
     const asked = filters.map((filter) => typeof filter === "string" ? { topic: filter, qos: 0 as QoS } : filter);
-    this.session.subscribe(asked, onpub, call, this.now);
+    this.session.subscribe(asked, { onpub, concurrency: 1 }, call, this.now);
     return call;
   }
 
@@ -303,7 +304,7 @@ export class Talk {
 
   disconnect(): Asked {
     const call = new Asked("disconnect");
-    this.session.disconnect(call, undefined, this.now);
+    this.session.disconnect(call, {}, this.now);
     return call;
   }
 }

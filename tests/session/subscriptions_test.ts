@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import type { OnPublish } from "../../src/api.ts";
 import type { FilterRequest, QoS } from "../../src/protocol/packet.ts";
 import { TopicName } from "../../src/protocol/topic.ts";
+import { Consumer } from "../../src/session/consumer.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import { type Group, Subscriptions } from "../../src/session/subscriptions.ts";
 import { Random } from "../support/random.ts";
@@ -22,14 +23,14 @@ function renewals(
 }
 
 /** A handler with a name. */
-function named(name: string): OnPublish {
-  return Object.defineProperty(() => {}, "name", { value: name });
+function named(name: string): Consumer {
+  return new Consumer(Object.defineProperty(() => {}, "name", { value: name }));
 }
 
 /** The names of those who get a message. */
 function who(subscriptions: Subscriptions, topic: string): string[] {
-  const { handlers, inboxes } = subscriptions.recipients(new TopicName(topic));
-  return [...handlers.map(({ name }) => name), ...inboxes.map(({ filter }) => `inbox ${filter}`)].sort();
+  const { consumers, inboxes } = subscriptions.recipients(new TopicName(topic));
+  return [...consumers.map(({ onpub: { name } }) => name), ...inboxes.map(({ filter }) => `inbox ${filter}`)].sort();
 }
 
 function renewed(subscriptions: Subscriptions, except: Group[] = []): string[] {
@@ -38,7 +39,7 @@ function renewed(subscriptions: Subscriptions, except: Group[] = []): string[] {
 
 describe("subscriptions: who gets a message", () => {
   test("those of every filter that matches, and otherwise the others' handler", () => {
-    const subscriptions = new Subscriptions(named("others"));
+    const subscriptions = new Subscriptions(named("others").onpub);
     assertEquals(who(subscriptions, "a"), ["others"]);
     subscriptions.subscribe(group("a"), named("A"));
     subscriptions.subscribe(group("+"), named("plus"));
@@ -53,16 +54,16 @@ describe("subscriptions: who gets a message", () => {
   });
 
   test("a subscription without handler and iterators has no recipients of its own", () => {
-    const subscriptions = new Subscriptions(named("others"));
+    const subscriptions = new Subscriptions(named("others").onpub);
     subscriptions.subscribe(group("a"), undefined);
     assertEquals(who(subscriptions, "a"), ["others"]);
     subscriptions.subscribe(group("+"), named("plus"));
     assertEquals(who(subscriptions, "a"), ["plus"]);
-    assertEquals(new Subscriptions(undefined).recipients(new TopicName("a")), { handlers: [], inboxes: [] });
+    assertEquals(new Subscriptions(undefined).recipients(new TopicName("a")), { consumers: [], inboxes: [] });
   });
 
   test("subscribe() replaces the handler; iterators stay", () => {
-    const subscriptions = new Subscriptions(named("others"));
+    const subscriptions = new Subscriptions(named("others").onpub);
     subscriptions.subscribe(group("a"), named("first"));
     subscriptions.join(group("a"), new Inbox("a", 9, () => {}));
     assertEquals(who(subscriptions, "a"), ["first", "inbox a"]);
@@ -123,7 +124,7 @@ describe("subscriptions: shared ones are found by the filter behind the group", 
   ];
   for (const [filter, topic, isFound] of shared) {
     test(`"${filter}" ${isFound ? "gets" : "does not get"} "${topic}"`, () => {
-      const subscriptions = new Subscriptions(named("others"));
+      const subscriptions = new Subscriptions(named("others").onpub);
       const own = group(filter);
       subscriptions.subscribe(own, named("own"));
       assertEquals(who(subscriptions, topic), [isFound ? "own" : "others"]);
@@ -133,7 +134,7 @@ describe("subscriptions: shared ones are found by the filter behind the group", 
   }
 
   test("beside the filter itself, and other groups of it: each has its own handler", () => {
-    const subscriptions = new Subscriptions(named("others"));
+    const subscriptions = new Subscriptions(named("others").onpub);
     const groups = ["a", "$share/g/a", "$share/h/a", "$queue/a"].map((filter) => group(filter));
     for (const each of groups) subscriptions.subscribe(each, named(each.filters[0]!.topic));
     const all = ["$queue/a", "$share/g/a", "$share/h/a", "a"];
