@@ -21,7 +21,7 @@ export interface BacklogSettings {
 /** A message that a program that blocks has not taken yet. */
 interface Kept {
   readonly delivery: Delivery;
-  readonly recipients: Recipients;
+  readonly consumers: readonly Consumer[];
 }
 
 /**
@@ -86,7 +86,7 @@ export class Backlog {
   /** Gives a message that has come to its consumers. */
   deliver({ consumers, inboxes }: Recipients, message: Message, handling: Handling): void {
     let delivery: Delivery | undefined;
-    for (let i = 0; i < inboxes.length; i++) this.#fill(inboxes[i]!, delivery ??= this.#hold(message));
+    for (let i = 0; i < inboxes.length; i++) this.#push(inboxes[i]!, delivery ??= this.#hold(message));
     for (let i = 0; i < consumers.length; i++) {
       const consumer = consumers[i]!;
       if (consumer.isIdle) {
@@ -184,8 +184,8 @@ export class Backlog {
   // ---- a program that blocks
 
   /** Keeps a message until the program takes it. */
-  keep(recipients: Recipients, message: Message): void {
-    this.#kept.push({ delivery: this.#hold(message), recipients });
+  keep(consumers: readonly Consumer[], message: Message): void {
+    this.#kept.push({ delivery: this.#hold(message), consumers });
   }
 
   /** How many messages wait for the program to take them. */
@@ -194,18 +194,26 @@ export class Backlog {
   }
 
   /** The first message that was kept, and its handlers. */
-  takeKept(): { message: Message; recipients: Recipients } | undefined {
+  takeKept(): { message: Message; consumers: readonly Consumer[] } | undefined {
     const kept = this.#kept.shift();
     if (kept === undefined) return undefined;
-    const { delivery, recipients } = kept;
+    const { delivery, consumers } = kept;
     this.#done(delivery);
-    return { message: delivery.message, recipients };
+    return { message: delivery.message, consumers };
   }
 
   // ---- iterators
 
+  /** Gives a message that has come to iterators alone. */
+  fill(inboxes: readonly Inbox[], message: Message): void {
+    if (inboxes.length === 0) return;
+    const delivery = this.#hold(message);
+    for (const inbox of inboxes) this.#push(inbox, delivery);
+    this.#done(delivery); // who gives it out is done
+  }
+
   /** A message goes to the inbox of an iterator. */
-  #fill(inbox: Inbox, delivery: Delivery): void {
+  #push(inbox: Inbox, delivery: Delivery): void {
     if (inbox.ended) return;
     delivery.pending++;
     if (inbox.push(delivery)) this.#fullInboxes++;

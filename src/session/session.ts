@@ -545,7 +545,7 @@ export class Session {
     if (this.#events.length > 0) return this.#events.next();
     const kept = this.#backlog.takeKept();
     if (kept === undefined) this.#decode(this.#take);
-    else this.#take(kept.recipients, kept.message);
+    else this.#give(kept.consumers, kept.message);
     const message = this.#taken;
     this.#taken = undefined;
     return message ?? this.#events.next();
@@ -571,16 +571,23 @@ export class Session {
     return false;
   };
 
-  readonly #keep: Deliver = (recipients, message) => {
-    this.#backlog.keep(recipients, message);
+  readonly #keep: Deliver = ({ consumers, inboxes }, message) => {
+    this.#backlog.fill(inboxes, message);
+    this.#backlog.keep(consumers, message);
     return false;
   };
 
-  readonly #take: Deliver = ({ consumers }, message) => {
+  readonly #take: Deliver = ({ consumers, inboxes }, message) => {
+    this.#backlog.fill(inboxes, message);
+    return this.#give(consumers, message);
+  };
+
+  /** It is what `next` gives. */
+  #give(consumers: readonly Consumer[], message: Message): true {
     this.#consumers = consumers;
     this.#taken = message;
     return true;
-  };
+  }
 
   /** Decodes what has come, until there is an event to tell, or `deliver` has had enough. */
   #decode(deliver: Deliver): void {
