@@ -33,5 +33,5 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
 export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
   checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  return new BlockingClient(settings, { target, onpub, onstatus: op.onstatus });
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus });
 }

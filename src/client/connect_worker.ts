@@ -4,8 +4,9 @@
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
 import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
-import { Thread } from "../worker/thread.ts";
+import { Connector } from "../worker/connector.ts";
 import { LoopClient } from "./loop_client.ts";
+import { ModuleClient } from "./module_client.ts";
 import { isAddress, isUrl, parseTarget } from "./address.ts";
 import { checkOnpub } from "./arguments.ts";
 import { parseSettings, type Settings } from "./settings.ts";
@@ -39,22 +40,26 @@ export async function connectWorker(
   onpub?: OnPublish | URL,
   op: ConnectOptions = {},
 ): Promise<Client> {
-  const module = isUrl(onpub) ? onpub : undefined;
   if (!isUrl(onpub)) checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  const thread = new Thread({ module });
-  const client = new LoopClient(settings, {
-    dial: traceDial((signal) => thread.dial(target, settings, signal), op.trace),
-    onpub: isUrl(onpub) ? thread.deliver : onpub,
-    onstatus: op.onstatus,
-    routeListener: thread.route,
-    closed: () => void thread.end(),
+  const { onstatus, trace } = op;
+  if (isUrl(onpub)) {
+    const client = new ModuleClient(settings, { target, module: onpub, onstatus, trace });
+    await ModuleClient.opened(client);
+    return client;
+  }
+  const connector = new Connector();
+  const client = new LoopClient({ ...settings, pingAfter: 0 }, {
+    dial: traceDial((signal) => connector.dial(target, settings, signal), trace),
+    onpub,
+    onstatus,
+    closed: () => void connector.end(),
   });
   await LoopClient.opened(client);
   return client;
 }
 
-/** What a client and its thread work with; the thread sends the pings. */
+/** What a client and its thread work with. */
 export function parseRemote(addr: string | URL, op: ConnectOptions): { target: Target; settings: Settings } {
   if (!isAddress(addr)) {
     throw new TypeError(
@@ -68,5 +73,5 @@ export function parseRemote(addr: string | URL, op: ConnectOptions): { target: T
   } catch (cause) {
     throw new TypeError("Cannot use the tls options as they must be data: a function stays in its thread", { cause });
   }
-  return { target, settings: { ...settings, pingAfter: 0 } };
+  return { target, settings };
 }

@@ -17,7 +17,6 @@ import type { Message } from "../message.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
-import type { RouteListener } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
@@ -42,7 +41,6 @@ export interface LoopParts {
   onpub?: OnPublish | undefined;
   onstatus?: OnStatus | undefined;
   clock?: Clock;
-  routeListener?: RouteListener;
   /** Called when the client has ended. */
   closed?(): void;
 }

@@ -35,9 +35,6 @@ export interface Recipients {
   readonly inboxes: readonly Inbox[];
 }
 
-/** Whether the messages of a filter have recipients of their own; told whenever that may have changed. */
-export type RouteListener = (filter: string, own: boolean) => void;
-
 /** All subscriptions by filter, and the way of a message to its recipients. */
 export class Subscriptions {
   readonly #all = new Map<string, Subscription>();
@@ -46,12 +43,10 @@ export class Subscriptions {
   readonly #routes = new TopicFilters<readonly Subscription[]>();
   /** Those of the messages that no subscription takes. */
   readonly #others: Recipients;
-  readonly #listener: RouteListener;
 
   /** `onpub` gets what no subscription takes. */
-  constructor(onpub: OnPublish | undefined, listener: RouteListener = () => {}) {
+  constructor(onpub: OnPublish | undefined) {
     this.#others = { handlers: onpub === undefined ? [] : [onpub], inboxes: [] };
-    this.#listener = listener;
   }
 
   /** Every inbox. */
@@ -147,7 +142,6 @@ export class Subscriptions {
     const all = onpub === undefined && inboxes.length === 0 ? others : [...others, subscription];
     if (all.length > 0) this.#routes.set(route, all);
     else this.#routes.delete(route);
-    this.#listener(route, all.length > 0);
   }
 
   /** Those who get the messages of a topic. */
