@@ -123,5 +123,5 @@ export class Sharing {
   }
 }
 
-/** The program's. */
-export const program: Sharing = new Sharing(threadCode);
+/** The program's. Marked as pure: a bundle without threads leaves it out. */
+export const program: Sharing = /* @__PURE__ */ new Sharing(threadCode);
