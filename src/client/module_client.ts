@@ -436,7 +436,8 @@ export class ModuleClient implements Client {
       const value = await askCredential(this.#settings[what], what);
       this.#outbox.add({ type: "credential", number, value, error: undefined });
     } catch (error) {
-      this.#outbox.add({ type: "credential", number, value: undefined, error: carry(error) });
+      // The thread's client says what the cause means.
+      this.#outbox.add({ type: "credential", number, value: undefined, error: carry((error as MqttError).cause) });
     }
   }
 
