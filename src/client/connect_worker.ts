@@ -1,4 +1,4 @@
-/** The client whose connection lives in a thread of its own.
+/** The clients whose connection lives in a thread, or all of them.
  * @module */
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
@@ -12,13 +12,16 @@ import { checkOnpub } from "./arguments.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
 /**
- * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on
- * what the calling thread does, which may sleep or compute for as long as it likes. What comes
- * meanwhile waits, 1 MiB of it in memory and the rest at the broker.
+ * Connects like `connect`, in a thread: the socket and the keep alive do not depend on what the calling thread does,
+ * which may sleep or compute for as long as it likes.
  *
- * `onpub` is called on the calling thread when it is a function. When it is the URL of a module,
- * its default export is called with each message in the connection's thread: messages then do not
- * touch the calling thread, except those that a subscription's own `onpub` or an iterator takes.
+ * With a function as `onpub`, it is called on the calling thread. The connections of a program share the thread; what
+ * comes while the calling thread is busy waits, 1 MiB of each connection in memory and the rest at the broker.
+ *
+ * With the URL of a module, the whole client lives in a thread of its own, and the module's default export is called
+ * there with each message: messages and their acknowledgements do not touch the calling thread, except those that a
+ * subscription's own `onpub` or an iterator takes. Functions that give credentials, `onstatus` and `trace` are called on
+ * the calling thread.
  *
  * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
