@@ -156,7 +156,7 @@ export interface ConnectOptions {
   onstatus?: OnStatus | undefined;
   /**
    * Gets each packet sent and received, without credentials and payloads; see {@linkcode flightRecorder}.
-   * Not of `connectSync`; of `connectWorker` without the pings, which are its thread's.
+   * Not of `connectSync`; of `connectWorker` with a function as `onpub` without the pings, which are its thread's.
    */
   trace?: Trace | undefined;
 }

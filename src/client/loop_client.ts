@@ -19,7 +19,6 @@ import type { Handling, Work } from "../session/consumer.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
-import type { RouteListener } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
@@ -44,7 +43,6 @@ export interface LoopParts {
   onpub?: OnPublish | undefined;
   onstatus?: OnStatus | undefined;
   clock?: Clock;
-  routeListener?: RouteListener;
   /** Called when the client has ended. */
   closed?(): void;
 }

@@ -20,7 +20,7 @@ import type { Call, SessionEvent } from "../session/events.ts";
 import { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
-import { Thread } from "../worker/thread.ts";
+import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { checkDisconnect, checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
@@ -74,7 +74,7 @@ export class SyncClient implements Blocking, BlockingClient {
 
   /** Connects. */
   constructor(settings: Settings, { target, onpub, onstatus, thread, clock = systemClock }: SyncParts) {
-    this.#thread = thread ?? new Thread({ blocking: true });
+    this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;

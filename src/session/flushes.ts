@@ -1,7 +1,7 @@
 /** What of the messages published at QoS 0 the broker has: it answers the PINGREQ behind them.
  * @module */
 
-import { MqttError } from "../errors.ts";
+import type { MqttError } from "../errors.ts";
 import { encode } from "../protocol/encoder.ts";
 import { countPackets, type Output } from "../protocol/output.ts";
 import { PINGREQ } from "../protocol/packet.ts";

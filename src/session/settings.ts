@@ -4,7 +4,6 @@
 import type { OnPublish } from "../api.ts";
 import type { WillFields } from "../protocol/packet.ts";
 import type { ReconnectSettings } from "./retry.ts";
-import type { RouteListener } from "./subscriptions.ts";
 import type { TrustPolicy } from "./trust.ts";
 
 /** Times are in milliseconds, sizes in bytes. */
@@ -34,8 +33,6 @@ export interface SessionSettings extends TrustPolicy {
 export interface SessionParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
-  /** Hears which filters have recipients of their own. */
-  readonly routeListener?: RouteListener | undefined;
   /** Chance: 0 to 1. */
   random(): number;
 }

@@ -16,7 +16,7 @@ import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Group, type RouteListener, Subscriptions } from "./subscriptions.ts";
+import { type Group, Subscriptions } from "./subscriptions.ts";
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
@@ -36,8 +36,6 @@ export interface SubscriberSettings {
 export interface SubscriberParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
-  /** Hears which filters have recipients of their own. */
-  readonly routeListener?: RouteListener | undefined;
   readonly output: Output;
   readonly events: Events;
   readonly backlog: Backlog;
@@ -67,12 +65,12 @@ export class Subscriber {
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
-  constructor(settings: SubscriberSettings, { onpub, routeListener, output, events, backlog }: SubscriberParts) {
+  constructor(settings: SubscriberSettings, { onpub, output, events, backlog }: SubscriberParts) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
     this.#backlog = backlog;
-    this.subscriptions = new Subscriptions(onpub, routeListener);
+    this.subscriptions = new Subscriptions(onpub);
     this.#requests = new Requests(settings.maxBuffered);
   }
 

@@ -36,9 +36,6 @@ export interface Recipients {
   readonly inboxes: readonly Inbox[];
 }
 
-/** Whether the messages of a filter have recipients of their own; told whenever that may have changed. */
-export type RouteListener = (filter: string, own: boolean) => void;
-
 /** All subscriptions by filter, and the way of a message to its recipients. */
 export class Subscriptions {
   readonly #all = new Map<string, Subscription>();
@@ -49,12 +46,10 @@ export class Subscriptions {
   readonly #others: Recipients;
   /** One for each handler, whatever it is subscribed for: it gets its messages in order. */
   readonly #consumers = new WeakMap<OnPublish, Consumer>();
-  readonly #listener: RouteListener;
 
   /** `onpub` gets what no subscription takes. */
-  constructor(onpub: OnPublish | undefined, listener: RouteListener = () => {}) {
+  constructor(onpub: OnPublish | undefined) {
     this.#others = { consumers: onpub === undefined ? [] : [this.consumerOf(onpub)], inboxes: [] };
-    this.#listener = listener;
   }
 
   /** Every inbox. */
@@ -165,7 +160,6 @@ export class Subscriptions {
     const all = consumer === undefined && inboxes.length === 0 ? others : [...others, subscription];
     if (all.length > 0) this.#routes.set(route, all);
     else this.#routes.delete(route);
-    this.#listener(route, all.length > 0);
   }
 
   /** Those who get the messages of a topic. */

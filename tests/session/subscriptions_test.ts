@@ -1,6 +1,5 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { describe, test } from "node:test";
-import type { OnPublish } from "../../src/api.ts";
 import type { FilterRequest, QoS } from "../../src/protocol/packet.ts";
 import { TopicName } from "../../src/protocol/topic.ts";
 import { Consumer } from "../../src/session/consumer.ts";
@@ -92,18 +91,6 @@ describe("subscriptions: who gets a message", () => {
     const subscriptions = new Subscriptions(undefined), name = new TopicName("a");
     subscriptions.subscribe(group("a"), named("A"));
     assertStrictEquals(subscriptions.recipients(name), subscriptions.recipients(name));
-  });
-
-  test("each change is told to the listener, by the filter that messages match", () => {
-    const told: string[] = [];
-    const subscriptions = new Subscriptions(undefined, (filter, own) => told.push(`${filter} ${own}`));
-    const groups = [group("$share/g/a"), group("a"), group("b")];
-    subscriptions.subscribe(groups[0]!, named("shared"));
-    subscriptions.subscribe(groups[1]!, named("A"));
-    subscriptions.remove("a", groups[1]);
-    subscriptions.remove("$share/g/a", groups[0]);
-    subscriptions.subscribe(groups[2]!, undefined);
-    assertEquals(told, ["a true", "a true", "a true", "a false", "b false"]);
   });
 });
 
