@@ -183,6 +183,7 @@ export class Session {
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
+    if (this.#isDrained) return this.#now;
     const look = this.#secondLook.due;
     return Math.min(look < Infinity ? look : this.#failing, this.#pingDue);
   }
@@ -336,6 +337,11 @@ export class Session {
     this.#deadline = this.#now + this.#settings.timeout;
   }
 
+  /** Whether disconnect() has nothing to wait for any more. */
+  get #isDrained(): boolean {
+    return this.#state === "draining" && this.#backlog.isEmpty;
+  }
+
   /** Whether the broker has accepted the connection, and nothing but DISCONNECT ends it. */
   get #isOpen(): boolean {
     return this.#state === "open" || this.#state === "draining";
@@ -449,7 +455,7 @@ export class Session {
   tick(now: number): void {
     const { due } = this;
     this.#now = now;
-    if (this.#state === "draining" && this.#backlog.isEmpty) this.#leave(this.#draining.splice(0));
+    if (this.#isDrained) this.#leave(this.#draining.splice(0));
     if (now < due) return;
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
