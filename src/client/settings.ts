@@ -48,6 +48,7 @@ export function parseSettings(
     cleanSession: parseSession(op),
     maxPacketSize,
     maxBuffered,
+    maxUnsettled: maxBuffered,
     receiveMaximum,
     id,
     uname,

@@ -15,7 +15,7 @@ const EXTRA = 256;
 /** How many messages may be unsettled, and how many bytes of them. */
 export interface BacklogSettings {
   readonly receiveMaximum: number;
-  readonly maxBuffered: number;
+  readonly maxUnsettled: number;
 }
 
 /** A message that a program that blocks has not taken yet. */
@@ -70,7 +70,7 @@ export class Backlog {
 
   /** Whether a program that waits for the broker lets more be read: what it waits for may be behind them. */
   get hasSpace(): boolean {
-    return this.#bytes < this.#settings.maxBuffered;
+    return this.#bytes < this.#settings.maxUnsettled;
   }
 
   /** Whether an iterator has nothing, and waits for a message. */
@@ -130,10 +130,10 @@ export class Backlog {
   }
 
   #updateRoom(): void {
-    const { receiveMaximum, maxBuffered } = this.#settings;
+    const { receiveMaximum, maxUnsettled } = this.#settings;
     this.#isFull = this.#isFull
-      ? this.#count > receiveMaximum >> 1 || this.#bytes > maxBuffered >> 1
-      : this.#count >= receiveMaximum || this.#bytes >= maxBuffered;
+      ? this.#count > receiveMaximum >> 1 || this.#bytes > maxUnsettled >> 1
+      : this.#count >= receiveMaximum || this.#bytes >= maxUnsettled;
     this.hasRoom = !this.#isFull && this.#fullInboxes === 0;
   }
 

@@ -17,8 +17,10 @@ export interface SessionSettings extends TrustPolicy {
   readonly cleanSession: boolean;
   /** Of what comes. */
   readonly maxPacketSize: number;
-  /** Of what waits to be sent; and of what was received and is not settled. */
+  /** Of what waits to be sent. */
   readonly maxBuffered: number;
+  /** Of what was received and is not settled. */
+  readonly maxUnsettled: number;
   /** So many messages may be received and not settled. */
   readonly receiveMaximum: number;
   /** Of an attempt to connect, a request, and disconnecting. */

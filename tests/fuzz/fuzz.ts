@@ -261,6 +261,7 @@ const SETTINGS: SessionSettings = {
   cleanSession: true,
   maxPacketSize: 300,
   maxBuffered: 1000,
+  maxUnsettled: 1 << 20,
   receiveMaximum: 1000,
   timeout: 10_000,
   reconnect: undefined,

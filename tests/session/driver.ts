@@ -18,7 +18,7 @@ import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts"
 export const CONNACK = "20 02 00 00", PRESENT = "20 02 01 00";
 
 /** A client of no particular kind. */
-export const SETTINGS: Omit<SessionSettings, "pingAfter"> = {
+export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
   id: "ID",
   will: undefined,
   keepalive: 60,
@@ -126,7 +126,8 @@ export class Talk {
   readonly told: SessionEvent[] = [];
 
   constructor(settings: Partial<SessionSettings> = {}, { onpub, listens = true, credentials = {} }: TalkParts = {}) {
-    const whole = { ...SETTINGS, ...settings };
+    const { maxBuffered = SETTINGS.maxBuffered } = settings;
+    const whole = { ...SETTINGS, maxUnsettled: maxBuffered, ...settings };
     const random = () => this.chance;
     this.#credentials = { uname: undefined, passwd: undefined, ...credentials };
     this.session = new Session({ pingAfter: whole.keepalive, ...whole }, { onpub, random }, this.opening, this.now);

@@ -14,7 +14,7 @@ const reconnect = RECONNECT;
 
 test("requests: more subscriptions than are made again at once: the others follow the answers, in their order", () => {
   const events = new Events(() => {}), output = new Output(1 << 24);
-  const backlog = new Backlog({ maxBuffered: 1 << 24, receiveMaximum: 1000 }, events);
+  const backlog = new Backlog({ maxUnsettled: 1 << 24, receiveMaximum: 1000 }, events);
   const none = { onpub: undefined, concurrency: 1 };
   const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
   const subscriber = new Subscriber(settings, { output, events, backlog });

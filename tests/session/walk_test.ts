@@ -8,6 +8,7 @@ import { Message } from "../../src/message.ts";
 import type { SessionEvent } from "../../src/session/events.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import { Session } from "../../src/session/session.ts";
+import type { SessionSettings } from "../../src/session/settings.ts";
 import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { Asked, SETTINGS } from "./driver.ts";
@@ -82,7 +83,7 @@ class Walk {
   readonly random: Random;
   readonly session: Session;
   readonly calls: Asked[] = [new Asked("connect")];
-  readonly settings: typeof SETTINGS & { pingAfter: number };
+  readonly settings: SessionSettings;
   now = 0;
   attempt = -1;
   /** What the shell has to do for this attempt. */
@@ -114,6 +115,8 @@ class Walk {
       cleanSession: random.chance(0.5),
       maxPacketSize: random.pick([100, 1000]),
       maxBuffered: random.pick([100, 1000, 100_000]),
+      maxUnsettled: random.pick([100, 1000, 100_000]),
+      receiveMaximum: random.pick([1, 3, 1000]),
       timeout: random.pick([100, 1000, 10_000]),
       reconnect,
       credentials: random.chance(0.5) ? "both" : "none",
