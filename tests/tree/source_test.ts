@@ -49,8 +49,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
   {
     files: /^src\/session\//,
-    may: /^src\/(session\/|protocol\/|errors\.ts)/,
-    types: /^src\/(api|message)\.ts$/,
+    may: /^src\/(session\/|protocol\/|errors\.ts|message\.ts)/,
+    types: /^src\/api\.ts$/,
   },
   {
     files: /^src\/transport\//,
