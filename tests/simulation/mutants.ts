@@ -21,6 +21,7 @@ const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
+const backlog = "src/session/backlog.ts";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -61,9 +62,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a full iterator does not stop the reading",
-    file: receiver,
-    find: "this.hasRoom = this.#full === 0 && ",
-    replace: "this.hasRoom = ",
+    file: backlog,
+    find: "this.hasRoom = !this.#isFull && this.#fullInboxes === 0;",
+    replace: "this.hasRoom = !this.#isFull;",
   },
   {
     mistake: "reading does not go on when an iterator has room again",
@@ -92,8 +93,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "acknowledgements of the old connection go to the next one",
     file: "src/protocol/output.ts",
-    find: "if (block[start]! >> 4 === PUBLISH) this.add",
-    replace: "this.add",
+    find: "if (block[start]! >> 4 !== PUBLISH) continue;",
+    replace: "",
   },
   {
     mistake: "pings are judged while a full iterator stops the reading",
@@ -251,7 +252,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a message over maxPacketSize ends the connection",
     file: session,
-    find: "if (!this.#ending.isAsked) this.#receiver.drop(packet);",
+    find: "if (this.#isDelivering) this.#receiver.drop(packet);",
     replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
   },
   {
@@ -361,8 +362,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what an old connection says is heard",
     file: session,
-    find: "this.#of(attempt)?.receive(chunk, length);",
-    replace: "this.#connection?.receive(chunk, length);",
+    find: "this.#of(attempt)?.receive(chunk, length, now);",
+    replace: "this.#connection?.receive(chunk, length, now);",
     kind: "bare",
   },
   {
@@ -452,23 +453,22 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "messages that waited come after newer ones",
     file: session,
-    find: "if (kept !== undefined) this.#take(kept.handlers, kept.message);",
-    replace: "if (kept !== undefined && !this.#decode(this.#take) && this.#taken === undefined) " +
-      "this.#take(kept.handlers, kept.message);",
+    find: "if (kept === undefined) this.#decode(this.#take);\n    else this.#give",
+    replace: "this.#decode(this.#take);\n    if (kept !== undefined && this.#taken === undefined) this.#give",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not wait",
     file: sync,
-    find: "    this.#wait(() => left.done);\n",
-    replace: "",
+    find: "    this.#wait(() => call.done);\n    if (call.error",
+    replace: "    if (call.error",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not tell what it could not send",
     file: sync,
-    find: "    if (left.error !== undefined) throw left.error;\n",
-    replace: "",
+    find: "    if (call.error !== undefined) throw call.error;\n  }",
+    replace: "  }",
     kind: "blocking",
   },
   {
@@ -522,7 +522,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what was decoded late counts from then",
     file: loop,
-    find: "    if (this.#link?.isPaused) this.#session.tick(this.#clock.now());\n",
+    find: "    if (this.#isHeldUp) this.#session.tick(this.#clock.now());\n",
     replace: "",
   },
   {
