@@ -77,6 +77,7 @@ export class BareClient implements Client {
   #stopTimer = () => {};
   #timerDue = Infinity;
   #left: Promise<void> | undefined;
+  #drained: Promise<void> | undefined;
   #room: Promise<unknown> | undefined;
   readonly #stopListening: () => void;
 
@@ -179,16 +180,18 @@ export class BareClient implements Client {
   }
 
   disconnect({ drain = false }: DisconnectOptions = {}): Promise<void> {
-    return this.#disconnect(undefined, drain);
+    if (!drain) return this.#disconnect(undefined);
+    return this.#drained ??= this.#left ??
+      this.#call((call) => this.#session.disconnect(call, { drain }, this.#lab.world.now)) as Promise<undefined>;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown, drain = false): Promise<void> {
+  #disconnect(cause: unknown): Promise<void> {
     return this.#left ??= this.#call((call) =>
-      this.#session.disconnect(call, { cause, drain }, this.#lab.world.now)
+      this.#session.disconnect(call, { cause }, this.#lab.world.now)
     ) as Promise<undefined>;
   }
 

@@ -58,6 +58,8 @@ interface Published {
   refused: boolean;
   wire: Wire | undefined;
   arrived: boolean;
+  /** Whether flush() has told that it may be lost. */
+  told?: boolean;
 }
 
 interface Iteration {
@@ -81,6 +83,16 @@ interface Iteration {
   readonly expected: { sent: number; wire: Wire }[];
 }
 
+/** A handler of messages. */
+interface Worker {
+  readonly name: string;
+  readonly concurrency: number;
+  /** Whether it returns promises. */
+  readonly isAsync: boolean;
+  /** How many of them are pending. */
+  pending: number;
+}
+
 interface Call {
   readonly name: string;
   readonly at: number;
@@ -92,6 +104,8 @@ interface Call {
 }
 
 const SLACK = 2000;
+/** What a message that is not settled takes at most. */
+const LARGEST = 7000;
 /** Calls that wait for the broker. */
 const AWAITING = /^(publish|subscribe|unsubscribe|leaving|flush)/;
 /** What programs subscribe to. */
@@ -185,6 +199,7 @@ class History implements Observer {
   /** The last messages that onpub and each filter's own got. */
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
+  #lastSeq = -1;
   readonly #owed: { seq: number; wire: Wire }[] = [];
   /** Messages that a certain handler must get. */
   #routed: { seq: number; topic: string; wire: Wire; handler: string }[] = [];
@@ -192,6 +207,15 @@ class History implements Observer {
   #depth = 0;
   /** Whether the program waits for the broker: after the last step, or at any time since. */
   #wasAwaited = false;
+  /** How many messages were not settled after the last step. */
+  #unsettled = 0;
+  readonly #workers = new Map<string, Worker>();
+  /** Whether handlers return promises; whether some of them never settle. */
+  readonly #isAsync: boolean;
+  readonly #hangs: boolean;
+  /** Whether disconnect() drains, or was called without that. */
+  #drains = false;
+  #cuts = false;
 
   constructor(seed: number, make: MakeClient, library: Library, log?: (line: string) => void) {
     const random = this.#random = new Random(seed);
@@ -205,6 +229,8 @@ class History implements Observer {
     this.#listens = !this.#lonely && random.chance(0.8);
     const signal = this.#abort.signal;
     this.#countListeners(signal);
+    this.#isAsync = random.chance(0.6);
+    this.#hangs = this.#isAsync && random.chance(0.1);
     const slow = random.pick([5, 500, 5000]);
     const op: ConnectOptions = {
       id: "simulated",
@@ -213,6 +239,7 @@ class History implements Observer {
       timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
       maxPacketSize: random.pick([200, 5000, 16 << 20]),
       maxBuffered: random.pick([2000, 2000, 100_000, 16 << 20]),
+      receiveMaximum: random.pick([1, 2, 10, 1000]),
       ...random.chance(0.3) &&
         { uname: random.pick(["user", () => "user", () => this.#world.sleep(slow).then(() => "u")]) },
       ...random.chance(0.5) && { signal },
@@ -239,9 +266,10 @@ class History implements Observer {
     this.#drops = new Drops(fail);
     this.#asks = new Asks(this.#world, this.#settings.timeout, fail);
     this.#heard = this.#listens;
+    const worker = this.#worker("onpub", 1);
     const parts: LoopParts = {
       dial: (signal) => this.#dial(signal),
-      onpub: (_, message) => this.#deliver("onpub", ["#"], message),
+      onpub: (_, message) => this.#work(worker, ["#"], message),
       onstatus: this.#listens ? (status) => this.#hearStatus(status) : undefined,
       clock: this.#world.clock,
       closed: () => this.#hearEnd(),
@@ -620,16 +648,44 @@ class History implements Observer {
 
   // ---- what the client gives
 
+  #worker(name: string, concurrency: number): Worker {
+    const worker = { name, concurrency, isAsync: this.#isAsync && this.#random.chance(0.6), pending: 0 };
+    this.#workers.set(name, worker);
+    return worker;
+  }
+
+  #isBusy(name: string): boolean {
+    const { pending, concurrency } = this.#workers.get(name)!;
+    return pending >= concurrency;
+  }
+
+  /** A handler is called. */
+  #work(worker: Worker, filters: readonly string[], message: Message): void | Promise<void> {
+    const { name, concurrency, isAsync } = worker, random = this.#random;
+    if (worker.pending >= concurrency) this.fail(`${name} is called although ${worker.pending} promises are pending`);
+    this.#deliver(name, filters, message);
+    if (!isAsync || random.chance(0.2)) return;
+    worker.pending++;
+    if (this.#hangs && random.chance(0.1)) return new Promise(() => {});
+    return this.#world.sleep(random.pick([0, 5, 100, 3000])).then(() => {
+      worker.pending--;
+      this.#throwAtTimes();
+    });
+  }
+
   #deliver(to: string, filters: readonly string[], message: Message): void {
     const seq = this.#checkMessage(filters, message);
+    // Who disconnects in a handler does not take the message from the others.
+    if (this.#cuts && seq !== this.#lastSeq) this.fail(`${to} is called with message ${seq} after disconnect()`);
+    this.#lastSeq = seq;
     const last = this.#lastDelivered.get(to) ?? -1;
     if (seq <= last) this.fail(`message ${seq} is delivered to ${to} after ${last}`);
     this.#lastDelivered.set(to, seq);
     const at = this.#owed.findIndex((owed) => owed.seq === seq);
-    if (at > 0) this.fail(`message ${seq} is delivered before ${this.#owed[0]!.seq}`);
-    if (at === 0) this.#owed.shift();
+    if (at > 0 && !this.#isAsync) this.fail(`message ${seq} is delivered before ${this.#owed[0]!.seq}`);
+    if (at >= 0) this.#owed.splice(at, 1);
     this.#routed = this.#routed.filter((routed) => routed.seq !== seq || routed.handler !== to);
-    const [other] = to === "onpub" ? this.#asks.handlers(message.topic) : [];
+    const [other] = to === "onpub" && !this.#isAsync ? this.#asks.handlers(message.topic) : [];
     if (other !== undefined) this.fail(`message ${seq} goes to connect's onpub, and not to ${other}`);
     this.#actWithin(0.05);
     this.#throwAtTimes();
@@ -641,7 +697,7 @@ class History implements Observer {
     const seq = numberOf(payload);
     this.#note(() => `message ${seq} is delivered for ${filters}`);
     const sent = this.#broker.sent[seq];
-    if (this.#end !== undefined) this.fail(`message ${seq} is delivered after the end`);
+    if (this.#end !== undefined && !this.#isAsync) this.fail(`message ${seq} is delivered after the end`);
     if (sent === undefined || sent.topic !== topic || sent.qos !== qos || sent.retain !== retain) {
       this.fail(`message ${seq} is garbled`);
       return seq;
@@ -673,7 +729,7 @@ class History implements Observer {
       if (!(error instanceof this.#library.MqttError)) return this.fail(`${name} fails with ${error}`);
       this.#heard ||= error === this.#end;
       // Asked for on two connections that were lost, it fails with the second one's error.
-      const isLoss = ask?.lost === 2 && this.#isLoss(error);
+      const isLoss = (ask?.lost === 2 || name === "flush") && this.#isLoss(error);
       if (error.code === "timeout" && !isLoss && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
       if (![128, "timeout", "overflow"].includes(error.code) && !isLoss) this.#ends.push({ name, error });
       failed(error);
@@ -773,8 +829,8 @@ class History implements Observer {
       case 9:
         return random.chance(0.5) ? this.#wrong() : this.#changeMind();
       case 10:
-        if (random.chance(0.15)) this.#disconnect();
-        return;
+        if (random.chance(0.15)) return random.chance(0.5) ? this.#disconnect() : this.#drain();
+        return this.#flush();
       case 11:
         if (random.chance(0.15)) this.#abortAll();
         return;
@@ -863,7 +919,7 @@ class History implements Observer {
 
   /** Does not look at what becomes of it; the end of the connection must not make that an unhandled rejection. */
   #forgetful(): void {
-    if (this.#settings.maxBuffered < 1 << 20 || this.#broker.manners.faults > 0) return;
+    if (this.#drains || this.#settings.maxBuffered < 1 << 20 || this.#broker.manners.faults > 0) return;
     this.#note(() => "publish and forget");
     const seq = this.#published.length;
     const payload = numbered(seq, 4);
@@ -896,10 +952,11 @@ class History implements Observer {
     for (const filter of filters) this.#meddle(filter);
     const name = `onpub ${this.#subscribed++} of ${filters}`;
     const ask = this.#asks.ask(filters, true, own ? name : undefined);
-    const onpub: OnPublish = (_, message) => this.#deliver(name, filters, message);
+    const concurrency = random.int(1, 3), worker = this.#worker(name, concurrency);
+    const onpub: OnPublish = (_, message) => this.#work(worker, filters, message);
     let called = 0;
     const promise = this.#call("subscribe", () =>
-      this.#client.subscribe(filters, own ? { onpub } : {}, (code) => {
+      this.#client.subscribe(filters, own ? { onpub, concurrency } : {}, (code) => {
         if (++called > 1) this.fail("the callback of subscribe() is called twice");
         if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
       }));
@@ -975,7 +1032,7 @@ class History implements Observer {
     this.#calls.add(call);
     try {
       for (let count = 0; count < most; count++) {
-        iteration.waiting = true;
+        iteration.waiting = this.#wasAwaited = true;
         const result = await this.#call("next", () => iterator.next());
         iteration.waiting = false;
         if (result.done) break;
@@ -1048,8 +1105,41 @@ class History implements Observer {
     }
   }
 
+  /** All that was published before is with the broker when that is done. */
+  #flush(): void {
+    const before = this.#published.slice();
+    this.#note(() => `flush ${before.length}`);
+    const promise = this.#call("flush", () => this.#client.flush());
+    this.#follow("flush", promise, Infinity, () => {
+      for (const published of this.#published) published.told ||= published.wire?.closed ?? false;
+    });
+    promise.then(() => {
+      const lost = before.find(({ refused, arrived, told }) => !refused && !arrived && !told);
+      if (lost !== undefined) this.fail(`flush() is done, and message ${lost.seq} is not with the broker`);
+    }, () => {});
+  }
+
+  #drain(): void {
+    this.#note(() => "disconnect({ drain: true })");
+    const isOpen = this.#client.status.type === "connected";
+    this.#drains ||= isOpen && !this.#left;
+    this.#left ||= this.#end === undefined;
+    const promise = this.#call("disconnect", () => this.#client.disconnect({ drain: true }));
+    this.#follow("disconnect", promise, Infinity, (error) => this.#leftError = error);
+    if (!isOpen) return;
+    promise.then(() => {
+      if (this.#cuts) return;
+      for (const { name, pending } of this.#workers.values()) {
+        if (pending > 0) this.fail(`disconnect({ drain: true }) is done, and ${name} is not`);
+      }
+      const { unsettled } = this.#client.stats;
+      if (unsettled > 0) this.fail(`disconnect({ drain: true }) is done, and ${unsettled} messages are not`);
+    }, () => {});
+  }
+
   #disconnect(): void {
     this.#note(() => "disconnect()");
+    this.#cuts ||= this.#end === undefined;
     this.#left ||= this.#end === undefined;
     const bound = this.#settings.timeout + 1000;
     const promise = this.#call("disconnect", () => this.#client.disconnect());
@@ -1060,6 +1150,7 @@ class History implements Observer {
     if (this.#settings.signal === undefined) return;
     this.#note(() => "abort");
     this.#aborted = true;
+    this.#cuts ||= this.#end === undefined;
     this.#left ||= this.#end === undefined;
     this.#call("abort", () => this.#abort.abort(new Error("enough")));
     this.#disconnect();
@@ -1070,7 +1161,9 @@ class History implements Observer {
   #check(): void {
     this.#wasAwaited ||= this.#isAwaited;
     this.#checkStep();
-    this.#wasAwaited = this.#isAwaited;
+    // The answer may have come, and wait behind what is not settled.
+    this.#wasAwaited = this.#isAwaited || this.#wasAwaited && (this.#current?.paused ?? false);
+    this.#unsettled = this.#client.stats.unsettled;
     for (const iteration of this.#iterations) iteration.exceeded = false;
     if (this.#violation !== undefined) throw this.#violation;
   }
@@ -1078,7 +1171,7 @@ class History implements Observer {
   /** Whether the program waits for the broker: then it reads on, whatever is not settled. */
   get #isAwaited(): boolean {
     return [...this.#calls].some(({ name }) => AWAITING.test(name)) ||
-      this.#iterations.some(({ waiting, done }) => waiting && !done) ||
+      this.#iterations.some(({ waiting, granted, done }) => (waiting || !granted) && !done) ||
       this.#current !== undefined && this.#asks.isUnanswered(this.#current);
   }
 
@@ -1105,13 +1198,14 @@ class History implements Observer {
       this.fail("no timer: nobody would notice that nothing happens");
     }
     const [owed] = this.#owed;
-    if (owed !== undefined && !this.#left && !owed.wire.paused) this.fail(`message ${owed.seq} is not delivered`);
+    const isBusy = [...this.#workers.keys()].some((name) => this.#isBusy(name));
+    if (owed !== undefined && !this.#left && !owed.wire.paused && !isBusy) this.fail(`message ${owed.seq} is not delivered`);
     // Who has been replaced or given up meanwhile need not get it.
     const routed = this.#routed.find(({ topic, wire, handler }) =>
-      !wire.paused && this.#asks.handlers(topic).includes(handler)
+      !wire.paused && !this.#isBusy(handler) && this.#asks.handlers(topic).includes(handler)
     );
     if (routed !== undefined && !this.#left) this.fail(`message ${routed.seq} does not go to ${routed.handler}`);
-    this.#routed = this.#routed.filter(({ wire }) => wire.paused);
+    this.#routed = this.#routed.filter(({ wire, handler }) => wire.paused || this.#isBusy(handler));
     if (wire !== undefined && !wire.closed && wire.connacked && !this.#left) this.#checkOpen(wire);
     if (this.#settings.maxBuffered > 2000 || !wire?.isSlow || this.#slow === wire) return;
     this.#slow = wire;
@@ -1161,6 +1255,18 @@ class History implements Observer {
     }
     const { unsettled } = this.#client.stats;
     if (wire.paused && unsettled === 0) this.fail("nothing is read, though everything is settled");
+    const { maxBuffered, receiveMaximum } = this.#settings;
+    const isWaiting = [...this.#calls].some(({ name }) => AWAITING.test(name)) ||
+      this.#iterations.some(({ waiting, done }) => waiting && !done);
+    if (wire.paused && isWaiting && unsettled * LARGEST < maxBuffered) {
+      this.fail("nothing is read, though the program waits for the broker");
+    }
+    if ((unsettled - 1) * 256 >= maxBuffered) this.fail(`${unsettled} messages are not settled`);
+    if (!this.#wasAwaited && unsettled > Math.max(receiveMaximum, this.#unsettled)) {
+      this.fail(`${unsettled} messages are not settled, and more is read`);
+    }
+    const pending = [...this.#workers.values()].map(({ pending }) => pending);
+    if (unsettled < Math.max(...pending)) this.fail(`${unsettled} messages are not settled, and ${pending} promises`);
     if (!wire.paused) {
       for (const { vague, granted, left, exceeded, expected, limit, filter } of this.#iterations) {
         const isFull = exceeded && waitingFor(expected) > limit;
@@ -1212,7 +1318,7 @@ class History implements Observer {
     if (this.#dialing !== 0) this.fail("an attempt is left");
     if (this.#listeners !== 0) this.fail(`${this.#listeners} listeners are left on the signal`);
     for (const wire of this.#wires) if (!wire.closed) this.fail(`connection ${wire.index} is left open`);
-    if ((end.code === "disconnect") !== this.#left) this.fail(`the end is ${end.code}`);
+    if ((end.code === "disconnect") !== this.#left && !this.#drains) this.fail(`the end is ${end.code}`);
     if (this.#aborted && !(end.cause instanceof Error)) this.#note(() => "aborted after disconnect()");
     if (!this.#left) this.#checkReason(end);
     for (const published of this.#published) this.#checkFate(published, end);
