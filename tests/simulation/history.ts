@@ -955,11 +955,14 @@ class History implements Observer {
     const concurrency = random.int(1, 3), worker = this.#worker(name, concurrency);
     const onpub: OnPublish = (_, message) => this.#work(worker, filters, message);
     let called = 0;
-    const promise = this.#call("subscribe", () =>
-      this.#client.subscribe(filters, own ? { onpub, concurrency } : {}, (code) => {
-        if (++called > 1) this.fail("the callback of subscribe() is called twice");
-        if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
-      }));
+    const promise = this.#call(
+      "subscribe",
+      () =>
+        this.#client.subscribe(filters, own ? { onpub, concurrency } : {}, (code) => {
+          if (++called > 1) this.fail("the callback of subscribe() is called twice");
+          if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
+        }),
+    );
     // Before the other one looks at it.
     promise.then(() => this.#asks.settled(ask), ({ code }) => this.#asks.settled(ask, code));
     this.#follow("subscribe", promise, this.#settings.timeout, undefined, ask);
@@ -1123,6 +1126,7 @@ class History implements Observer {
     this.#note(() => "disconnect({ drain: true })");
     const isOpen = this.#client.status.type === "connected";
     this.#drains ||= isOpen && !this.#left;
+    const owed = this.#left ? [] : this.#routed.filter(({ wire, handler }) => !wire.paused && this.#isBusy(handler));
     this.#left ||= this.#end === undefined;
     const promise = this.#call("disconnect", () => this.#client.disconnect({ drain: true }));
     this.#follow("disconnect", promise, Infinity, (error) => this.#leftError = error);
@@ -1132,6 +1136,8 @@ class History implements Observer {
       for (const { name, pending } of this.#workers.values()) {
         if (pending > 0) this.fail(`disconnect({ drain: true }) is done, and ${name} is not`);
       }
+      const lost = owed.find(({ seq, handler }) => (this.#lastDelivered.get(handler) ?? -1) < seq);
+      if (lost !== undefined) this.fail(`disconnect({ drain: true }) is done, and message ${lost.seq} is lost`);
       const { unsettled } = this.#client.stats;
       if (unsettled > 0) this.fail(`disconnect({ drain: true }) is done, and ${unsettled} messages are not`);
     }, () => {});
@@ -1199,7 +1205,9 @@ class History implements Observer {
     }
     const [owed] = this.#owed;
     const isBusy = [...this.#workers.keys()].some((name) => this.#isBusy(name));
-    if (owed !== undefined && !this.#left && !owed.wire.paused && !isBusy) this.fail(`message ${owed.seq} is not delivered`);
+    if (owed !== undefined && !this.#left && !owed.wire.paused && !isBusy) {
+      this.fail(`message ${owed.seq} is not delivered`);
+    }
     // Who has been replaced or given up meanwhile need not get it.
     const routed = this.#routed.find(({ topic, wire, handler }) =>
       !wire.paused && !this.#isBusy(handler) && this.#asks.handlers(topic).includes(handler)

@@ -455,21 +455,23 @@ export const mutants: readonly Mutant[] = [
     mistake: "messages that waited come after newer ones",
     file: session,
     find: "else this.#give(kept.consumers, kept.message);",
-    replace: "else { this.#decode(this.#take); if (this.#taken === undefined) this.#give(kept.consumers, kept.message); }",
+    replace:
+      "else { this.#decode(this.#take); if (this.#taken === undefined) this.#give(kept.consumers, kept.message); }",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not wait",
     file: sync,
-    find: "    this.#wait(() => left.done);\n",
-    replace: "",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace: "this.#session.disconnect(new Outcome(), { cause }, this.#clock.now());",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not tell what it could not send",
     file: sync,
-    find: "    if (left.error !== undefined) throw left.error;\n",
-    replace: "",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace:
+      "try { this.#settled((call, now) => this.#session.disconnect(call, { cause }, now)); } catch { /* nobody's */ }",
     kind: "blocking",
   },
   {
@@ -554,9 +556,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a message overtakes those that wait for a handler",
-    file: "src/session/consumer.ts",
-    find: "return this.running < this.concurrency && this.queue.length === 0;",
-    replace: "return this.running < this.concurrency;",
+    file: backlog,
+    find: "const delivery = queue.shift()!;",
+    replace:
+      "let delivery = queue.shift()!; if (queue.length > 0) { queue.push(delivery); delivery = queue.shift()!; }",
   },
   {
     mistake: "receiveMaximum is no bound",
@@ -568,7 +571,8 @@ export const mutants: readonly Mutant[] = [
     mistake: "a message is settled twice",
     file: backlog,
     find: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);",
-    replace: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);\n    this.#done(delivery);",
+    replace:
+      "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);\n    this.#done(delivery);",
   },
   {
     mistake: "a message is settled before its handler",
