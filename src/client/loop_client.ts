@@ -221,8 +221,8 @@ export class LoopClient implements Client {
 
   #settle(work: Work, failed: boolean): void {
     this.#session.settle(work, failed);
-    if (this.#isHeldUp) this.#schedule();
-    this.#advance();
+    if (this.#isHeldUp) this.#schedule(); // what is decoded then counts from then
+    else this.#advance();
   }
 
   /** Whether something goes on when messages are settled: reading, or disconnect(). */

@@ -1126,6 +1126,7 @@ class History implements Observer {
     this.#note(() => "disconnect({ drain: true })");
     const isOpen = this.#client.status.type === "connected";
     this.#drains ||= isOpen && !this.#left;
+    const owed = this.#left ? [] : this.#routed.filter(({ wire, handler }) => !wire.paused && this.#isBusy(handler));
     this.#left ||= this.#end === undefined;
     const promise = this.#call("disconnect", () => this.#client.disconnect({ drain: true }));
     this.#follow("disconnect", promise, Infinity, (error) => this.#leftError = error);
@@ -1135,6 +1136,8 @@ class History implements Observer {
       for (const { name, pending } of this.#workers.values()) {
         if (pending > 0) this.fail(`disconnect({ drain: true }) is done, and ${name} is not`);
       }
+      const lost = owed.find(({ seq, handler }) => (this.#lastDelivered.get(handler) ?? -1) < seq);
+      if (lost !== undefined) this.fail(`disconnect({ drain: true }) is done, and message ${lost.seq} is lost`);
       const { unsettled } = this.#client.stats;
       if (unsettled > 0) this.fail(`disconnect({ drain: true }) is done, and ${unsettled} messages are not`);
     }, () => {});

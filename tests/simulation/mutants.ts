@@ -22,6 +22,7 @@ const session = "src/session/session.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
+const flushes = "src/session/flushes.ts";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -453,22 +454,24 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "messages that waited come after newer ones",
     file: session,
-    find: "if (kept === undefined) this.#decode(this.#take);\n    else this.#give",
-    replace: "this.#decode(this.#take);\n    if (kept !== undefined && this.#taken === undefined) this.#give",
+    find: "else this.#give(kept.consumers, kept.message);",
+    replace:
+      "else { this.#decode(this.#take); if (this.#taken === undefined) this.#give(kept.consumers, kept.message); }",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not wait",
     file: sync,
-    find: "    this.#wait(() => call.done);\n    if (call.error",
-    replace: "    if (call.error",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace: "this.#session.disconnect(new Outcome(), { cause }, this.#clock.now());",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not tell what it could not send",
     file: sync,
-    find: "    if (call.error !== undefined) throw call.error;\n  }",
-    replace: "  }",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace:
+      "try { this.#settled((call, now) => this.#session.disconnect(call, { cause }, now)); } catch { /* nobody's */ }",
     kind: "blocking",
   },
   {
@@ -530,5 +533,105 @@ export const mutants: readonly Mutant[] = [
     file: session,
     find: 'this.#state = "closed";\n    this.#secondLook.cancel();',
     replace: 'this.#state = "closed";',
+  },
+
+  // ---- handlers that return promises, flush() and draining
+  {
+    mistake: "one handler that is busy holds up the others",
+    file: backlog,
+    find: "if (consumer.isIdle) {",
+    replace: "if (consumer.isIdle && this.#queued.size === 0) {",
+  },
+  {
+    mistake: "more promises of a handler are pending than it allows",
+    file: backlog,
+    find: "while (queue.length > 0 && consumer.running < consumer.concurrency) {",
+    replace: "while (queue.length > 0) {",
+  },
+  {
+    mistake: "concurrency is not looked at when a message comes",
+    file: "src/session/consumer.ts",
+    find: "return this.running < this.concurrency && this.queue.length === 0;",
+    replace: "return this.queue.length === 0;",
+  },
+  {
+    mistake: "a message overtakes those that wait for a handler",
+    file: backlog,
+    find: "const delivery = queue.shift()!;",
+    replace:
+      "let delivery = queue.shift()!; if (queue.length > 0) { queue.push(delivery); delivery = queue.shift()!; }",
+  },
+  {
+    mistake: "receiveMaximum is no bound",
+    file: backlog,
+    find: ": this.#count >= receiveMaximum || this.#bytes >= maxBuffered;",
+    replace: ": this.#bytes >= maxBuffered;",
+  },
+  {
+    mistake: "a message is settled twice",
+    file: backlog,
+    find: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);",
+    replace:
+      "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);\n    this.#done(delivery);",
+  },
+  {
+    mistake: "a message is settled before its handler",
+    file: backlog,
+    find: "    work.delivery.pending++;\n    work.consumer.running++;",
+    replace: "    work.delivery.pending++;\n    work.consumer.running++;\n    this.#done(work.delivery);",
+  },
+  {
+    mistake: "nothing is read although the program waits",
+    file: session,
+    find: "this.#backlog.hasSpace && this.#isAwaited;",
+    replace: "false;",
+  },
+  {
+    mistake: "nothing is read although an iterator waits",
+    file: session,
+    find: "this.#backlog.isAsked || ",
+    replace: "",
+  },
+  {
+    mistake: "the PINGRESP of the keep alive answers flush()",
+    file: flushes,
+    find: "        this.#sent.push(undefined);\n",
+    replace: "",
+  },
+  {
+    mistake: "flush() is done when the connection is lost",
+    file: flushes,
+    find: "this.#events.settle(call, { error: isDone ? undefined : error });",
+    replace: "this.#events.settle(call);",
+  },
+  {
+    mistake: "what was lost before flush() is not told",
+    file: flushes,
+    find: "if (isLost && !isTold) this.#loss = error;",
+    replace: "",
+  },
+  {
+    mistake: "a disconnect() that drains does not wait",
+    file: session,
+    find: "if (!drain || !this.#isOpen) return",
+    replace: "if (drain || !drain || !this.#isOpen) return",
+  },
+  {
+    mistake: "a message that waits for a handler is lost with disconnect() that drains",
+    file: session,
+    find: "    this.#draining.push(call);\n",
+    replace: "    this.#draining.push(call);\n    this.#backlog.clear();\n",
+  },
+  {
+    mistake: "a handler that is free again is not called",
+    file: backlog,
+    find: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);",
+    replace: "    this.#done(delivery);",
+  },
+  {
+    mistake: "handlers are called with what waits after disconnect()",
+    file: session,
+    find: "    this.#backlog.clear();\n    this.#stallDue",
+    replace: "    this.#stallDue",
   },
 ];
