@@ -564,7 +564,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "receiveMaximum is no bound",
     file: backlog,
-    find: ": this.#count >= receiveMaximum || this.#bytes >= maxBuffered;",
+    find: ": this.#count >= receiveMaximum || this.#bytes >= maxUnsettled;",
     replace: ": this.#bytes >= maxBuffered;",
   },
   {
