@@ -565,7 +565,7 @@ export const mutants: readonly Mutant[] = [
     mistake: "receiveMaximum is no bound",
     file: backlog,
     find: ": this.#count >= receiveMaximum || this.#bytes >= maxUnsettled;",
-    replace: ": this.#bytes >= maxBuffered;",
+    replace: ": this.#bytes >= maxUnsettled;",
   },
   {
     mistake: "a message is settled twice",
