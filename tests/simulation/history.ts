@@ -205,6 +205,8 @@ class History implements Observer {
   #routed: { seq: number; topic: string; wire: Wire; handler: string }[] = [];
   readonly #iterations: Iteration[] = [];
   #depth = 0;
+  /** When messages that are not settled last stopped the reading, as far as can be seen. */
+  #fullAt = -Infinity;
   /** Whether the program waits for the broker: after the last step, or at any time since. */
   #wasAwaited = false;
   /** How many messages were not settled after the last step. */
@@ -1287,8 +1289,11 @@ class History implements Observer {
     const silent = this.#world.now - wire.lastWrite - this.#world.blocked;
     // Counted from when the write is known to be done, which may be late; a broker waits half as long again [MQTT-3.1.2-24].
     if (keepalive > 0 && !wire.writing && silent > keepalive * 1500) this.fail(`${silent} ms of silence`);
+    // Where too many messages are unsettled the answer is not wanted, though the transport may read: no verdict then.
+    const isFull = this.#iterations.some(({ expected, limit }) => waitingFor(expected) > limit >> 1);
+    if (unsettled > receiveMaximum >> 1 || isFull) this.#fullAt = this.#world.now;
     if (keepalive > 0 && wire.fault === "half-open" && !wire.paused) {
-      const since = Math.max(wire.faultAt, wire.resumedAt);
+      const since = Math.max(wire.faultAt, wire.resumedAt, this.#fullAt);
       const bound = 7 * keepalive * 1000 + 12_000 + this.#world.blocked;
       if (this.#world.now - since > bound) this.fail("a half-open connection is not noticed");
     }
