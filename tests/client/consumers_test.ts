@@ -15,7 +15,7 @@ import { needs } from "../support/process.ts";
 import { startMosquitto } from "../support/servers.ts";
 import { codeOf, within } from "./support.ts";
 
-const module = new URL("../worker/modules/nothing.ts", import.meta.url);
+const module = new URL("../worker/modules/idle.ts", import.meta.url);
 const modes: [name: string, open: (port: number, op?: ConnectOptions) => Promise<Client>][] = [
   ["connect", (port, op) => connect("127.0.0.1", undefined, { port, ...op })],
   ["connectWorker", (port, op) => connectWorker("127.0.0.1", undefined, { port, ...op })],

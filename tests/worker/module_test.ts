@@ -68,10 +68,10 @@ test(
       try {
         const client = await connectWorker(local, slow, { port, keepalive: 1 });
         await client.subscribe("slow/#");
-        // Three floods, at the beginning, in the middle and near the end.
+        // Three floods, each a second after the last.
         const lines = "seq 200 | mosquitto_pub -l";
         const pub = `${lines} -h ${local} -p ${port} -t slow${file}`;
-        const flood = spawn("sh", ["-c", `sleep 1; ${pub}; sleep 4; ${pub}; sleep 3; ${pub}`]);
+        const flood = spawn("sh", ["-c", `sleep 1; ${pub}; sleep 1; ${pub}; sleep 1; ${pub}`]);
         const done = new Promise((resolve) => flood.on("close", resolve));
         await new Promise((resolve) => flood.on("spawn", resolve));
         block(10_000); // the broker would hang up after 1.5 s
