@@ -14,5 +14,6 @@ for (const mode of modes) {
     assertLessOrEqual(last.files, first!.files + 12); // the second client comes and goes
     assertLessOrEqual(after.files, first!.files);
     assertLessOrEqual(after.threads, first!.threads + 4);
+    assertLess(last.p50, 100);
   });
 }
