@@ -20,6 +20,7 @@ export type {
   ConnectionStatus,
   ConnectOptions,
   Credential,
+  DisconnectOptions,
   MessagesOptions,
   OnPublish,
   OnStatus,

@@ -2,7 +2,7 @@
  * Runs one job with one client, in a process of its own, once or as often as asked, and prints one JSON line each
  * time. The jobs are the same for every client; each checks the number and the length of what it got.
  */
-import { readFileSync, writeSync } from "node:fs";
+import { readdirSync, readFileSync, writeSync } from "node:fs";
 import process from "node:process";
 import { setImmediate } from "node:timers";
 import {
@@ -201,7 +201,30 @@ const idle: Job = async ({ url, count }, _meter, open) => {
   return { messages: count, bytes: (await resident() - before) / count };
 };
 
-const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, opening, start, idle };
+/** A runtime may add so many threads for its own use, while it opens connections. */
+const FEW_THREADS = 16;
+
+/** Milliseconds until `count` connections are open that are opened at once, ten being open; they may not have a thread each. */
+const together: Job = async ({ url, count }, _meter, open) => {
+  for (let i = 0; i < 10; i++) await open(url, nothing);
+  const before = threads(), start = performance.now();
+  await Promise.all(Array.from({ length: count }, () => open(url, nothing)));
+  const p50 = performance.now() - start;
+  const added = threads() - before;
+  if (added > FEW_THREADS) throw new Error(`${added} threads for ${count} connections`);
+  return { messages: count, p50, p99: p50 };
+};
+
+const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, opening, start, idle, together };
+
+/** The threads of this process, where the system tells (Linux). */
+function threads(): number {
+  try {
+    return readdirSync("/proc/self/task").length;
+  } catch {
+    return 0;
+  }
+}
 
 /** A promise, and the function that settles it. */
 function signal(): { ended: Promise<void>; end: () => void } {

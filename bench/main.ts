@@ -20,7 +20,7 @@ const help = `deno task bench [options]: everything takes about an hour
 
   --quick             the main figures, three short rounds
   --compare REV       this tree, with what is not committed, against a commit: our clients in the main scenarios,
-                      about ten minutes; --only takes others, but not start and idle
+                      about ten minutes; --only takes others, but not start, idle and together
   --only a,b          scenarios, by the first words of their names (${
   [...new Set(scenarios().map(({ id }) => id.split("-")[0]))].join(", ")
 }, bundle)

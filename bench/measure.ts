@@ -215,6 +215,7 @@ function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, pe
   const { messages = 0, wrong = 0, seconds = 1, cpu = 0, peak } = figures;
   if (scenario.job === "start") return { value: elapsed };
   if (scenario.job === "idle") return { value: figures.bytes!, peak };
+  if (scenario.job === "together") return { value: figures.p50!, peak };
   if (wrong) return { failure: `${wrong} messages of a wrong length` };
   if (peer?.wrong) return { failure: `the peer got ${peer.wrong} messages of a wrong length` };
   if (peer && peer.messages !== messages) {

@@ -172,8 +172,18 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       peer: "sink",
       unit: "bytes",
       params: { count: 1000 },
-      clients: ["mqtt3c", "mqttjs", "u8-mqtt", "raw"], // a thread each is another matter
+      clients: ["mqtt3c", "mqtt3c_worker", "mqttjs", "u8-mqtt", "raw"], // one that blocks waits for each in turn
       quick: true,
+    },
+    {
+      id: "together",
+      title: "1,000 connections opened at once, until all are open, in a process that has some",
+      job: "together",
+      peer: "sink",
+      unit: "ms",
+      params: { count: 1000 },
+      clients: ["mqtt3c", "mqtt3c_worker"],
+      detail: true,
     },
     {
       id: "mosquitto",

@@ -1,4 +1,4 @@
-// The connection in a thread of its own: while the program computes, the thread answers for it.
+// The client in a thread of its own, with its module: while the program computes, the thread answers for it.
 //
 //     deno run -A examples/worker.ts [host or URL]
 

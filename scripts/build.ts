@@ -64,8 +64,13 @@ function bundle(outfile: string): void {
   };
   try {
     for (const part of ["mod.ts", "src"]) cpSync(join(root, part), join(tree, part), { recursive: true });
-    const code = JSON.stringify(threadCode(options));
-    writeFileSync(join(tree, "src/worker/code.ts"), `export function threadCode() { return ${code}; }`);
+    // The code of all threads first: each is made of the sources as they are.
+    const relay = threadCode(options, "src/worker/relay.ts", "startRelay");
+    const host = threadCode(options, "src/client/module_host.ts", "startHost");
+    const embed = (file: string, name: string, code: string) =>
+      writeFileSync(join(tree, file), `export function ${name}() { return ${JSON.stringify(code)}; }`);
+    embed("src/worker/code.ts", "threadCode", relay);
+    embed("src/client/module_code.ts", "moduleCode", host);
     buildSync({ ...options, entryPoints: ["mod.ts"], format: "esm", outfile });
   } finally {
     rmSync(tree, { recursive: true });
@@ -73,10 +78,10 @@ function bundle(outfile: string): void {
 }
 
 /** All that a thread runs, as a script: a URL of it would be in every line of a stack, and Bun would keep each. */
-function threadCode(options: BuildOptions): string {
+function threadCode(options: BuildOptions, module: string, start: string): string {
   const contents = `import { parentPort } from "node:worker_threads";
-    import { startRelay } from "./src/worker/relay.ts";
-    parentPort.on("message", startRelay());`;
+    import { ${start} } from "./${module}";
+    parentPort.on("message", ${start}());`;
   const { outputFiles } = buildSync({
     ...options,
     stdin: { contents, resolveDir: options.absWorkingDir! },

@@ -8,11 +8,12 @@ import type { TlsOptions } from "./transport/tls_options.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**
- * Called with each message, synchronously and in order: the next message waits until it has returned, but not for the
- * promise of an `async` one. What it throws, or its promise rejects with, is an uncaught error: it ends a program that
- * does not listen for those, and otherwise the client goes on. In the blocking mode `run()` throws what it throws.
+ * Called with each message, in order: the next message waits until it has returned, and, when it returns a promise,
+ * until that has settled; `concurrency` lets several of them run at once. What it throws, or its promise rejects with, is
+ * an uncaught error: it ends a program that does not listen for those, and otherwise the client goes on.
+ * In the blocking mode `run()` throws what it throws, and a promise is a TypeError.
  */
-export type OnPublish = (topic: string, message: Message) => void;
+export type OnPublish = (topic: string, message: Message) => unknown;
 
 /** A user name or password: text, bytes, or a function that is asked at every attempt, once the server is trusted. */
 export type Credential = string | Uint8Array | (() => string | Uint8Array | Promise<string | Uint8Array>);
@@ -88,6 +89,8 @@ export type Status =
   | ConnectionStatus
   /** A subscription that was made again after a reconnect was refused: it has ended. */
   | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
+  /** Nothing was settled for `timeout`, and so nothing is read: `unsettled` messages are with handlers and iterators. */
+  | { readonly type: "stalled"; readonly unsettled: number }
   /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
   | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
 
@@ -95,6 +98,10 @@ export type Status =
 export interface Stats {
   /** Messages that were passed over, as they exceed `maxPacketSize`. */
   readonly dropped: number;
+  /** Messages received that are not settled now: handlers and iterators have them, or they wait for those. */
+  readonly unsettled: number;
+  /** Messages that a handler threw for, or whose promise was rejected. */
+  readonly failed: number;
 }
 
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
@@ -128,8 +135,16 @@ export interface ConnectOptions {
   proxy?: string | URL | undefined;
   /** Bytes of the largest packet taken, 1 to 268,435,460; 16 MiB by default. */
   maxPacketSize?: number | undefined;
-  /** Bytes that may wait to be sent; 16 MiB by default. */
+  /**
+   * Bytes that may wait to be sent, 16 MiB by default; and the same again of messages that are received and not settled,
+   * each with 256 bytes more than its payload.
+   */
   maxBuffered?: number | undefined;
+  /**
+   * How many messages may be received and not settled, 1 to 65,535; 1,000 by default. Then nothing is read from the broker,
+   * unless the program waits for it.
+   */
+  receiveMaximum?: number | undefined;
   /** Whether a lost connection is made again; off by default. */
   reconnect?: boolean | ReconnectOptions | undefined;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
@@ -141,7 +156,7 @@ export interface ConnectOptions {
   onstatus?: OnStatus | undefined;
   /**
    * Gets each packet sent and received, without credentials and payloads; see {@linkcode flightRecorder}.
-   * Not of `connectSync`; of `connectWorker` without the pings, which are its thread's.
+   * Not of `connectSync`; of `connectWorker` with a function as `onpub` without the pings, which are its thread's.
    */
   trace?: Trace | undefined;
 }
@@ -163,13 +178,24 @@ export interface SubscribeOptions {
   qos?: QoS | undefined;
   /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
   onpub?: OnPublish | undefined;
+  /** How many promises of `onpub` may be pending at once; 1 by default. It belongs to the handler: of several, the last counts. */
+  concurrency?: number | undefined;
+}
+
+/** How a client disconnects. */
+export interface DisconnectOptions {
+  /**
+   * Whether to wait first until what was received is settled: handlers have finished, iterators have taken all.
+   * It waits no longer than `timeout` in which nothing is settled. False by default.
+   */
+  drain?: boolean | undefined;
 }
 
 /** How messages are iterated. */
 export interface MessagesOptions {
   /** 0; the others are not supported yet. */
   qos?: QoS | undefined;
-  /** How many messages may wait; then nothing is read from the broker. 1,000 by default. */
+  /** How many messages may wait; then nothing is read from the broker, unless the program waits for it. 1,000 by default. */
   limit?: number | undefined;
 }
 
@@ -182,13 +208,21 @@ export interface Client extends AsyncDisposable {
    * Publishes a message.
    *
    * Resolves when its bytes are accepted; while more than 64 KiB wait to be sent, when there is
-   * room again: awaiting it is backpressure from the broker. It is not arrival: `disconnect()` sends what was
-   * accepted, `process.exit()` does not.
+   * room again: awaiting it is backpressure from the broker. It is not arrival: that is what `flush()` tells.
+   * `disconnect()` sends what was accepted, `process.exit()` does not.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
    * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait; why the connection ended, if it has.
    */
   publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void>;
+  /**
+   * Resolves when the broker has received all that was published before: it has answered a PINGREQ behind the last byte.
+   * It waits for a connection, when there is none.
+   *
+   * @throws {MqttError} The error of a connection that was lost with messages that were sent and not confirmed; `"timeout"`
+   * when no byte came or went for `timeout`; why the connection ended.
+   */
+  flush(): Promise<void>;
   /**
    * Subscribes to topic filters, and resolves to the granted QoS (the lowest of several).
    *
@@ -217,11 +251,13 @@ export interface Client extends AsyncDisposable {
    */
   messages(topic: string, options?: MessagesOptions): AsyncIterableIterator<Message>;
   /**
-   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection. Messages that handlers were not
+   * called with yet are dropped, unless it drains.
    *
-   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time; why the client had ended, if nobody has heard of that.
+   * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time, or nothing was settled for so long;
+   * why the client had ended, if nobody has heard of that.
    */
-  disconnect(): Promise<void>;
+  disconnect(options?: DisconnectOptions): Promise<void>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
   /** The last status of the connection. */
@@ -247,9 +283,16 @@ export interface SyncClient extends Disposable {
    * sent, or there is no connection, when there is room.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
-   * @throws {MqttError} `"timeout"` if there is no room in time; why the connection ended, if it has.
+   * @throws {MqttError} `"timeout"` if there is no room in time; `"overflow"` if that is as received messages wait for `run`
+   * or `receive`; why the connection ended, if it has.
    */
   publish(topic: string, message: string | Uint8Array, options?: PublishOptions): void;
+  /**
+   * Returns when the broker has received all that was published before; see {@linkcode Client.flush}.
+   *
+   * @throws {MqttError} `"timeout"` when no byte came or went for `timeout`; why the connection was lost, or ended.
+   */
+  flush(): void;
   /**
    * Subscribes to topic filters, and returns the granted QoS (the lowest of several). Messages that
    * come before the answer wait for `run` or `receive`, up to `maxBuffered` bytes.
@@ -269,6 +312,8 @@ export interface SyncClient extends Disposable {
    * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
    * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
    * get a message, the first one's; what the others throw surfaces as an uncaught error.
+   *
+   * @throws {TypeError} If `onpub` returns a promise: nothing that it awaits could go on.
    */
   run(): MqttError;
   /**
@@ -279,17 +324,19 @@ export interface SyncClient extends Disposable {
    */
   receive(timeout?: number): Message | undefined;
   /**
-   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection.
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection. With `drain`, handlers are called
+   * first with the messages that came during other calls.
    *
    * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
    */
-  disconnect(): void;
+  disconnect(options?: DisconnectOptions): void;
   /** The same as {@linkcode SyncClient.disconnect}. */
   [Symbol.dispose](): void;
 }
 
 /** What the blocking mode shares with the others: the same calls, without promises. */
 export type Blocking = {
-  readonly [K in "publish" | "subscribe" | "unsubscribe" | "disconnect" | "run" | "status" | "stats" | "trusted"]:
-    Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
+  readonly [
+    K in "publish" | "subscribe" | "unsubscribe" | "flush" | "disconnect" | "run" | "status" | "stats" | "trusted"
+  ]: Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
 };

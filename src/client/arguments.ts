@@ -1,7 +1,13 @@
 /** The arguments of a client's calls, checked.
  * @module */
 
-import type { MessagesOptions, PublishOptions, SubscribeCallback, SubscribeOptions } from "../api.ts";
+import type {
+  DisconnectOptions,
+  MessagesOptions,
+  PublishOptions,
+  SubscribeCallback,
+  SubscribeOptions,
+} from "../api.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
 import { checkFilter } from "../protocol/topic.ts";
@@ -43,14 +49,22 @@ function refuseFlags(options: PublishOptions): never {
 }
 
 /** The options of subscribe, checked. */
-export function parseSubscribe(options: SubscribeOptions): { qos: QoS; onpub: SubscribeOptions["onpub"] } {
+export function parseSubscribe(
+  options: SubscribeOptions,
+): { qos: QoS; onpub: SubscribeOptions["onpub"]; concurrency: number } {
   check(typeof options !== "function", "the options", "an object: give a handler of messages as { onpub }");
   checkObject(options, "the options");
   checkNames("subscribe", options);
-  const { qos = 0, onpub } = options;
+  const { qos = 0, onpub, concurrency = 1 } = options;
   checkQoS(qos, 0);
   checkFunction(onpub, "onpub");
-  return { qos, onpub };
+  if (concurrency !== Infinity) checkRange("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
+  check(
+    options.concurrency === undefined || onpub !== undefined,
+    "concurrency",
+    "given with onpub, whose promises it counts",
+  );
+  return { qos, onpub, concurrency };
 }
 
 /** The options of messages, checked. */
@@ -80,10 +94,10 @@ export function checkSubscribe(
   topic: string | readonly string[],
   options: SubscribeOptions,
   callback?: SubscribeCallback,
-): { filters: FilterRequest[]; onpub: SubscribeOptions["onpub"] } {
-  const { qos, onpub } = parseSubscribe(options);
+): { filters: FilterRequest[]; onpub: SubscribeOptions["onpub"]; concurrency: number } {
+  const { qos, ...handler } = parseSubscribe(options);
   checkCallback(callback);
-  return { filters: listFilters(topic).map((topic) => ({ topic, qos })), onpub };
+  return { filters: listFilters(topic).map((topic) => ({ topic, qos })), ...handler };
 }
 
 /** What unsubscribe() gives up, checked. */
@@ -91,6 +105,15 @@ export function checkUnsubscribe(topic: string | readonly string[], callback?: (
   const filters = listFilters(topic);
   checkFunction(callback, "the callback");
   return filters;
+}
+
+/** How disconnect() ends, checked. */
+export function checkDisconnect(options: DisconnectOptions): { drain: boolean } {
+  checkObject(options, "the options");
+  checkNames("disconnect", options);
+  const { drain = false } = options;
+  check(typeof drain === "boolean", "drain", "true or false");
+  return { drain };
 }
 
 /** What messages() asks for, checked. */

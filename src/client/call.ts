@@ -1,17 +1,22 @@
 /** A call of the program, as a promise that the session settles.
  * @module */
 
-import { invoke } from "../errors.ts";
+import { invoke, type MqttError } from "../errors.ts";
 import type { Call } from "../session/events.ts";
-import type { Session } from "../session/session.ts";
 import { deferred, handled } from "../deferred.ts";
+
+/** Who settles calls. */
+interface Settling {
+  /** Why no call can be made any more. */
+  readonly reason: MqttError | undefined;
+}
 
 /**
  * Asks the session for something, and returns the promise of it; the callback hears of an answer, too.
  * A promise is rejected as well when `ask` throws.
  */
 export function promiseOf<T extends number | void>(
-  session: Session,
+  session: Settling,
   ask: (call: Call) => void,
   callback?: (code: number) => void,
 ): Promise<T> {
@@ -37,7 +42,7 @@ export function promiseOf<T extends number | void>(
 }
 
 /** A rejected promise; nobody has to await why the client has ended. */
-export function rejection(session: Session, error: unknown): Promise<never> {
+export function rejection(session: Settling, error: unknown): Promise<never> {
   const promise = Promise.reject(error);
   return error === session.reason ? handled(promise) : promise;
 }

@@ -10,8 +10,8 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  * Connects like `connect`, and waits for everything: no call returns a promise, and none needs an
  * event loop. A program that does one thing after the other, or a thread of your own, is simple then.
  *
- * The socket and the keep alive are in a thread of their own, so the connection lives while the
- * program computes or sleeps. A connection alone does not keep the program running. Keep it open: of each
+ * The socket and the keep alive are in a thread, which the connections of a program share, so the connection lives
+ * while the program computes or sleeps. A connection alone does not keep the program running. Keep it open: of each
  * that was closed, the runtime holds about 0.5 MiB until the program's event loop runs, if it ever does.
  *
  * `addr` is a name, an address or a URL; `uname` and `passwd` may be functions that are not async;
@@ -33,5 +33,5 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
 export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
   checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  return new BlockingClient(settings, { target, onpub, onstatus: op.onstatus });
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus });
 }

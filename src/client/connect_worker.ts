@@ -1,23 +1,27 @@
-/** The client whose connection lives in a thread of its own.
+/** The clients whose connection lives in a thread, or all of them.
  * @module */
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
 import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
-import { Thread } from "../worker/thread.ts";
+import { Connector } from "../worker/connector.ts";
 import { LoopClient } from "./loop_client.ts";
+import { ModuleClient } from "./module_client.ts";
 import { isAddress, isUrl, parseTarget } from "./address.ts";
 import { checkOnpub } from "./arguments.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
 /**
- * Connects like `connect`, in a thread of its own: the socket and the keep alive do not depend on
- * what the calling thread does, which may sleep or compute for as long as it likes. What comes
- * meanwhile waits, 1 MiB of it in memory and the rest at the broker.
+ * Connects like `connect`, in a thread: the socket and the keep alive do not depend on what the calling thread does,
+ * which may sleep or compute for as long as it likes.
  *
- * `onpub` is called on the calling thread when it is a function. When it is the URL of a module,
- * its default export is called with each message in the connection's thread: messages then do not
- * touch the calling thread, except those that a subscription's own `onpub` or an iterator takes.
+ * With a function as `onpub`, it is called on the calling thread. The connections of a program share the thread; what
+ * comes while the calling thread is busy waits, 1 MiB of each connection in memory and the rest at the broker.
+ *
+ * With the URL of a module, the whole client lives in a thread of its own, and the module's default export is called
+ * there with each message: messages and their acknowledgements do not touch the calling thread, except those that a
+ * subscription's own `onpub` or an iterator takes. Functions that give credentials, `onstatus` and `trace` are called on
+ * the calling thread.
  *
  * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
@@ -39,22 +43,26 @@ export async function connectWorker(
   onpub?: OnPublish | URL,
   op: ConnectOptions = {},
 ): Promise<Client> {
-  const module = isUrl(onpub) ? onpub : undefined;
   if (!isUrl(onpub)) checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  const thread = new Thread({ module });
-  const client = new LoopClient(settings, {
-    dial: traceDial((signal) => thread.dial(target, settings, signal), op.trace),
-    onpub: isUrl(onpub) ? thread.deliver : onpub,
-    onstatus: op.onstatus,
-    routeListener: thread.route,
-    closed: () => void thread.end(),
+  const { onstatus, trace } = op;
+  if (isUrl(onpub)) {
+    const client = new ModuleClient(settings, { target, module: onpub, onstatus, trace });
+    await ModuleClient.opened(client);
+    return client;
+  }
+  const connector = new Connector();
+  const client = new LoopClient({ ...settings, pingAfter: 0 }, {
+    dial: traceDial((signal) => connector.dial(target, settings, signal), trace),
+    onpub,
+    onstatus,
+    closed: () => void connector.end(),
   });
   await LoopClient.opened(client);
   return client;
 }
 
-/** What a client and its thread work with; the thread sends the pings. */
+/** What a client and its thread work with. */
 export function parseRemote(addr: string | URL, op: ConnectOptions): { target: Target; settings: Settings } {
   if (!isAddress(addr)) {
     throw new TypeError(
@@ -68,5 +76,5 @@ export function parseRemote(addr: string | URL, op: ConnectOptions): { target: T
   } catch (cause) {
     throw new TypeError("Cannot use the tls options as they must be data: a function stays in its thread", { cause });
   }
-  return { target, settings: { ...settings, pingAfter: 0 } };
+  return { target, settings };
 }

@@ -4,6 +4,7 @@
 import type {
   Client,
   ConnectionStatus,
+  DisconnectOptions,
   MessagesOptions,
   OnPublish,
   OnStatus,
@@ -14,10 +15,10 @@ import type {
 } from "../api.ts";
 import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Message } from "../message.ts";
+import type { Handling, Work } from "../session/consumer.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
-import type { RouteListener } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
@@ -27,7 +28,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
-import { checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import { checkDisconnect, checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
 import type { Settings } from "./settings.ts";
 
 /** So many bytes are written at once, although this tick's code may go on: 4 KiB messages take 0.7 of the time of writes of 64 KiB. */
@@ -42,7 +43,6 @@ export interface LoopParts {
   onpub?: OnPublish | undefined;
   onstatus?: OnStatus | undefined;
   clock?: Clock;
-  routeListener?: RouteListener;
   /** Called when the client has ended. */
   closed?(): void;
 }
@@ -57,6 +57,7 @@ export class LoopClient implements Client {
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
   #left: Promise<void> | undefined;
+  #drained: Promise<void> | undefined;
   /** Settled when publish() may go on; all who wait share it. */
   #room: Promise<void> | undefined;
   /** Whether the session's events are being handled. */
@@ -137,8 +138,8 @@ export class LoopClient implements Client {
   ): Promise<number> {
     if (typeof options === "function") return this.subscribe(topic, {}, options);
     return this.#call<number>((call) => {
-      const { filters, onpub } = checkSubscribe(topic, options, callback);
-      this.#session.subscribe(filters, onpub, call, this.#clock.now());
+      const { filters, ...handler } = checkSubscribe(topic, options, callback);
+      this.#session.subscribe(filters, handler, call, this.#clock.now());
     }, callback);
   }
 
@@ -157,8 +158,12 @@ export class LoopClient implements Client {
         this.#schedule();
       },
       take: (inbox) => {
-        if (this.#link?.isPaused) this.#schedule();
+        if (this.#isHeldUp) this.#schedule();
         return session.take(inbox);
+      },
+      wait: (inbox, waiting) => {
+        session.setWaiting(inbox, waiting);
+        if (this.#isHeldUp) this.#schedule();
       },
       leave: async (inbox) => {
         const isAlone = session.leave(inbox);
@@ -169,8 +174,14 @@ export class LoopClient implements Client {
     });
   }
 
-  disconnect(): Promise<void> {
-    return this.#disconnect(undefined);
+  flush(): Promise<void> {
+    return this.#call<void>((call) => this.#session.flush(call, this.#clock.now()));
+  }
+
+  disconnect(options: DisconnectOptions = {}): Promise<void> {
+    if (!checkDisconnect(options).drain) return this.#disconnect(undefined);
+    return this.#drained ??= this.#left ??
+      this.#call<void>((call) => this.#session.disconnect(call, { drain: true }, this.#clock.now()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -178,13 +189,45 @@ export class LoopClient implements Client {
   }
 
   #disconnect(cause: unknown): Promise<void> {
-    return this.#left ??= this.#call<void>((call) => this.#session.disconnect(call, cause, this.#clock.now()));
+    return this.#left ??= this.#call<void>((call) => this.#session.disconnect(call, { cause }, this.#clock.now()));
   }
 
   /** The promise of what the session is asked for. */
   #call<T extends number | void>(ask: (call: Call) => void, callback?: (code: number) => void): Promise<T> {
     this.#schedule();
     return promiseOf<T>(this.#session, ask, callback);
+  }
+
+  // ---- handlers
+
+  readonly #handlers: Handling = {
+    call: (onpub, message) => {
+      try {
+        const result = onpub(message.topic, message);
+        if (result !== undefined && isPromise(result)) return result;
+      } catch (error) {
+        this.#session.countFailure();
+        surface(error);
+      }
+      return undefined;
+    },
+    watch: (promise, work) => {
+      Promise.resolve(promise).then(() => this.#settle(work, false), (error) => {
+        surface(error);
+        this.#settle(work, true);
+      });
+    },
+  };
+
+  #settle(work: Work, failed: boolean): void {
+    this.#session.settle(work, failed);
+    if (this.#isHeldUp) this.#schedule(); // what is decoded then counts from then
+    else this.#advance();
+  }
+
+  /** Whether something goes on when messages are settled: reading, or disconnect(). */
+  get #isHeldUp(): boolean {
+    return this.#link?.isPaused || this.#session.isDraining;
   }
 
   // ---- the loop
@@ -199,7 +242,7 @@ export class LoopClient implements Client {
   readonly #tick = () => {
     this.#scheduled = false;
     // What waited for room in an iterator is decoded now, and may end the connection.
-    if (this.#link?.isPaused) this.#session.tick(this.#clock.now());
+    if (this.#isHeldUp) this.#session.tick(this.#clock.now());
     this.#advance();
     this.#alarm.set(this.#session.due);
     this.#link?.resume();
@@ -213,7 +256,7 @@ export class LoopClient implements Client {
     this.#handling = outer;
   }
 
-  /** After each input: handles the session's events, and writes. Messages alone make nothing due. */
+  /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
   readonly #advance = (): void => {
     this.#again = true;
     if (this.#handling) return;
@@ -222,14 +265,16 @@ export class LoopClient implements Client {
     let onlyMessages = true;
     while (this.#again) {
       this.#again = false;
-      for (let event = session.nextDelivering(deliver); event !== undefined; event = session.nextDelivering(deliver)) {
+      for (;;) {
+        const event = session.nextDelivering(this.#handlers);
+        if (event === undefined) break;
         onlyMessages = false;
         this.#handle(event);
       }
       if (this.#link?.write()) this.#again = true;
     }
     this.#handling = false;
-    if (!onlyMessages) this.#alarm.set(session.due);
+    if (!onlyMessages || !session.isReading) this.#alarm.set(session.due);
   };
 
   #handle(event: SessionEvent): void {
@@ -259,14 +304,7 @@ export class LoopClient implements Client {
   }
 }
 
-/** Calls the handlers of a message. Not by `invoke`: its list of arguments is a third of the time, on Bun. */
-function deliver(handlers: readonly OnPublish[], message: Message): boolean {
-  for (let i = 0; i < handlers.length; i++) {
-    try {
-      handlers[i]!(message.topic, message);
-    } catch (error) {
-      surface(error);
-    }
-  }
-  return false;
+/** Whether a handler returned something to wait for. */
+function isPromise(value: unknown): boolean {
+  return typeof (value as PromiseLike<unknown> | null)?.then === "function";
 }

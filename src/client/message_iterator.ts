@@ -16,6 +16,8 @@ export interface Source {
   open(inbox: Inbox): void;
   /** The next message of the inbox, if there is one. */
   take(inbox: Inbox): Message | undefined;
+  /** Whether the iterator has nothing, and waits for a message. */
+  wait(inbox: Inbox, waiting: boolean): void;
   /** Nobody iterates any more; settled when the filter is given up, if it is. */
   leave(inbox: Inbox): Promise<unknown>;
   /** The iterator throws why the client has ended. */
@@ -47,7 +49,7 @@ export class MessageIterator implements AsyncIterableIterator<Message> {
     if (inbox.ended) return Promise.resolve(DONE);
     const waiting = deferred<Result | Promise<Result>>();
     this.#waiting.push(waiting);
-    inbox.waiting = true;
+    this.#source.wait(inbox, true);
     return waiting.promise as Promise<Result>;
   }
 
@@ -62,8 +64,8 @@ export class MessageIterator implements AsyncIterableIterator<Message> {
     while (this.#waiting.length > 0) {
       const value = inbox.ended ? undefined : this.#source.take(inbox);
       if (value === undefined && !inbox.ended) return;
-      inbox.waiting = this.#waiting.length > 1;
       const waiting = this.#waiting.shift()!;
+      if (this.#waiting.length === 0) this.#source.wait(inbox, false);
       if (value !== undefined) waiting.resolve({ done: false, value });
       else waiting.resolve(this.next());
     }
@@ -71,8 +73,7 @@ export class MessageIterator implements AsyncIterableIterator<Message> {
 
   /** Leaves: what waits is dropped and the filter unsubscribed. */
   async return(): Promise<Result> {
-    if (!this.#inbox.ended) await this.#source.leave(this.#inbox);
-    this.#inbox.clear();
+    await this.#source.leave(this.#inbox);
     return DONE;
   }
 

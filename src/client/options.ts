@@ -26,7 +26,7 @@ const CONNECT: Names = {
   of: "connect",
   own: [
     ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy"],
-    ...["maxPacketSize", "maxBuffered", "reconnect", "signal", "onstatus", "trace"],
+    ...["maxPacketSize", "maxBuffered", "receiveMaximum", "reconnect", "signal", "onstatus", "trace"],
   ],
   foreign: {
     username: UNAME,
@@ -79,6 +79,8 @@ const CONNECT: Names = {
     untrusted: UNTRUSTED,
     rejectunauthorized: UNTRUSTED,
     abortsignal: "use signal",
+    concurrency: "subscribe() has it",
+    highwatermark: "use receiveMaximum",
   },
 };
 
@@ -134,7 +136,7 @@ const PUBLISH: Names = {
 
 const SUBSCRIBE: Names = {
   of: "subscribe",
-  own: ["qos", "onpub"],
+  own: ["qos", "onpub", "concurrency"],
   foreign: {
     onmessage: "use onpub",
     handler: "use onpub",
@@ -150,8 +152,14 @@ const MESSAGES: Names = {
   foreign: { onpub: "messages() gives the messages itself; subscribe() has it", highwatermark: "use limit" },
 };
 
+const DISCONNECT: Names = {
+  of: "disconnect",
+  own: ["drain"],
+  foreign: { graceful: "use drain", force: "it is the default: use drain for the other", timeout: "connect() has it" },
+};
+
 /** Who takes options. */
-export type Kind = "connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages";
+export type Kind = "connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect";
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -161,6 +169,7 @@ const KINDS: Record<Kind, Names> = {
   publish: PUBLISH,
   subscribe: SUBSCRIBE,
   messages: MESSAGES,
+  disconnect: DISCONNECT,
 };
 
 /**

@@ -28,11 +28,13 @@ export function parseSettings(
   login: { uname?: string; passwd?: string; address?: string },
 ): Settings {
   checkOptions(op);
-  const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20 } = op;
+  const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20, receiveMaximum = 1000 } =
+    op;
   checkRange("keepalive", keepalive, 0, 65_535);
   checkRange("timeout", timeout, 1, MAX_TIMER);
   checkRange("maxPacketSize", maxPacketSize, 1, MAX_REMAINING_LENGTH + 5);
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
+  checkRange("receiveMaximum", receiveMaximum, 1, 65_535);
   const { id = randomId(), signal, uname = login.uname, passwd = login.passwd } = op;
   checkString(id, "the client identifier");
   check(signal === undefined || isSignal(signal), "signal", "an AbortSignal");
@@ -46,6 +48,8 @@ export function parseSettings(
     cleanSession: parseSession(op),
     maxPacketSize,
     maxBuffered,
+    maxUnsettled: maxBuffered,
+    receiveMaximum,
     id,
     uname,
     passwd,

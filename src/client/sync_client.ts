@@ -4,6 +4,7 @@
 import type {
   Blocking,
   ConnectionStatus,
+  DisconnectOptions,
   OnPublish,
   OnStatus,
   PublishOptions,
@@ -19,10 +20,10 @@ import type { Call, SessionEvent } from "../session/events.ts";
 import { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
-import { Thread } from "../worker/thread.ts";
+import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
+import { checkDisconnect, checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
 import type { Settings } from "./settings.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
@@ -73,7 +74,7 @@ export class SyncClient implements Blocking, BlockingClient {
 
   /** Connects. */
   constructor(settings: Settings, { target, onpub, onstatus, thread, clock = systemClock }: SyncParts) {
-    this.#thread = thread ?? new Thread({ blocking: true });
+    this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
@@ -103,7 +104,7 @@ export class SyncClient implements Blocking, BlockingClient {
     const flags = options === undefined ? 0 : publishFlags(options);
     this.#link?.look();
     if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
-      throw this.#timeout("There was no room to publish");
+      throw this.#unanswered("There was no room to publish");
     }
     session.publish(topic, message, flags);
     this.#link?.write();
@@ -113,8 +114,8 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #isReady = (): boolean => this.#session.isReady && this.#link?.isOver === false;
 
   subscribe(topic: string | readonly string[], options: SubscribeOptions = {}): number {
-    const { filters, onpub } = checkSubscribe(topic, options);
-    return this.#call((call, now) => this.#session.subscribe(filters, onpub, call, now))!;
+    const { filters, ...handler } = checkSubscribe(topic, options);
+    return this.#call((call, now) => this.#session.subscribe(filters, handler, call, now))!;
   }
 
   unsubscribe(topic: string | readonly string[]): void {
@@ -127,12 +128,17 @@ export class SyncClient implements Blocking, BlockingClient {
     for (;;) {
       const message = this.#next(Infinity);
       if (message === undefined) return this.#session.reason!;
-      const [first, ...others] = this.#session.handlers;
-      try {
-        first?.(message.topic, message);
-      } finally {
-        for (const onpub of others) invoke(onpub, message.topic, message);
-      }
+      this.#deliver(message);
+    }
+  }
+
+  /** Calls the handlers of a message: who calls run() gets what the first of them throws. */
+  #deliver(message: Message): void {
+    const [first, ...others] = this.#session.handlers;
+    try {
+      if (first !== undefined) call(first, message);
+    } finally {
+      for (const onpub of others) invoke(call, onpub, message);
     }
   }
 
@@ -145,21 +151,32 @@ export class SyncClient implements Blocking, BlockingClient {
     return message;
   }
 
-  disconnect(): void {
-    this.#disconnect(undefined);
+  flush(): void {
+    this.#settled((call, now) => this.#session.flush(call, now));
+  }
+
+  disconnect(options: DisconnectOptions = {}): void {
+    this.#disconnect(undefined, checkDisconnect(options));
   }
 
   [Symbol.dispose](): void {
     this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown): void {
+  #disconnect(cause: unknown, { drain }: DisconnectOptions = {}): void {
     if (this.#left) return;
+    if (drain) this.#drain();
     this.#left = true;
-    const left = new Outcome();
-    this.#session.disconnect(left, cause, this.#clock.now());
-    this.#wait(() => left.done);
-    if (left.error !== undefined) throw left.error;
+    this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));
+  }
+
+  /** Calls the handlers of the messages that came during other calls. */
+  #drain(): void {
+    const session = this.#session;
+    while (session.kept > 0 && session.reason === undefined) {
+      const message = this.#next(Infinity);
+      if (message !== undefined) invoke((message) => this.#deliver(message), message);
+    }
   }
 
   readonly #aborted = (reason: unknown) => {
@@ -176,21 +193,30 @@ export class SyncClient implements Blocking, BlockingClient {
     const call = new Outcome();
     ask(call, this.#clock.now());
     if (!this.#wait(() => call.done, this.#due)) {
-      this.#session.giveUp(call, this.#timeout("The broker did not answer"), this.#clock.now());
+      this.#session.giveUp(call, this.#unanswered("The broker did not answer"), this.#clock.now());
       this.#wait(() => call.done);
     }
     if (call.error !== undefined) throw call.error;
     return call.code;
   }
 
+  /** Asks for something that has a deadline of its own, and waits until it is settled. */
+  #settled(ask: (call: Call, now: number) => void): void {
+    const call = new Outcome();
+    ask(call, this.#clock.now());
+    this.#wait(() => call.done);
+    if (call.error !== undefined) throw call.error;
+  }
+
   get #due(): number {
     return this.#clock.now() + this.#timeoutAfter;
   }
 
-  #timeout(failure: string): MqttError {
+  #unanswered(failure: string): MqttError {
     const { kept, isReading } = this.#session;
-    const why = isReading ? "" : `: ${kept} messages wait for run() or receive()`;
-    return new MqttError("timeout", `${failure} within ${this.#timeoutAfter} ms${why}`);
+    const error = `${failure} within ${this.#timeoutAfter} ms`;
+    if (isReading) return new MqttError("timeout", error);
+    return new MqttError("overflow", `${error}: ${kept} messages wait for run() or receive(), more than maxBuffered`);
   }
 
   // ---- the loop
@@ -259,4 +285,13 @@ export class SyncClient implements Blocking, BlockingClient {
     session.tick(now);
     return now >= due;
   }
+}
+
+/** Calls a handler, which must be done when it returns: nothing that it awaits could go on while the program blocks. */
+function call(onpub: OnPublish, message: Message): void {
+  const result = onpub(message.topic, message);
+  if (typeof (result as PromiseLike<unknown> | undefined | null)?.then !== "function") return;
+  throw new TypeError(
+    "Cannot wait for the promise of a handler as this client blocks: use connect or connectWorker for async handlers",
+  );
 }

@@ -6,7 +6,7 @@ import type { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Transport } from "../transport/transport.ts";
-import type { DialSettings } from "../worker/thread.ts";
+import type { DialSettings } from "../worker/connector.ts";
 import type { Clock } from "./clock.ts";
 import { askCredentialNow } from "./credentials.ts";
 import type { Settings } from "./settings.ts";

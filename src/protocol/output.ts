@@ -194,20 +194,24 @@ export class Output {
 
   /**
    * The connection is another one: what was handed out has gone with the old one [MQTT-4.3.1], and
-   * of what was not, only PUBLISH packets mean the same to the new one.
+   * of what was not, only PUBLISH packets mean the same to the new one. Returns how many those are.
    */
-  restart(): void {
+  restart(): number {
     const blocks = [...this.#full, this.#block.subarray(this.#from, this.#at)];
     this.#block = NOTHING;
     this.#full = [];
     this.#taken = undefined;
     this.#from = this.#at = this.#elsewhere = 0;
+    let kept = 0;
     for (const block of blocks) {
       for (let start = 0, end = 0; start < block.length; start = end) {
         end = packetEnd(block, start);
-        if (block[start]! >> 4 === PUBLISH) this.add(block.subarray(start, end));
+        if (block[start]! >> 4 !== PUBLISH) continue;
+        this.add(block.subarray(start, end));
+        kept++;
       }
     }
+    return kept;
   }
 
   /** Hands out the next bytes to be written; undefined when there are none. One at a time: then `written`. */
@@ -285,6 +289,15 @@ function anyName(topic: string): Name {
   const words: number[] = [];
   for (let i = 0; i < field.length; i++) words[i >> 2] = (words[i >> 2] ?? 0) | field[i]! << 8 * (i & 3);
   return { length: field.length, words };
+}
+
+/** How many of the packets in a block are of a type. */
+export function countPackets(block: Uint8Array, type: number): number {
+  let count = 0;
+  for (let start = 0; start < block.length; start = packetEnd(block, start)) {
+    if (block[start]! >> 4 === type) count++;
+  }
+  return count;
 }
 
 function packetEnd(bytes: Uint8Array, start: number): number {

@@ -27,8 +27,10 @@ import { KeepAlive } from "./keepalive.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { Trust } from "./trust.ts";
 
-/** What a broker may send after CONNACK, apart from messages, and from PINGRESP, which the keep alive takes. */
-export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket;
+/** What a broker may send after CONNACK, apart from messages. */
+export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | {
+  readonly type: typeof PINGRESP;
+};
 
 /** What the session must know of an open connection. */
 export interface Link {
@@ -64,6 +66,8 @@ export class Connection {
   link: Link | undefined;
   /** Whether bytes that were taken have not gone out yet. */
   writing = false;
+  /** When the last bytes came or went. */
+  lastByte: number = -Infinity;
   /** When the broker accepted; undefined before. */
   acceptedAt: number | undefined;
   readonly #settings: ConnectionSettings;
@@ -94,7 +98,8 @@ export class Connection {
   }
 
   /** Takes the first `length` bytes of a chunk. */
-  receive(chunk: Uint8Array, length: number): void {
+  receive(chunk: Uint8Array, length: number, now: number): void {
+    this.lastByte = now;
     this.#keepAlive.received(length);
     this.decoder.receive(chunk, length);
   }
@@ -102,6 +107,7 @@ export class Connection {
   /** Bytes have gone out: the keep alive starts anew. */
   written(now: number): void {
     this.writing = false;
+    this.lastByte = now;
     this.#keepAlive.sent(now);
   }
 
@@ -124,15 +130,15 @@ export class Connection {
   }
 
   /**
-   * A packet that is no PUBLISH, if a broker may send it; undefined for PINGRESP, which is the keep alive's.
+   * A packet that is no PUBLISH, if a broker may send it. PINGRESP is the keep alive's, and perhaps a flush's.
    *
    * @throws {MqttError} `"protocol"` or `"unknowncp"`
    */
-  check(packet: Exclude<Packet, Message>): BrokerPacket | undefined {
+  check(packet: Exclude<Packet, Message>): BrokerPacket {
     switch (packet.type) {
       case PINGRESP:
         this.#keepAlive.answered();
-        return undefined;
+        return { type: PINGRESP };
       case CONNACK:
         throw violation("a second CONNACK", "3.2.0-1");
       case PUBACK:

@@ -13,6 +13,8 @@ export class Ending {
   #reason: MqttError | undefined;
   /** Whether somebody hears of the end. */
   #heard = false;
+  /** What disconnect() could not do, as far as that is known before the end. */
+  failure: MqttError | undefined;
 
   constructor(events: Events) {
     this.#events = events;
@@ -34,8 +36,8 @@ export class Ending {
   }
 
   /** The program disconnects, because of `cause`; whether for the first time. */
-  ask(call: Call, cause: unknown): boolean {
-    this.#calls.push(call);
+  ask(calls: readonly Call[], cause: unknown): boolean {
+    this.#calls.push(...calls);
     if (this.isAsked) return false;
     this.#reason = this.#disconnected = new MqttError("disconnect", "The client has disconnected", cause);
     return true;
@@ -48,7 +50,8 @@ export class Ending {
 
   /** Tells those who called disconnect() what became of what was accepted. */
   settle(failure: MqttError | undefined): void {
-    for (const call of this.#calls.splice(0)) this.#events.settle(call, { error: failure });
+    const error = this.failure ?? failure;
+    for (const call of this.#calls.splice(0)) this.#events.settle(call, { error });
   }
 
   /** Somebody hears of the end. */

@@ -1,7 +1,7 @@
 /** What the session tells its shell.
  * @module */
 
-import type { OnPublish, Status } from "../api.ts";
+import type { Status } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "./fifo.ts";
@@ -12,9 +12,6 @@ export interface Call {
   resolve(code: number | undefined): void;
   reject(error: MqttError): void;
 }
-
-/** Gets a message and its handlers; `true` when that is enough for now. */
-export type Deliver = (handlers: readonly OnPublish[], message: Message) => boolean;
 
 /**
  * | event | what the shell does |

@@ -2,17 +2,17 @@
  * @module */
 
 import type { MqttError } from "../errors.ts";
-import type { Message } from "../message.ts";
+import type { Delivery } from "./consumer.ts";
 import { Fifo } from "./fifo.ts";
 
 /** The queue of one iterator of a topic filter. */
 export class Inbox {
   readonly filter: string;
-  /** So many messages may wait; then nothing is read. */
+  /** So many messages may wait; then nothing is read, unless the program waits for the broker. */
   readonly limit: number;
   /** Called by the shell when a message, or the end, has come for an iterator that waits. */
   readonly wake: () => void;
-  /** Whether the iterator waits for a message. */
+  /** Whether the iterator has nothing, and waits for a message. */
   waiting = false;
   /** Whether a message was ever asked for: then whoever iterates will hear of the end. */
   iterated = false;
@@ -21,7 +21,9 @@ export class Inbox {
   /** Whether no more messages come; why, unless the iterator need not hear of it. */
   ended = false;
   error: MqttError | undefined;
-  readonly #messages = new Fifo<Message>();
+  /** The message that the iterator has got, until it asks for the next one. */
+  given: Delivery | undefined;
+  readonly #messages = new Fifo<Delivery>();
 
   constructor(filter: string, limit: number, wake: () => void) {
     this.filter = filter;
@@ -29,16 +31,20 @@ export class Inbox {
     this.wake = wake;
   }
 
+  /** How many messages wait. */
+  get length(): number {
+    return this.#messages.length;
+  }
+
   /** Adds a message; whether that was one too many until some are taken. */
-  push(message: Message): boolean {
-    if (this.ended) return false;
-    this.#messages.push(message);
+  push(delivery: Delivery): boolean {
+    this.#messages.push(delivery);
     if (this.full || this.#messages.length < this.limit) return false;
     return this.full = true;
   }
 
   /** The next message. */
-  shift(): Message | undefined {
+  shift(): Delivery | undefined {
     this.iterated = true;
     return this.#messages.shift();
   }
@@ -48,12 +54,6 @@ export class Inbox {
     if (!this.full || !this.ended && this.#messages.length > this.limit >> 1) return false;
     this.full = false;
     return true;
-  }
-
-  /** Drops what waits: nobody iterates any more. */
-  clear(): void {
-    this.#messages.clear();
-    this.error = undefined;
   }
 
   /** No more messages come. What waits can still be taken, then `error` is thrown, if there is one. */

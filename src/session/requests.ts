@@ -67,6 +67,11 @@ export class Requests {
     this.#maxBytes = maxBytes;
   }
 
+  /** Whether one waits for its answer. */
+  get isAwaited(): boolean {
+    return this.#sent.size > 0;
+  }
+
   /** When the first has failed; Infinity when none is sent. */
   get due(): number {
     if (this.#sent.size === 0) return Infinity;

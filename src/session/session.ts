@@ -12,23 +12,27 @@ import { Output } from "../protocol/output.ts";
 import {
   DISCONNECT,
   type FilterRequest,
-  PINGREQ,
+  PINGRESP,
   PUBLISH,
   PUBREL,
   type QoS,
   SUBACK,
   UNSUBACK,
 } from "../protocol/packet.ts";
+import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
+import type { Consumer, Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
-import { type Call, type Deliver, Events, type SessionEvent } from "./events.ts";
+import { type Call, Events, type SessionEvent } from "./events.ts";
+import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
-import { Subscriber } from "./subscriber.ts";
+import { type Handler, Subscriber } from "./subscriber.ts";
+import type { Recipients } from "./subscriptions.ts";
 import { distrust } from "./trust.ts";
 
 /** A publish waits while more bytes than this do. */
@@ -38,17 +42,21 @@ const LINGER = 1000;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
 
+/** Gets a message and those who get it; `true` when that is enough for now. */
+type Deliver = (recipients: Recipients, message: Message) => boolean;
+
 /**
  * | state | in which | what ends it in time | leads to |
  * |---|---|---|---|
  * | `connecting` | a connection is opened, CONNACK awaited | `timeout` | `open`, `waiting`, `closed` |
- * | `open` | the broker has accepted | the keep alive | `waiting`, `closing`, `closed` |
+ * | `open` | the broker has accepted | the keep alive | `waiting`, `draining`, `closing`, `closed` |
  * | `waiting` | time passes until the next attempt | the delay | `connecting`, `closed` |
+ * | `draining` | what was received is settled, nothing more is delivered | `timeout` in which nothing is settled | `closing`, `closed` |
  * | `closing` | what was accepted is sent, then DISCONNECT | `timeout` | `leaving`, `closed` |
  * | `leaving` | DISCONNECT is sent, the broker may close | a second | `closed` |
  * | `closed` | everything is settled | | |
  */
-type State = "connecting" | "open" | "waiting" | "closing" | "leaving" | "closed";
+type State = "connecting" | "open" | "waiting" | "draining" | "closing" | "leaving" | "closed";
 
 /**
  * A client's session with its broker, over one connection after the other.
@@ -64,6 +72,8 @@ export class Session {
   readonly #ending: Ending = new Ending(this.#events);
   readonly #output: Output;
   readonly #receiver: Receiver;
+  readonly #backlog: Backlog;
+  readonly #flushes: Flushes;
   readonly #subscriber: Subscriber;
   readonly #retry: Retry;
   readonly #secondLook = new SecondLook();
@@ -78,22 +88,35 @@ export class Session {
   #connection: Connection | undefined;
   #status: ConnectionStatus;
   /** Those who get the last message that `next` gave. */
-  handlers: readonly OnPublish[] = [];
+  #consumers: readonly Consumer[] = [];
+  /** How `nextDelivering` calls handlers. */
+  #handling: Handling | undefined;
   /** The message that `next` gives. */
   #taken: Message | undefined;
+  /** Whether the program blocks, and waits for something that the broker does. */
+  #isBlocked = false;
+  /** Since when nothing is read, as messages are not settled: when that has lasted too long, and how many were settled by then. */
+  #stallDue = Infinity;
+  #settledThen = 0;
+  /** The stall that was told last. */
+  #stallTold = -1;
+  /** Those who disconnect when what was received is settled. */
+  #draining: Call[] = [];
   /** Who waits for the first connection. */
   #opening: Call | undefined;
   /** Who waits for room to publish. */
   #publishing: Call | undefined;
 
   /** `call` is settled with the first connection. */
-  constructor(settings: SessionSettings, { random, ...consumers }: SessionParts, call: Call, now: number) {
+  constructor(settings: SessionSettings, { random, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
     this.#output = new Output(settings.maxBuffered);
     this.#receiver = new Receiver(settings, this.#output, this.#events);
-    const parts = { output: this.#output, events: this.#events, receiver: this.#receiver };
-    this.#subscriber = new Subscriber(settings, { ...consumers, ...parts });
+    this.#backlog = new Backlog(settings, this.#events);
+    this.#flushes = new Flushes(this.#output, this.#events, settings.timeout);
+    const parts = { output: this.#output, events: this.#events, backlog: this.#backlog };
+    this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
     this.#retry = new Retry(settings.reconnect);
     this.#opening = call;
     this.#now = now;
@@ -109,7 +132,7 @@ export class Session {
 
   /** Counters. */
   get stats(): Stats {
-    return { dropped: this.#receiver.dropped };
+    return { dropped: this.#receiver.dropped, unsettled: this.#backlog.count, failed: this.#backlog.failed };
   }
 
   /** Why no call can be made any more. */
@@ -119,7 +142,17 @@ export class Session {
 
   /** How many messages wait for `next` as the shell took none. */
   get kept(): number {
-    return this.#receiver.kept;
+    return this.#backlog.kept;
+  }
+
+  /** Those who get the last message that `next` gave. */
+  get handlers(): OnPublish[] {
+    return this.#consumers.map(({ onpub }) => onpub);
+  }
+
+  /** Whether `tick` wants to be called when messages were settled. */
+  get isDraining(): boolean {
+    return this.#state === "draining";
   }
 
   /** Bytes that were accepted, and not yet written. */
@@ -132,13 +165,25 @@ export class Session {
     return this.#state === "open" && !this.#connection!.writing;
   }
 
-  /** Whether what the connection has is wanted: who has no room stops everything but the handshake and the end. */
+  /** Whether what the connection has is wanted: when too many messages are unsettled, only for what the program waits for. */
   get isReading(): boolean {
-    return this.#receiver.hasRoom || this.#state === "connecting" || this.#ending.isAsked;
+    return this.#backlog.hasRoom || !this.#isDelivering || this.#backlog.hasSpace && this.#isAwaited;
+  }
+
+  /** Whether messages that come are delivered: after disconnect() they are not, nor acknowledged: the broker keeps them [MQTT-4.3.2-2]. */
+  get #isDelivering(): boolean {
+    return this.#state === "open";
+  }
+
+  /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
+  get #isAwaited(): boolean {
+    return this.#isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
+      this.#flushes.isAwaited;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
+    if (this.#isDrained) return this.#now;
     const look = this.#secondLook.due;
     return Math.min(look < Infinity ? look : this.#failing, this.#pingDue);
   }
@@ -150,7 +195,8 @@ export class Session {
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
-    return Math.min(this.#deadline, this.#subscriber.due);
+    const flush = this.#isOpen ? this.#flushes.due(this.#connection!.lastByte) : Infinity;
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stallDue, flush);
   }
 
   // ---- what the program asks for
@@ -164,6 +210,7 @@ export class Session {
   publish(topic: string, message: string | Uint8Array, flags: number): boolean {
     this.#checkEnd();
     this.#output.publish(topic, message, flags);
+    this.#flushes.published++;
     return this.#output.buffered > HIGH_WATER;
   }
 
@@ -187,9 +234,9 @@ export class Session {
    *
    * @throws {MqttError} `"overflow"`; why the client has ended. Nothing is asked for then.
    */
-  subscribe(filters: readonly FilterRequest[], onpub: OnPublish | undefined, call: Call, now: number): void {
+  subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
-    this.#subscriber.subscribe({ filters, current: 0 }, onpub, call, now);
+    this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
@@ -198,7 +245,7 @@ export class Session {
       this.#checkEnd();
       this.#subscriber.iterate(inbox, qos, now);
     } catch (error) {
-      this.#receiver.end(inbox, error as MqttError);
+      this.#backlog.end(inbox, error as MqttError);
     }
   }
 
@@ -212,16 +259,41 @@ export class Session {
     this.#subscriber.unsubscribe(filters, { call, leaves: false }, now);
   }
 
-  /** The next message of an inbox. */
+  /** The next message of an inbox; the one before is settled, as far as its iterator goes. */
   take(inbox: Inbox): Message | undefined {
-    return this.#receiver.take(inbox);
+    return this.#backlog.take(inbox);
+  }
+
+  /** Whether the iterator of an inbox has nothing, and waits for a message. */
+  setWaiting(inbox: Inbox, waiting: boolean): void {
+    this.#backlog.setWaiting(inbox, waiting);
+  }
+
+  /** The promise of a handler has settled; `failed`: it was rejected. */
+  settle(work: Work, failed: boolean): void {
+    this.#backlog.settle(work, failed);
+  }
+
+  /** A handler has thrown. */
+  countFailure(): void {
+    this.#backlog.failed++;
+  }
+
+  /**
+   * Settles the call when the broker has received all that was published before.
+   *
+   * @throws {MqttError} `"overflow"`; why the client has ended.
+   */
+  flush(call: Call, now: number): void {
+    this.#checkEnd();
+    this.#flushes.flush(call, now);
   }
 
   /** The iterator of the inbox is left; whether nobody wants its filter any more: then `unsubscribeInbox`. */
   leave(inbox: Inbox): boolean {
-    inbox.clear();
+    this.#backlog.leave(inbox);
     const alone = this.reason === undefined && this.#subscriber.leave(inbox);
-    this.#receiver.end(inbox, undefined);
+    this.#backlog.end(inbox, undefined);
     return alone;
   }
 
@@ -234,8 +306,11 @@ export class Session {
     this.#subscriber.unsubscribe([inbox.filter], { call, leaves: true }, now);
   }
 
-  /** Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why. */
-  disconnect(call: Call, cause: unknown, now: number): void {
+  /**
+   * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why.
+   * `drain`: first, what was received is settled; until then calls can be made, as handlers do.
+   */
+  disconnect(call: Call, { cause, drain }: { cause?: unknown; drain?: boolean }, now: number): void {
     this.#now = now;
     if (this.#state === "closed") {
       // Who leaves a client that has failed, and nobody knows, hears of it here.
@@ -243,10 +318,33 @@ export class Session {
       this.listen();
       return this.#events.settle(call, { error: isHeard ? undefined : reason });
     }
-    if (!this.#ending.ask(call, cause)) return;
-    if (this.#state !== "open") return this.#close(this.reason!);
-    this.#state = "closing";
+    if (!drain || !this.#isOpen) return this.#leave([call, ...this.#draining.splice(0)], cause);
+    this.#draining.push(call);
+    if (this.#state === "draining") return;
+    this.#state = "draining";
+    this.#settledThen = this.#backlog.settled;
+    this.#stallDue = Infinity;
     this.#deadline = now + this.#settings.timeout;
+  }
+
+  /** Nothing more is accepted, and what was received and is not begun is nobody's. */
+  #leave(calls: readonly Call[], cause?: unknown): void {
+    if (!this.#ending.ask(calls, cause)) return;
+    this.#backlog.clear();
+    this.#stallDue = Infinity;
+    if (!this.#isOpen) return this.#close(this.reason!);
+    this.#state = "closing";
+    this.#deadline = this.#now + this.#settings.timeout;
+  }
+
+  /** Whether disconnect() has nothing to wait for any more. */
+  get #isDrained(): boolean {
+    return this.#state === "draining" && this.#backlog.isEmpty;
+  }
+
+  /** Whether the broker has accepted the connection, and nothing but DISCONNECT ends it. */
+  get #isOpen(): boolean {
+    return this.#state === "open" || this.#state === "draining";
   }
 
   /** Somebody who blocks does not wait any more for what the call asked for. */
@@ -306,7 +404,8 @@ export class Session {
   received(attempt: number, chunk: Uint8Array, length: number, now: number): void {
     if (this.#state === "leaving") return; // what comes after DISCONNECT is for nobody
     this.#now = now;
-    this.#of(attempt)?.receive(chunk, length);
+    this.#backlog.copyWaiting();
+    this.#of(attempt)?.receive(chunk, length, now);
   }
 
   /** What was taken has gone out. */
@@ -342,6 +441,8 @@ export class Session {
       if (bytes === undefined && this.#state === "closing") {
         this.#state = "leaving";
         bytes = encode({ type: DISCONNECT });
+      } else if (bytes !== undefined) {
+        this.#flushes.taken(bytes);
       }
     }
     connection.writing = bytes !== undefined;
@@ -354,11 +455,15 @@ export class Session {
   tick(now: number): void {
     const { due } = this;
     this.#now = now;
+    if (this.#isDrained) this.#leave(this.#draining.splice(0));
     if (now < due) return;
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
     if (this.#deadline <= by) this.#expire();
-    const failure = this.#subscriber.expire(by, { reading: this.isReading, now });
+    if (this.#stallDue <= by) this.#stall();
+    const error = this.#unanswered;
+    const failure = this.#subscriber.expire(by, { reading: this.isReading, error, now });
+    if (this.#connection !== undefined) this.#flushes.expire(by, this.#connection.lastByte, error);
     if (failure !== undefined) this.#lose(failure);
     this.#ping();
     if (this.#failing <= now) this.#secondLook.plan(now, due);
@@ -369,6 +474,13 @@ export class Session {
     const { timeout } = this.#settings;
     if (this.#state === "waiting") {
       this.#status = this.#dial();
+    } else if (this.#state === "draining") {
+      const { settled, count } = this.#backlog;
+      this.#deadline = this.#now + timeout;
+      if (settled !== this.#settledThen) return void (this.#settledThen = settled);
+      const failure = `disconnect() did not wait longer: none of ${count} messages was settled within ${timeout} ms`;
+      this.#ending.failure = new MqttError("timeout", failure);
+      this.#leave(this.#draining.splice(0));
     } else if (this.#state === "closed") {
       this.#deadline = Infinity;
       if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
@@ -380,11 +492,52 @@ export class Session {
     }
   }
 
+  /** Why an answer has not come in time. */
+  get #unanswered(): MqttError {
+    const { timeout } = this.#settings;
+    if (this.isReading) return new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
+    return this.#overflow(`The broker's answer was not read within ${timeout} ms`);
+  }
+
+  #overflow(failure: string): MqttError {
+    const { count } = this.#backlog;
+    return new MqttError(
+      "overflow",
+      `${failure}: ${count} messages were received and are not settled, more than maxBuffered`,
+    );
+  }
+
+  /**
+   * Nothing was read for `timeout`, as too many messages are unsettled. If none was settled meanwhile, that is told once,
+   * and who waits for room would wait for ever, as the broker may read no more until we do.
+   */
+  #stall(): void {
+    const { timeout } = this.#settings, { settled, count } = this.#backlog;
+    const isStalled = !this.isReading && settled === this.#settledThen;
+    this.#stallDue = Infinity;
+    this.#watchStall();
+    if (!isStalled) return;
+    if (this.#stallTold !== settled) this.#events.tell({ type: "stalled", unsettled: count });
+    this.#stallTold = settled;
+    if (this.#publishing === undefined) return;
+    this.#events.settle(this.#publishing, {
+      error: this.#overflow(`There was no room to publish within ${timeout} ms`),
+    });
+    this.#publishing = undefined;
+  }
+
+  /** When nothing is read, looks from now on whether anything is settled. */
+  #watchStall(): void {
+    if (this.#stallDue < Infinity || this.isReading) return;
+    this.#stallDue = this.#now + this.#settings.timeout;
+    this.#settledThen = this.#backlog.settled;
+  }
+
   #ping(): void {
     if (this.#pingDue > this.#now) return;
     try {
       const how = { writing: this.#output.writing, reading: this.isReading };
-      if (this.#connection?.isPingDue(this.#now, how)) this.#output.addFirst(encode({ type: PINGREQ }));
+      if (this.#connection?.isPingDue(this.#now, how)) this.#flushes.ping();
     } catch (error) {
       this.#lose(error as MqttError);
     }
@@ -394,32 +547,53 @@ export class Session {
 
   /** The next event, messages among them; undefined when there is none. */
   next(): SessionEvent | undefined {
+    this.#isBlocked = false;
     if (this.#events.length > 0) return this.#events.next();
-    const kept = this.#receiver.takeKept();
-    if (kept !== undefined) this.#take(kept.handlers, kept.message);
-    else this.#decode(this.#take);
+    const kept = this.#backlog.takeKept();
+    if (kept === undefined) this.#decode(this.#take);
+    else this.#give(kept.consumers, kept.message);
     const message = this.#taken;
     this.#taken = undefined;
     return message ?? this.#events.next();
   }
 
-  /** The next event that is no message: messages wait for `next`, up to `maxBuffered` bytes. */
+  /** The next event that is no message, for a program that blocks: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    if (this.#events.length === 0) this.#decode(this.#receiver.keep);
+    this.#isBlocked = true;
+    if (this.#events.length === 0) this.#decode(this.#keep);
     return this.#events.next();
   }
 
-  /** The next event that is no message: messages are given to `deliver` as they are decoded, which is fastest. */
-  nextDelivering(deliver: Deliver): SessionEvent | undefined {
-    if (this.#events.length === 0) this.#decode(deliver);
+  /** The next event that is no message: messages go to their handlers as they are decoded. */
+  nextDelivering(handling: Handling): SessionEvent | undefined {
+    this.#handling = handling;
+    if (this.#events.length === 0) this.#backlog.deliverQueued(handling);
+    if (this.#events.length === 0) this.#decode(this.#deliver);
     return this.#events.next();
   }
 
-  readonly #take: Deliver = (handlers, message) => {
-    this.handlers = handlers;
+  readonly #deliver: Deliver = (recipients, message) => {
+    this.#backlog.deliver(recipients, message, this.#handling!);
+    return false;
+  };
+
+  readonly #keep: Deliver = ({ consumers, inboxes }, message) => {
+    this.#backlog.fill(inboxes, message);
+    this.#backlog.keep(consumers, message);
+    return false;
+  };
+
+  readonly #take: Deliver = ({ consumers, inboxes }, message) => {
+    this.#backlog.fill(inboxes, message);
+    return this.#give(consumers, message);
+  };
+
+  /** It is what `next` gives. */
+  #give(consumers: readonly Consumer[], message: Message): true {
+    this.#consumers = consumers;
     this.#taken = message;
     return true;
-  };
+  }
 
   /** Decodes what has come, until there is an event to tell, or `deliver` has had enough. */
   #decode(deliver: Deliver): void {
@@ -433,27 +607,27 @@ export class Session {
         if (packet === undefined) return connection.checkStart();
         if (packet.type !== PUBLISH) {
           this.#control(connection.check(packet));
-          // After disconnect() nothing is delivered, nor acknowledged: the broker keeps it [MQTT-4.3.2-2].
-        } else if (!this.#ending.isAsked && receiver.accept(packet.qos, decoder.packetId)) {
-          const { handlers, inboxes } = subscriptions.recipients(decoder.topic);
-          if (inboxes.length > 0) receiver.fill(inboxes, packet);
-          if (deliver(handlers, packet)) return;
+        } else if (this.#isDelivering && receiver.accept(packet.qos, decoder.packetId)) {
+          if (deliver(subscriptions.recipients(decoder.topic), packet)) return;
         }
       }
+      this.#watchStall();
     } catch (error) {
       this.#lose(error as MqttError);
     }
   }
 
-  #control(packet: BrokerPacket | undefined): void {
-    switch (packet?.type) {
+  #control(packet: BrokerPacket): void {
+    switch (packet.type) {
+      case PINGRESP:
+        return this.#flushes.answered();
       case SUBACK:
       case UNSUBACK:
         return this.#subscriber.answered(packet, this.#now);
       case PUBREL:
         return this.#receiver.release(packet.packetId);
       case "oversized":
-        if (!this.#ending.isAsked) this.#receiver.drop(packet);
+        if (this.#isDelivering) this.#receiver.drop(packet);
     }
   }
 
@@ -500,8 +674,8 @@ export class Session {
   #lose(error: MqttError): void {
     const acceptedAt = this.#connection?.acceptedAt;
     const delay = this.#retry.delay(acceptedAt === undefined ? undefined : this.#now - acceptedAt, this.#random());
-    if (delay === undefined || this.#ending.isAsked) return this.#close(error);
-    this.#drop();
+    if (delay === undefined || this.#ending.isAsked || this.#draining.length > 0) return this.#close(error);
+    this.#drop(error);
     this.#state = "waiting";
     this.#deadline = this.#now + delay;
     this.#subscriber.lost(error, this.#now);
@@ -509,25 +683,27 @@ export class Session {
   }
 
   /** Nothing of this connection touches the next. */
-  #drop(): void {
+  #drop(error: MqttError): void {
     if (this.#connection === undefined) return;
     this.#connection = undefined;
     this.#events.cancelAttempt();
     this.#events.push({ type: "hangup" });
     this.#secondLook.cancel();
-    this.#output.restart();
+    this.#stallDue = Infinity;
+    this.#flushes.lost(error, this.#output.restart());
   }
 
   /** The one exit: everything settles. */
   #close(error: MqttError): void {
     const wasAccepted = this.#connection?.isOpen ?? false;
     const unsentThen = this.#unsent;
-    this.#drop();
     const reason = this.#ending.come(error);
+    this.#drop(reason);
     this.#state = "closed";
     this.#secondLook.cancel();
     if (this.#subscriber.close(reason)) this.#ending.listen();
-    if (this.#ending.isAsked) this.#receiver.dropKept();
+    this.#flushes.fail(reason);
+    for (const call of this.#draining.splice(0)) this.#events.settle(call, { error: reason });
     this.#events.settle(this.#publishing, { error: reason });
     this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.

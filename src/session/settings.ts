@@ -4,7 +4,6 @@
 import type { OnPublish } from "../api.ts";
 import type { WillFields } from "../protocol/packet.ts";
 import type { ReconnectSettings } from "./retry.ts";
-import type { RouteListener } from "./subscriptions.ts";
 import type { TrustPolicy } from "./trust.ts";
 
 /** Times are in milliseconds, sizes in bytes. */
@@ -20,6 +19,10 @@ export interface SessionSettings extends TrustPolicy {
   readonly maxPacketSize: number;
   /** Of what waits to be sent. */
   readonly maxBuffered: number;
+  /** Of what was received and is not settled. */
+  readonly maxUnsettled: number;
+  /** So many messages may be received and not settled. */
+  readonly receiveMaximum: number;
   /** Of an attempt to connect, a request, and disconnecting. */
   readonly timeout: number;
   /** When a lost connection is made again; undefined: never. */
@@ -32,8 +35,6 @@ export interface SessionSettings extends TrustPolicy {
 export interface SessionParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
-  /** Hears which filters have recipients of their own. */
-  readonly routeListener?: RouteListener | undefined;
   /** Chance: 0 to 1. */
   random(): number;
 }

@@ -12,11 +12,11 @@ import {
   type UnsubackPacket,
   UNSUBSCRIBE,
 } from "../protocol/packet.ts";
+import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
-import type { Receiver } from "./receiver.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Group, type RouteListener, Subscriptions } from "./subscriptions.ts";
+import { type Group, Subscriptions } from "./subscriptions.ts";
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
@@ -36,11 +36,15 @@ export interface SubscriberSettings {
 export interface SubscriberParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
-  /** Hears which filters have recipients of their own. */
-  readonly routeListener?: RouteListener | undefined;
   readonly output: Output;
   readonly events: Events;
-  readonly receiver: Receiver;
+  readonly backlog: Backlog;
+}
+
+/** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
+export interface Handler {
+  readonly onpub: OnPublish | undefined;
+  readonly concurrency: number;
 }
 
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
@@ -48,7 +52,7 @@ export class Subscriber {
   readonly #settings: SubscriberSettings;
   readonly #output: Output;
   readonly #events: Events;
-  readonly #receiver: Receiver;
+  readonly #backlog: Backlog;
   /** All of them, and the way of messages to those who want them. */
   readonly subscriptions: Subscriptions;
   readonly #requests: Requests;
@@ -61,13 +65,18 @@ export class Subscriber {
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
-  constructor(settings: SubscriberSettings, { onpub, routeListener, output, events, receiver }: SubscriberParts) {
+  constructor(settings: SubscriberSettings, { onpub, output, events, backlog }: SubscriberParts) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
-    this.#receiver = receiver;
-    this.subscriptions = new Subscriptions(onpub, routeListener);
+    this.#backlog = backlog;
+    this.subscriptions = new Subscriptions(onpub);
     this.#requests = new Requests(settings.maxBuffered);
+  }
+
+  /** Whether a call waits for an answer. */
+  get isAwaited(): boolean {
+    return this.#requests.isAwaited;
   }
 
   /** When the first request has failed; Infinity when none waits for its answer. */
@@ -80,9 +89,11 @@ export class Subscriber {
    *
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
-  subscribe(group: Group, onpub: OnPublish | undefined, call: Call, now: number): void {
+  subscribe(group: Group, { onpub, concurrency }: Handler, call: Call, now: number): void {
     this.#ask({ group, call, inbox: undefined }, now);
-    this.subscriptions.subscribe(group, onpub);
+    const consumer = onpub && this.subscriptions.consumerOf(onpub);
+    if (consumer !== undefined) this.#backlog.widen(consumer, concurrency);
+    this.subscriptions.subscribe(group, consumer);
   }
 
   /**
@@ -151,7 +162,7 @@ export class Subscriber {
 
   /** Takes a subscription out, unless another packet than `group` has asked for its filter since; its iterators end. */
   #forget(filter: string, group: Group | undefined, error?: MqttError): void {
-    for (const inbox of this.subscriptions.remove(filter, group)) this.#receiver.end(inbox, error);
+    for (const inbox of this.subscriptions.remove(filter, group)) this.#backlog.end(inbox, error);
   }
 
   /**
@@ -233,15 +244,16 @@ export class Subscriber {
   }
 
   /**
-   * Gives up the requests that were due by then. `reading` is false while the answer may be behind messages that
-   * nobody takes: then requests that no call waits for have more time.
+   * Gives up the requests that were due by then, with `error`. `reading` is false while the answer may be behind messages
+   * that nobody takes: then requests that no call waits for have more time.
    * Returns the error when subscriptions that were made again were not answered: the connection is of no use.
    */
-  expire(by: number, { reading, now }: { reading: boolean; now: number }): MqttError | undefined {
-    const { timeout } = this.#settings;
+  expire(
+    by: number,
+    { reading, error, now }: { reading: boolean; error: MqttError; now: number },
+  ): MqttError | undefined {
     for (let request = this.#requests.expired(by); request !== undefined; request = this.#requests.expired(by)) {
-      const error = new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
-      if (request.call === undefined && !reading) this.#requests.postpone(request, now + timeout);
+      if (request.call === undefined && !reading) this.#requests.postpone(request, now + this.#settings.timeout);
       else if (request.type === SUBSCRIBE && request.renews) return error;
       else this.#failed(request, error, now);
     }
@@ -281,7 +293,7 @@ export class Subscriber {
     const filters = [inbox.filter];
     const groups = this.subscriptions.groupsOf(filters);
     const alone = groups[0] === undefined || this.subscriptions.leave(inbox);
-    this.#receiver.end(inbox, error);
+    this.#backlog.end(inbox, error);
     if (!alone) return;
     if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
     this.#sendUnasked(this.#unsubscribeRequest(filters), now);
@@ -310,7 +322,7 @@ export class Subscriber {
     }
     this.#requests.clearWaiting();
     const { inboxes } = this.subscriptions;
-    for (const inbox of inboxes) this.#receiver.end(inbox, reason);
+    for (const inbox of inboxes) this.#backlog.end(inbox, reason);
     return inboxes.some(({ iterated }) => iterated);
   }
 }

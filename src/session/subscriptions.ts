@@ -4,6 +4,7 @@
 import type { OnPublish } from "../api.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
+import { Consumer } from "./consumer.ts";
 import type { Inbox } from "./inbox.ts";
 
 /** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
@@ -17,8 +18,8 @@ export interface Group {
 interface Subscription {
   readonly filter: string;
   qos: QoS;
-  /** What subscribe() gave as its handler. */
-  onpub: OnPublish | undefined;
+  /** The handler that subscribe() gave. */
+  consumer: Consumer | undefined;
   /** Whether subscribe() asked for it, and not only iterators. */
   bySubscribe: boolean;
   /** Replaced when it changes: who goes through it may change it. */
@@ -31,12 +32,9 @@ interface Subscription {
 
 /** Those who get a message. */
 export interface Recipients {
-  readonly handlers: readonly OnPublish[];
+  readonly consumers: readonly Consumer[];
   readonly inboxes: readonly Inbox[];
 }
-
-/** Whether the messages of a filter have recipients of their own; told whenever that may have changed. */
-export type RouteListener = (filter: string, own: boolean) => void;
 
 /** All subscriptions by filter, and the way of a message to its recipients. */
 export class Subscriptions {
@@ -46,12 +44,12 @@ export class Subscriptions {
   readonly #routes = new TopicFilters<readonly Subscription[]>();
   /** Those of the messages that no subscription takes. */
   readonly #others: Recipients;
-  readonly #listener: RouteListener;
+  /** One for each handler, whatever it is subscribed for: it gets its messages in order. */
+  readonly #consumers = new WeakMap<OnPublish, Consumer>();
 
   /** `onpub` gets what no subscription takes. */
-  constructor(onpub: OnPublish | undefined, listener: RouteListener = () => {}) {
-    this.#others = { handlers: onpub === undefined ? [] : [onpub], inboxes: [] };
-    this.#listener = listener;
+  constructor(onpub: OnPublish | undefined) {
+    this.#others = { consumers: onpub === undefined ? [] : [this.consumerOf(onpub)], inboxes: [] };
   }
 
   /** Every inbox. */
@@ -59,9 +57,16 @@ export class Subscriptions {
     return [...this.#all.values()].flatMap(({ inboxes }) => inboxes);
   }
 
+  /** The consumer that calls a handler. */
+  consumerOf(onpub: OnPublish): Consumer {
+    const consumer = this.#consumers.get(onpub) ?? new Consumer(onpub);
+    this.#consumers.set(onpub, consumer);
+    return consumer;
+  }
+
   /** Enters what subscribe() asks for, instead of what it asked before; iterators stay. */
-  subscribe(group: Group, onpub: OnPublish | undefined): void {
-    this.#enter(group, (subscription) => Object.assign(subscription, { onpub, bySubscribe: true }));
+  subscribe(group: Group, consumer: Consumer | undefined): void {
+    this.#enter(group, (subscription) => Object.assign(subscription, { consumer, bySubscribe: true }));
   }
 
   /** Enters an iterator. */
@@ -74,7 +79,15 @@ export class Subscriptions {
       let subscription = this.#all.get(topic);
       if (subscription?.group === group) continue; // the same filter twice in one packet
       if (subscription === undefined) {
-        subscription = { filter: topic, qos, onpub: undefined, bySubscribe: false, inboxes: [], group, granted: false };
+        subscription = {
+          filter: topic,
+          qos,
+          consumer: undefined,
+          bySubscribe: false,
+          inboxes: [],
+          group,
+          granted: false,
+        };
         this.#all.set(topic, subscription);
       } else {
         this.#drop(subscription.group);
@@ -121,7 +134,7 @@ export class Subscriptions {
     const subscription = this.#all.get(filter);
     if (subscription === undefined || subscription.group !== group) return [];
     const { inboxes } = subscription;
-    Object.assign(subscription, { onpub: undefined, inboxes: [] });
+    Object.assign(subscription, { consumer: undefined, inboxes: [] });
     this.#all.delete(filter);
     this.#drop(subscription.group);
     this.#route(subscription);
@@ -141,13 +154,12 @@ export class Subscriptions {
 
   /** Enters, or takes out, the way of messages to the recipients that a subscription has of its own. */
   #route(subscription: Subscription): void {
-    const { filter, onpub, inboxes } = subscription;
+    const { filter, consumer, inboxes } = subscription;
     const route = routeOf(filter);
     const others = this.#routes.get(route)?.filter((other) => other !== subscription) ?? [];
-    const all = onpub === undefined && inboxes.length === 0 ? others : [...others, subscription];
+    const all = consumer === undefined && inboxes.length === 0 ? others : [...others, subscription];
     if (all.length > 0) this.#routes.set(route, all);
     else this.#routes.delete(route);
-    this.#listener(route, all.length > 0);
   }
 
   /** Those who get the messages of a topic. */
@@ -159,7 +171,7 @@ export class Subscriptions {
     if (found.length === 0) return this.#others;
     const subscriptions = found.flat();
     return {
-      handlers: subscriptions.flatMap(({ onpub }) => onpub ?? []),
+      consumers: subscriptions.flatMap(({ consumer }) => consumer ?? []),
       inboxes: subscriptions.flatMap(({ inboxes }) => inboxes),
     };
   };

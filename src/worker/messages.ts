@@ -6,44 +6,28 @@ import { type ErrorCode, MqttError } from "../errors.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../session/trust.ts";
 
-/** What a thread is made with. */
+/** What a thread of connections is made with. */
 export interface ThreadData {
-  /**
-   * For a blocking client, which waits on it with `Atomics.wait`: element 0 counts what the thread has said, element 1 is 1
-   * when the thread has ended. Undefined for others.
-   */
-  said: Int32Array | undefined;
-  /** The module whose default export gets the messages. */
-  module: string | undefined;
-  /** The filters whose messages the client wants nevertheless. */
-  routes: string[];
+  /** Its element is 1 when the thread has ended. */
+  ended: Int32Array;
 }
 
 /** How a connection is opened, and the memory and the port it has with the client. */
 export interface Dialling {
   target: Target;
   keepalive: number;
-  maxPacketSize: number;
   input: SharedArrayBuffer;
   output: SharedArrayBuffer;
   port: MessagePort;
+  /** For a blocking client, which waits on it with `Atomics.wait`: its element counts what the connection has said. */
+  said: Int32Array | undefined;
 }
 
-/** To the thread itself: open a connection; route a filter; a message for the module; give a sign of life; end. */
-export type ToThread =
-  | Dialling
-  | { route: string; own: boolean }
-  | { first: number; topic: string; payload: Uint8Array }
-  | "areYouAlive"
-  | "exit";
+/** To the thread itself: open a connection; end. */
+export type ToThread = Dialling | "exit";
 
-/** From the thread itself: what the module threw. */
-export interface FromThread {
-  thrown: CarriedError;
-}
-
-/** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; the end. */
-export type ToRelay = "look" | ArrayBuffer | "end" | "close";
+/** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; give a sign of life; the end. */
+export type ToRelay = "look" | ArrayBuffer | "areYouAlive" | "end" | "close";
 
 /** From there: look at the rings; the block outside them is sent; it is open; it is over, after the `rest`. */
 export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError; rest: Uint8Array };

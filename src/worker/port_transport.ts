@@ -163,6 +163,11 @@ export class PortTransport implements Transport {
     this.#tell("end");
   }
 
+  /** Asks for a sign of life. */
+  askIfAlive(): void {
+    this.#tell("areYouAlive");
+  }
+
   close(): void {
     this.#sink = undefined;
     this.#reading = this.#writing = false;

@@ -4,89 +4,61 @@
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import { setImmediate } from "node:timers";
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import type { OnPublish } from "../api.ts";
-import { makeBlock, Message } from "../message.ts";
+import { type MessagePort, workerData } from "node:worker_threads";
 import { encode } from "../protocol/encoder.ts";
+import { DISCONNECT, PINGREQ } from "../protocol/packet.ts";
 import { KeepAlive } from "../session/keepalive.ts";
-import { CONNACK, DISCONNECT, PINGREQ, PINGRESP } from "../protocol/packet.ts";
-import { TopicFilters } from "../protocol/topic.ts";
 import { dial, type Target } from "../transport/tcp.ts";
 import type { Sink, Transport } from "../transport/transport.ts";
-import { Boundaries } from "./boundaries.ts";
-import { carry, type Dialling, type FromRelay, type FromThread } from "./messages.ts";
-import type { ThreadData, ToRelay, ToThread } from "./messages.ts";
+import { Answers } from "./answers.ts";
+import { carry, type Dialling, type FromRelay, type ThreadData, type ToRelay, type ToThread } from "./messages.ts";
 import { Ring } from "./ring.ts";
-import { MessageFilter } from "./message_filter.ts";
 
-/** Blocks that are written one after the other before the thread looks for what has come. */
-const LONGEST_TURN = 64;
+/** Bytes that are written one block after the other before the thread looks for what has come, to other connections too. */
+const LONGEST_TURN = 4_194_304;
+/** A block counts as so many bytes at least: writing takes its time, however little it is. */
+const LEAST = 65_536;
+/** What is read at once, in bytes: first, and after a read that has filled that. Most of many connections are idle. */
+const FIRST_SPACE = 4096, SPACE = 65_536;
+
+/** Blocks that no write needs. Most writes are done at once, so that one block serves many connections. */
+const spare: Uint8Array[] = [];
+/** So many are kept. */
+const MOST_SPARE = 4;
 
 /** Where this module is, for the thread to import; nothing here runs when it is imported. */
 export function locate(): string {
   return import.meta.url;
 }
 
-/** Starts what the thread does, and returns who hears what the client says to it. */
+/** Starts what the thread does, and returns who hears what the clients say to it. */
 export function startRelay(): (message: ToThread) => void {
-  const { said, module, routes } = workerData as ThreadData;
-  const filters = new TopicFilters<true>();
-  for (const filter of routes) filters.set(filter, true);
-  const onpub = module === undefined ? undefined : load(module);
-  onpub?.catch(() => undefined); // each connection tells it
-  const say = said && (() => {
-    Atomics.add(said, 0, 1);
-    Atomics.notify(said, 0);
-  });
+  const { ended } = workerData as ThreadData;
+  const relays = new Set<Relay>();
   process.on("exit", () => {
-    if (said === undefined) return;
-    Atomics.store(said, 1, 1);
-    say!();
+    Atomics.store(ended, 0, 1);
+    for (const relay of relays) relay.say();
   });
   return (message) => {
-    if (message === "areYouAlive") say?.();
-    else if (message === "exit") process.exit();
-    else if ("target" in message) {
-      const messageFilter = onpub?.then((onpub) => new MessageFilter(onpub, filters, message.maxPacketSize));
-      void new Relay(message, say).open(message.target, messageFilter);
-    } else if ("route" in message) {
-      if (message.own) filters.set(message.route, true);
-      else filters.delete(message.route);
-    } else {
-      const { topic, first, payload } = message;
-      void onpub?.then((onpub) => onpub(topic, new Message(topic, first, makeBlock(payload), 0, payload.length)));
-    }
-  };
-}
-
-/** The module's function; what it throws is the client's to surface, and stops nothing here. */
-async function load(module: string): Promise<OnPublish> {
-  const { default: onpub } = await import(module);
-  if (typeof onpub !== "function") {
-    throw new TypeError(`Cannot use onpub as the default export of ${module} must be a function`);
-  }
-  return (topic, message) => {
-    try {
-      onpub(topic, message);
-    } catch (error) {
-      parentPort!.postMessage({ thrown: carry(error) } satisfies FromThread);
-    }
+    if (message === "exit") process.exit();
+    const relay = new Relay(message, () => relays.delete(relay));
+    relays.add(relay);
+    void relay.open(message.target);
   };
 }
 
 /** One connection. */
 class Relay implements Sink {
   readonly #port: MessagePort;
-  readonly #say: (() => void) | undefined;
+  readonly #said: Int32Array | undefined;
   readonly #input: Ring;
   readonly #output: Ring;
   readonly #keepalive: number;
+  readonly #closed: () => void;
   readonly #abort = new AbortController();
-  readonly #boundaries = new Boundaries();
-  readonly #space = new Uint8Array(65_536);
-  /** What is being written: a socket may not take shared memory. */
-  readonly #block: Uint8Array;
-  #messageFilter: MessageFilter | undefined;
+  /** Undefined when there are no pings. */
+  readonly #answers: Answers | undefined;
+  #space = new Uint8Array(FIRST_SPACE);
   #transport: Transport | undefined;
   /** What has not found room for the client yet; then nothing is read. */
   #parts: Uint8Array[] = [];
@@ -99,20 +71,21 @@ class Relay implements Sink {
   /** What to do when the write in flight is done; undefined when there is none. */
   #done: (() => void) | undefined;
 
-  constructor({ port, keepalive, input, output }: Dialling, say: (() => void) | undefined) {
-    const wake = say ?? (() => this.#tell("look"));
+  /** `closed` is called when the client has closed it. */
+  constructor({ port, keepalive, input, output, said }: Dialling, closed: () => void) {
+    const wake = said === undefined ? () => this.#tell("look") : () => this.say();
     this.#port = port;
-    this.#say = say;
+    this.#said = said;
     this.#keepalive = keepalive;
+    this.#closed = closed;
+    if (keepalive > 0) this.#answers = new Answers();
     this.#input = new Ring(input, wake);
     this.#output = new Ring(output, wake);
-    this.#block = new Uint8Array(this.#output.size);
     port.on("message", (message: ToRelay) => this.#hear(message));
   }
 
-  async open(target: Target, messageFilter: Promise<MessageFilter> | undefined): Promise<void> {
+  async open(target: Target): Promise<void> {
     try {
-      this.#messageFilter = await messageFilter;
       const transport = await dial(target, this.#abort.signal);
       if (this.#abort.signal.aborted) return transport.close();
       this.#transport = transport;
@@ -124,10 +97,19 @@ class Relay implements Sink {
     }
   }
 
+  /** Wakes a client that blocks. */
+  say(): void {
+    if (this.#said === undefined) return;
+    Atomics.add(this.#said, 0, 1);
+    Atomics.notify(this.#said, 0);
+  }
+
   #hear(message: ToRelay): void {
     if (message === "look") {
       this.#give();
       this.#write();
+    } else if (message === "areYouAlive") {
+      this.say();
     } else if (message === "end") {
       this.#transport?.end();
     } else if (message === "close") {
@@ -140,18 +122,20 @@ class Relay implements Sink {
 
   #tell(message: FromRelay): void {
     this.#port.postMessage(message);
-    this.#say?.();
+    this.say();
   }
 
   /** Writes what there is, unless a write is in flight. Every so often it yields: the client may fill the ring as fast as the socket drains it. */
   #write(): void {
-    for (let turn = 0; this.#done === undefined && this.#transport !== undefined; turn++) {
-      if (turn === LONGEST_TURN) return void setImmediate(() => this.#write());
+    for (let turn = 0; this.#done === undefined && this.#transport !== undefined;) {
+      if (turn >= LONGEST_TURN) return void setImmediate(() => this.#write());
       const next = this.#next();
       if (next === undefined) return;
-      if (next.bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
-      this.#done = next.done;
-      if (!this.#transport.write(next.bytes)) return;
+      const { bytes, done } = next;
+      if (bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
+      turn += Math.max(bytes.length, LEAST);
+      this.#done = done;
+      if (!this.#transport.write(bytes)) return;
       this.#gone();
     }
   }
@@ -160,14 +144,37 @@ class Relay implements Sink {
   #next(): { bytes: Uint8Array; done: () => void } | undefined {
     if (this.#pinging) {
       this.#pinging = false;
+      this.#answers?.asked();
       return { bytes: encode({ type: PINGREQ }), done: () => {} };
     }
-    let count = this.#output.take(this.#block);
+    const next = this.#nextInRing() ?? this.#nextOutside();
+    if (next !== undefined) this.#answers?.passed(next.bytes);
+    return next;
+  }
+
+  /** By way of a block, as a socket may not take shared memory. */
+  #nextInRing(): { bytes: Uint8Array; done: () => void } | undefined {
+    const block = spare.pop() ?? new Uint8Array(this.#output.size);
+    const free = () => void (spare.length < MOST_SPARE && spare.push(block));
+    let count = this.#output.take(block);
     if (count === 0) {
       this.#output.awaitBytes();
-      count = this.#output.take(this.#block);
+      count = this.#output.take(block);
     }
-    if (count > 0) return { bytes: this.#block.subarray(0, count), done: () => this.#output.finish(count) };
+    if (count === 0) {
+      free();
+      return undefined;
+    }
+    return {
+      bytes: block.subarray(0, count),
+      done: () => {
+        free();
+        this.#output.finish(count);
+      },
+    };
+  }
+
+  #nextOutside(): { bytes: Uint8Array; done: () => void } | undefined {
     const large = this.#large;
     this.#large = undefined;
     return large && { bytes: large, done: () => this.#tell("sent") };
@@ -186,20 +193,26 @@ class Relay implements Sink {
   }
 
   space(): Uint8Array {
-    return this.#messageFilter?.space() ?? this.#space;
+    return this.#space;
   }
 
   received(chunk: Uint8Array, length: number): boolean {
-    const types = this.#boundaries.walk(chunk, length);
-    if (types & 1 << CONNACK) {
+    const bytes = chunk.subarray(0, length);
+    if (length === this.#space.length && length < SPACE) this.#space = new Uint8Array(SPACE);
+    this.#parts = this.#answers === undefined ? [bytes] : this.#take(this.#answers, bytes);
+    return this.#fill();
+  }
+
+  /** What is for the client; the keep alive hears of it. */
+  #take(answers: Answers, bytes: Uint8Array): Uint8Array[] {
+    const { parts, accepted, answered } = answers.receive(bytes);
+    if (accepted) {
       this.#keepAlive = new KeepAlive(this.#keepalive, performance.now());
       this.#arm();
     }
-    if (types & 1 << PINGRESP) this.#keepAlive.answered();
-    this.#keepAlive.received(length);
-    const bytes = chunk.subarray(0, length);
-    this.#parts = this.#messageFilter?.filter(bytes) ?? [bytes];
-    return this.#fill();
+    if (answered) this.#keepAlive.answered();
+    this.#keepAlive.received(bytes.length);
+    return parts;
   }
 
   /** Puts the parts into the ring; whether all had room. */
@@ -243,7 +256,8 @@ class Relay implements Sink {
   };
 
   closed(error: unknown): void {
-    const rest = Buffer.concat(this.#parts.splice(0));
+    const half = this.#answers?.last() ?? new Uint8Array(0);
+    const rest = Buffer.concat([...this.#parts.splice(0), half]);
     this.#tell({ over: carry(error), rest: new Uint8Array(rest) });
     clearTimeout(this.#timer);
     this.#transport?.close();
@@ -254,5 +268,6 @@ class Relay implements Sink {
     this.#abort.abort();
     this.#transport?.close();
     this.#port.close();
+    this.#closed();
   }
 }

@@ -5,6 +5,7 @@ import {
   type Client,
   connect,
   type ConnectOptions,
+  type DisconnectOptions,
   type Message,
   type MessagesOptions,
   type OnPublish,
@@ -14,7 +15,7 @@ import {
   type TlsOptions,
   type Will,
 } from "../../mod.ts";
-import { checkCallback, parseMessages, parseSubscribe } from "../../src/client/arguments.ts";
+import { checkCallback, checkDisconnect, parseMessages, parseSubscribe } from "../../src/client/arguments.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { needs } from "../support/process.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
@@ -129,6 +130,7 @@ const everything: Required<ConnectOptions> = {
   proxy: "http://localhost",
   maxPacketSize: 1000,
   maxBuffered: 1000,
+  receiveMaximum: 100,
   onstatus: () => {},
   reconnect: { minDelay: 1, maxDelay: 2, stableAfter: 3, attempts: 4 } satisfies Required<ReconnectOptions>,
   signal: new AbortController().signal,
@@ -138,10 +140,12 @@ const everything: Required<ConnectOptions> = {
 test("every option of the types is known by its name", () => {
   parseSettings(everything, {});
   const publish: Required<PublishOptions> = { qos: 0, retain: true };
-  const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {} };
+  const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2 };
   const messages: Required<MessagesOptions> = { qos: 0, limit: 1 };
   assertEquals(parseSubscribe(subscribe), subscribe);
   assertEquals(parseMessages(messages), messages);
+  const disconnect: Required<DisconnectOptions> = { drain: true };
+  assertEquals(checkDisconnect(disconnect), disconnect);
   assertEquals(Object.keys(publish).length, 2);
 });
 

@@ -14,6 +14,8 @@ import {
   connectWorker,
   type OnPublish,
   type Streams,
+  type SubscribeCallback,
+  type SubscribeOptions,
 } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { freePort, type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
@@ -108,6 +110,30 @@ export const overThreadSocksAndTls = async (): Promise<Way> => ({
     ({ secure: port }, { port: proxy }) => (onpub, op) =>
       connectWorker(host, onpub, { port, tls: { ca: certificates().ca }, proxy: `socks5://127.0.0.1:${proxy}`, ...op }),
   ),
+  inThread: true,
+});
+
+/** The client in a thread with its module, which gets nothing here: each subscription has the handler of `onpub`. */
+export const overModule = async (): Promise<Way> => ({
+  ...await startBroker(({ port }) => async (onpub, op) => {
+    const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
+    const module = new URL(`../worker/modules/append${extension}`, import.meta.url);
+    const client = await connectWorker(host, module, { port, ...op });
+    const subscribe = client.subscribe.bind(client) as (
+      topic: string | readonly string[],
+      options: SubscribeOptions,
+      callback?: SubscribeCallback,
+    ) => Promise<number>;
+    client.subscribe = (
+      topic: string | readonly string[],
+      options: SubscribeOptions | SubscribeCallback = {},
+      callback?: SubscribeCallback,
+    ) => {
+      const [given, told] = typeof options === "function" ? [{}, options] : [options, callback];
+      return subscribe(topic, { onpub, ...given }, told);
+    };
+    return client;
+  }),
   inThread: true,
 });
 

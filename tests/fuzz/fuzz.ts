@@ -238,7 +238,7 @@ function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
   one.written(0, 0);
   const open = cut % 8 > 0;
   if (open) hear(CONNACK);
-  one.subscribe([{ topic: "a", qos: 2 }], undefined, NOBODY, 0);
+  one.subscribe([{ topic: "a", qos: 2 }], { onpub: undefined, concurrency: 1 }, NOBODY, 0);
   hear(input.subarray(0, cut));
   hear(input.subarray(cut));
   assertEquals(one.stats.dropped, dropped);
@@ -261,6 +261,8 @@ const SETTINGS: SessionSettings = {
   cleanSession: true,
   maxPacketSize: 300,
   maxBuffered: 1000,
+  maxUnsettled: 1 << 20,
+  receiveMaximum: 1000,
   timeout: 10_000,
   reconnect: undefined,
   address: undefined,

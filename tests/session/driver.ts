@@ -18,13 +18,14 @@ import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts"
 export const CONNACK = "20 02 00 00", PRESENT = "20 02 01 00";
 
 /** A client of no particular kind. */
-export const SETTINGS: Omit<SessionSettings, "pingAfter"> = {
+export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
   id: "ID",
   will: undefined,
   keepalive: 60,
   cleanSession: true,
   maxPacketSize: 1 << 24,
   maxBuffered: 1 << 24,
+  receiveMaximum: 1000,
   timeout: 10_000,
   reconnect: undefined,
   address: "broker:1883",
@@ -125,7 +126,8 @@ export class Talk {
   readonly told: SessionEvent[] = [];
 
   constructor(settings: Partial<SessionSettings> = {}, { onpub, listens = true, credentials = {} }: TalkParts = {}) {
-    const whole = { ...SETTINGS, ...settings };
+    const { maxBuffered = SETTINGS.maxBuffered } = settings;
+    const whole = { ...SETTINGS, maxUnsettled: maxBuffered, ...settings };
     const random = () => this.chance;
     this.#credentials = { uname: undefined, passwd: undefined, ...credentials };
     this.session = new Session({ pingAfter: whole.keepalive, ...whole }, { onpub, random }, this.opening, this.now);
@@ -275,7 +277,7 @@ export class Talk {
   subscribe(filters: readonly (string | FilterRequest)[], onpub?: OnPublish): Asked {
     const call = new Asked(`subscribe ${filters.map((filter) => typeof filter === "string" ? filter : filter.topic)}`);
     const asked = filters.map((filter) => typeof filter === "string" ? { topic: filter, qos: 0 as QoS } : filter);
-    this.session.subscribe(asked, onpub, call, this.now);
+    this.session.subscribe(asked, { onpub, concurrency: 1 }, call, this.now);
     return call;
   }
 
@@ -303,7 +305,7 @@ export class Talk {
 
   disconnect(): Asked {
     const call = new Asked("disconnect");
-    this.session.disconnect(call, undefined, this.now);
+    this.session.disconnect(call, {}, this.now);
     return call;
   }
 }

@@ -3,8 +3,8 @@ import { describe, test } from "node:test";
 import { MqttError } from "../../src/errors.ts";
 import { Output } from "../../src/protocol/output.ts";
 import { SUBACK } from "../../src/protocol/packet.ts";
+import { Backlog } from "../../src/session/backlog.ts";
 import { Events } from "../../src/session/events.ts";
-import { Receiver } from "../../src/session/receiver.ts";
 import { Subscriber } from "../../src/session/subscriber.ts";
 import { bytes, join } from "../support/bytes.ts";
 import { NaiveReader } from "../support/naive.ts";
@@ -14,9 +14,10 @@ const reconnect = RECONNECT;
 
 test("requests: more subscriptions than are made again at once: the others follow the answers, in their order", () => {
   const events = new Events(() => {}), output = new Output(1 << 24);
-  const receiver = new Receiver({ maxBuffered: 1 << 24, maxPacketSize: 1000 }, output, events);
+  const backlog = new Backlog({ maxUnsettled: 1 << 24, receiveMaximum: 1000 }, events);
+  const none = { onpub: undefined, concurrency: 1 };
   const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
-  const subscriber = new Subscriber(settings, { output, events, receiver });
+  const subscriber = new Subscriber(settings, { output, events, backlog });
   const all = Array.from({ length: 33_000 }, (_, i) => `f/${i}`);
   /** What goes out, as SUBSCRIBE packets, and their answers. */
   const answer = (): string[] => {
@@ -34,7 +35,7 @@ test("requests: more subscriptions than are made again at once: the others follo
   subscriber.connected(false, 0);
   for (const topic of all) {
     const group = { filters: [{ topic, qos: 0 as const }], current: 0 };
-    subscriber.subscribe(group, undefined, { resolve() {}, reject() {} }, 0);
+    subscriber.subscribe(group, none, { resolve() {}, reject() {} }, 0);
   }
   assertEquals(answer(), all);
   subscriber.lost(new MqttError("socketclosed", "gone"), 0);
@@ -46,10 +47,10 @@ test("requests: more subscriptions than are made again at once: the others follo
   subscriber.connected(false, 0);
   const call = { resolve() {}, reject() {} };
   const given = all.at(-1)!, again = all.at(-2)!;
-  subscriber.subscribe({ filters: [{ topic: again, qos: 0 }], current: 0 }, undefined, call, 0);
+  subscriber.subscribe({ filters: [{ topic: again, qos: 0 }], current: 0 }, none, call, 0);
   subscriber.subscribe(
     { filters: [{ topic: given, qos: 0 }, { topic: "other", qos: 0 }], current: 0 },
-    undefined,
+    none,
     call,
     0,
   );
@@ -197,7 +198,7 @@ describe("requests: deadlines", () => {
   });
 
   test("but not while nothing is read: the answer may be behind what nobody takes", () => {
-    const talk = Talk.open({ keepalive: 0, timeout: 1000, reconnect });
+    const talk = Talk.open({ keepalive: 0, timeout: 1000, reconnect, maxBuffered: 256 });
     const inbox = talk.iterate("a", 1);
     talk.sends();
     talk.hears(join([suback(1, 0), bytes('30 03 0001 "a"')]));
@@ -205,7 +206,8 @@ describe("requests: deadlines", () => {
     assertEquals(talk.says(), ["SUBSCRIBE 2 a"]);
     const other = talk.subscribe(["b"]);
     talk.pass(100_000);
-    assertEquals([talk.session.status.type, other.fate], ["connected", "error timeout"], "who waits for it is told");
+    assertEquals([talk.session.status.type, other.fate], ["connected", "error overflow"], "who waits for it is told");
+    talk.session.take(inbox);
     talk.session.take(inbox);
     talk.hears(suback(2, 0));
     talk.pass(100_000);

@@ -228,7 +228,7 @@ describe("session: packets that brokers do not send", () => {
   test("[MQTT-4.5.0-2] a PUBLISH over maxPacketSize is passed over, told, counted and acknowledged", () => {
     const talk = Talk.open({ maxPacketSize: 100 });
     assertEquals(messages(talk.hears(frame(3, 0, [0, 1, 97], new Uint8Array(95)))), ["a: " + "\0".repeat(95)]);
-    assertEquals(talk.session.stats, { dropped: 0 });
+    assertEquals(talk.session.stats.dropped, 0);
     for (const [qos, id, answer] of [[0, [], ""], [1, [0, 9], "40 02 00 09"], [2, [0, 8], "50 02 00 08"]] as const) {
       const packet = frame(3, 2 * qos, [0, 1, 97, ...id], new Uint8Array(1000));
       assertEquals(talk.hears(packet.subarray(0, 500)).map(show), ["dropped overflow"]);
@@ -241,11 +241,11 @@ describe("session: packets that brokers do not send", () => {
       }
       assertEquals(hex(talk.sends()), answer);
       assertEquals(messages(talk.hears(join([packet.subarray(500), bytes('30 04 0001 "b" "x"')]))), ["b: x"]);
-      assertEquals(talk.session.stats, { dropped: qos + 1 });
+      assertEquals(talk.session.stats.dropped, qos + 1);
     }
     const again = frame(3, 0xc, [0, 1, 97, 0, 8], new Uint8Array(1000));
     assertEquals([talk.hears(again).length, hex(talk.sends())], [0, "50 02 00 08"], "told once");
-    assertEquals(talk.session.stats, { dropped: 3 });
+    assertEquals(talk.session.stats.dropped, 3);
     talk.hears("62 02 0008");
     assertEquals([talk.hears(again).length, talk.session.stats.dropped], [1, 4], "after PUBREL it is a new message");
   });

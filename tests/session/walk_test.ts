@@ -8,6 +8,7 @@ import { Message } from "../../src/message.ts";
 import type { SessionEvent } from "../../src/session/events.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import { Session } from "../../src/session/session.ts";
+import type { SessionSettings } from "../../src/session/settings.ts";
 import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { Asked, SETTINGS } from "./driver.ts";
@@ -82,7 +83,7 @@ class Walk {
   readonly random: Random;
   readonly session: Session;
   readonly calls: Asked[] = [new Asked("connect")];
-  readonly settings: typeof SETTINGS & { pingAfter: number };
+  readonly settings: SessionSettings;
   now = 0;
   attempt = -1;
   /** What the shell has to do for this attempt. */
@@ -114,6 +115,8 @@ class Walk {
       cleanSession: random.chance(0.5),
       maxPacketSize: random.pick([100, 1000]),
       maxBuffered: random.pick([100, 1000, 100_000]),
+      maxUnsettled: random.pick([100, 1000, 100_000]),
+      receiveMaximum: random.pick([1, 3, 1000]),
       timeout: random.pick([100, 1000, 10_000]),
       reconnect,
       credentials: random.chance(0.5) ? "both" : "none",
@@ -156,7 +159,7 @@ class Walk {
       if (event.error === undefined) call.resolve(event.code);
       else call.reject(event.error);
       this.heard ||= event.error !== undefined && event.error === this.session.reason;
-    } else if (event.type === "status" && !/refused|dropped/.test(event.status.type)) {
+    } else if (event.type === "status" && !/refused|dropped|stalled/.test(event.status.type)) {
       const before = this.statuses.at(-1)?.type ?? "";
       assert(FOLLOWS[before]!.includes(event.status.type), `${event.status.type} after "${before}"`);
       this.statuses.push(event.status as ConnectionStatus);
@@ -213,14 +216,19 @@ class Walk {
       }
       case 12:
         return this.ask("subscribe", (call) => {
-          session.subscribe(some().map((topic) => ({ topic, qos: 2 })), undefined, call, now);
+          session.subscribe(
+            some().map((topic) => ({ topic, qos: 2 })),
+            { onpub: undefined, concurrency: 1 },
+            call,
+            now,
+          );
         });
       case 13:
         return this.ask("unsubscribe", (call) => session.unsubscribe(some(), call, now));
       case 14: {
         const inbox = new Inbox(random.pick(FILTERS), random.int(1, 5), () => {});
-        inbox.waiting = random.chance(0.5);
         session.iterate(inbox, 0, now);
+        session.setWaiting(inbox, random.chance(0.5));
         this.heard ||= session.reason !== undefined && inbox.ended;
         this.inboxes.push(inbox);
         return;
@@ -246,7 +254,7 @@ class Walk {
       case 19:
         return this.#stale();
       default:
-        if (random.chance(0.03)) session.disconnect(this.call("disconnect"), undefined, now);
+        if (random.chance(0.03)) session.disconnect(this.call("disconnect"), { drain: random.chance(0.5) }, now);
         else if (random.chance(0.02)) {
           session.listen();
           this.heard = true;
@@ -353,7 +361,7 @@ class Walk {
   /** Everything comes to its end. */
   finish(): void {
     const { session } = this;
-    session.disconnect(this.call("disconnect"), undefined, this.now);
+    session.disconnect(this.call("disconnect"), {}, this.now);
     for (let i = 0; i < 100 && session.due < Infinity; i++) {
       this.drain(Infinity, false);
       this.now = Math.max(session.due, this.now);

@@ -149,7 +149,7 @@ export class Asks {
   settled(ask: Ask, code?: string | number): void {
     if (!ask.pending) return;
     ask.pending = false;
-    ask.late = code === "timeout";
+    ask.late = code === "timeout" || code === "overflow"; // which may have been asked for
     for (const version of ask.filters) {
       const { filter, fresh } = version, wish = this.#wish(filter);
       if (code === undefined) {
@@ -280,6 +280,11 @@ export class Asks {
     ask.packetId ??= packet.packetId;
     if (ask.packetId !== packet.packetId) this.#fail(`${own} is asked for with another identifier`);
     return false;
+  }
+
+  /** Whether a request on this connection has no answer yet. */
+  isUnanswered(wire: Line): boolean {
+    return (this.#sent.get(wire)?.size ?? 0) > 0;
   }
 
   /** What the request with that identifier asks for. */

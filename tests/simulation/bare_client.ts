@@ -5,6 +5,7 @@
 import type {
   Client,
   ConnectionStatus,
+  DisconnectOptions,
   MessagesOptions,
   PublishOptions,
   Stats,
@@ -15,6 +16,7 @@ import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
+import type { Handling, Work } from "../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../src/session/events.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { Trust } from "../../src/session/trust.ts";
@@ -75,6 +77,7 @@ export class BareClient implements Client {
   #stopTimer = () => {};
   #timerDue = Infinity;
   #left: Promise<void> | undefined;
+  #drained: Promise<void> | undefined;
   #room: Promise<unknown> | undefined;
   readonly #stopListening: () => void;
 
@@ -134,9 +137,11 @@ export class BareClient implements Client {
     options: SubscribeOptions | SubscribeCallback = {},
     callback?: SubscribeCallback,
   ): Promise<number> {
-    const { onpub } = options as SubscribeOptions;
+    const { onpub, concurrency = 1 } = options as SubscribeOptions;
     const filters = [topic].flat().map((topic) => ({ topic, qos: 0 as const }));
-    const promise = this.#call((call) => this.#session.subscribe(filters, onpub, call, this.#lab.world.now));
+    const promise = this.#call((call) =>
+      this.#session.subscribe(filters, { onpub, concurrency }, call, this.#lab.world.now)
+    );
     promise.then((code) => callback?.(code!), ({ code }) => code === 128 && callback?.(128));
     return promise as Promise<number>;
   }
@@ -157,6 +162,10 @@ export class BareClient implements Client {
         this.#schedule();
         return session.take(inbox);
       },
+      wait: (inbox, waiting) => {
+        session.setWaiting(inbox, waiting);
+        this.#schedule();
+      },
       leave: async (inbox) => {
         const isAlone = session.leave(inbox);
         this.#schedule();
@@ -166,8 +175,14 @@ export class BareClient implements Client {
     });
   }
 
-  disconnect(): Promise<void> {
-    return this.#disconnect(undefined);
+  flush(): Promise<void> {
+    return this.#call((call) => this.#session.flush(call, this.#lab.world.now)) as Promise<undefined>;
+  }
+
+  disconnect({ drain = false }: DisconnectOptions = {}): Promise<void> {
+    if (!drain) return this.#disconnect(undefined);
+    return this.#drained ??= this.#left ??
+      this.#call((call) => this.#session.disconnect(call, { drain }, this.#lab.world.now)) as Promise<undefined>;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -175,9 +190,31 @@ export class BareClient implements Client {
   }
 
   #disconnect(cause: unknown): Promise<void> {
-    return this.#left ??= this.#call((call) => this.#session.disconnect(call, cause, this.#lab.world.now)) as Promise<
-      undefined
-    >;
+    return this.#left ??= this.#call((call) =>
+      this.#session.disconnect(call, { cause }, this.#lab.world.now)
+    ) as Promise<undefined>;
+  }
+
+  readonly #handlers: Handling = {
+    call: (onpub, message) => {
+      try {
+        return onpub(message.topic, message);
+      } catch (error) {
+        this.#session.countFailure();
+        this.#lab.library.surface(error);
+        return undefined;
+      }
+    },
+    watch: (promise, work) =>
+      void (promise as Promise<unknown>).then(() => this.#settle(work, false), (error) => {
+        this.#lab.library.surface(error);
+        this.#settle(work, true);
+      }),
+  };
+
+  #settle(work: Work, failed: boolean): void {
+    this.#session.settle(work, failed);
+    this.#schedule();
   }
 
   #call(ask: (call: Waiting) => void): Promise<number | undefined> {
@@ -217,7 +254,7 @@ export class BareClient implements Client {
     this.#pumping = true;
     const session = this.#session;
     for (;;) {
-      const event = session.next();
+      const event = session.nextDelivering(this.#handlers);
       if (event !== undefined) this.#handle(event);
       else if (!this.#write()) break;
     }
@@ -266,7 +303,7 @@ export class BareClient implements Client {
         if (event.error !== this.#error) fail("another error is unheard");
         return library.surface(event.error);
       default:
-        for (const onpub of this.#session.handlers) library.invoke(onpub, event.topic, event);
+        fail(`a message to ${event.topic} is told, not delivered`);
     }
   }
 

@@ -21,6 +21,8 @@ const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
+const backlog = "src/session/backlog.ts";
+const flushes = "src/session/flushes.ts";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -61,9 +63,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a full iterator does not stop the reading",
-    file: receiver,
-    find: "this.hasRoom = this.#full === 0 && ",
-    replace: "this.hasRoom = ",
+    file: backlog,
+    find: "this.hasRoom = !this.#isFull && this.#fullInboxes === 0;",
+    replace: "this.hasRoom = !this.#isFull;",
   },
   {
     mistake: "reading does not go on when an iterator has room again",
@@ -92,8 +94,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "acknowledgements of the old connection go to the next one",
     file: "src/protocol/output.ts",
-    find: "if (block[start]! >> 4 === PUBLISH) this.add",
-    replace: "this.add",
+    find: "if (block[start]! >> 4 !== PUBLISH) continue;",
+    replace: "",
   },
   {
     mistake: "pings are judged while a full iterator stops the reading",
@@ -251,7 +253,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a message over maxPacketSize ends the connection",
     file: session,
-    find: "if (!this.#ending.isAsked) this.#receiver.drop(packet);",
+    find: "if (this.#isDelivering) this.#receiver.drop(packet);",
     replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
   },
   {
@@ -361,8 +363,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what an old connection says is heard",
     file: session,
-    find: "this.#of(attempt)?.receive(chunk, length);",
-    replace: "this.#connection?.receive(chunk, length);",
+    find: "this.#of(attempt)?.receive(chunk, length, now);",
+    replace: "this.#connection?.receive(chunk, length, now);",
     kind: "bare",
   },
   {
@@ -452,23 +454,24 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "messages that waited come after newer ones",
     file: session,
-    find: "if (kept !== undefined) this.#take(kept.handlers, kept.message);",
-    replace: "if (kept !== undefined && !this.#decode(this.#take) && this.#taken === undefined) " +
-      "this.#take(kept.handlers, kept.message);",
+    find: "else this.#give(kept.consumers, kept.message);",
+    replace:
+      "else { this.#decode(this.#take); if (this.#taken === undefined) this.#give(kept.consumers, kept.message); }",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not wait",
     file: sync,
-    find: "    this.#wait(() => left.done);\n",
-    replace: "",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace: "this.#session.disconnect(new Outcome(), { cause }, this.#clock.now());",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not tell what it could not send",
     file: sync,
-    find: "    if (left.error !== undefined) throw left.error;\n",
-    replace: "",
+    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    replace:
+      "try { this.#settled((call, now) => this.#session.disconnect(call, { cause }, now)); } catch { /* nobody's */ }",
     kind: "blocking",
   },
   {
@@ -522,7 +525,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what was decoded late counts from then",
     file: loop,
-    find: "    if (this.#link?.isPaused) this.#session.tick(this.#clock.now());\n",
+    find: "    if (this.#isHeldUp) this.#session.tick(this.#clock.now());\n",
     replace: "",
   },
   {
@@ -530,5 +533,105 @@ export const mutants: readonly Mutant[] = [
     file: session,
     find: 'this.#state = "closed";\n    this.#secondLook.cancel();',
     replace: 'this.#state = "closed";',
+  },
+
+  // ---- handlers that return promises, flush() and draining
+  {
+    mistake: "one handler that is busy holds up the others",
+    file: backlog,
+    find: "if (consumer.isIdle) {",
+    replace: "if (consumer.isIdle && this.#queued.size === 0) {",
+  },
+  {
+    mistake: "more promises of a handler are pending than it allows",
+    file: backlog,
+    find: "while (queue.length > 0 && consumer.running < consumer.concurrency) {",
+    replace: "while (queue.length > 0) {",
+  },
+  {
+    mistake: "concurrency is not looked at when a message comes",
+    file: "src/session/consumer.ts",
+    find: "return this.running < this.concurrency && this.queue.length === 0;",
+    replace: "return this.queue.length === 0;",
+  },
+  {
+    mistake: "a message overtakes those that wait for a handler",
+    file: backlog,
+    find: "const delivery = queue.shift()!;",
+    replace:
+      "let delivery = queue.shift()!; if (queue.length > 0) { queue.push(delivery); delivery = queue.shift()!; }",
+  },
+  {
+    mistake: "receiveMaximum is no bound",
+    file: backlog,
+    find: ": this.#count >= receiveMaximum || this.#bytes >= maxUnsettled;",
+    replace: ": this.#bytes >= maxUnsettled;",
+  },
+  {
+    mistake: "a message is settled twice",
+    file: backlog,
+    find: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);",
+    replace:
+      "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);\n    this.#done(delivery);",
+  },
+  {
+    mistake: "a message is settled before its handler",
+    file: backlog,
+    find: "    work.delivery.pending++;\n    work.consumer.running++;",
+    replace: "    work.delivery.pending++;\n    work.consumer.running++;\n    this.#done(work.delivery);",
+  },
+  {
+    mistake: "nothing is read although the program waits",
+    file: session,
+    find: "this.#backlog.hasSpace && this.#isAwaited;",
+    replace: "false;",
+  },
+  {
+    mistake: "nothing is read although an iterator waits",
+    file: session,
+    find: "this.#backlog.isAsked || ",
+    replace: "",
+  },
+  {
+    mistake: "the PINGRESP of the keep alive answers flush()",
+    file: flushes,
+    find: "        this.#sent.push(undefined);\n",
+    replace: "",
+  },
+  {
+    mistake: "flush() is done when the connection is lost",
+    file: flushes,
+    find: "this.#events.settle(call, { error: isDone ? undefined : error });",
+    replace: "this.#events.settle(call);",
+  },
+  {
+    mistake: "what was lost before flush() is not told",
+    file: flushes,
+    find: "if (isLost && !isTold) this.#loss = error;",
+    replace: "",
+  },
+  {
+    mistake: "a disconnect() that drains does not wait",
+    file: session,
+    find: "if (!drain || !this.#isOpen) return",
+    replace: "if (drain || !drain || !this.#isOpen) return",
+  },
+  {
+    mistake: "a message that waits for a handler is lost with disconnect() that drains",
+    file: session,
+    find: "    this.#draining.push(call);\n",
+    replace: "    this.#draining.push(call);\n    this.#backlog.clear();\n",
+  },
+  {
+    mistake: "a handler that is free again is not called",
+    file: backlog,
+    find: "    if (consumer.queue.length > 0) this.#ready.push(consumer);\n    this.#done(delivery);",
+    replace: "    this.#done(delivery);",
+  },
+  {
+    mistake: "handlers are called with what waits after disconnect()",
+    file: session,
+    find: "    this.#backlog.clear();\n    this.#stallDue",
+    replace: "    this.#stallDue",
   },
 ];

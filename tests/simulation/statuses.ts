@@ -25,6 +25,7 @@ export class Statuses {
     closed: 0,
     refused: 0,
     dropped: 0,
+    stalled: 0,
   };
   #waitsFrom = 0;
   #blockedThen = 0;

@@ -49,8 +49,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
   {
     files: /^src\/session\//,
-    may: /^src\/(session\/|protocol\/|errors\.ts)/,
-    types: /^src\/(api|message)\.ts$/,
+    may: /^src\/(session\/|protocol\/|errors\.ts|message\.ts)/,
+    types: /^src\/api\.ts$/,
   },
   {
     files: /^src\/transport\//,
@@ -66,10 +66,17 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   },
   // The entries open connections; the shells see a transport, and know of time.
   { files: /^src\/client\/connect(_worker|_sync)?\.ts$/, may: /^src\//, node: /./ },
+  // The client in the thread of a module, and who holds it in the caller's.
+  {
+    files: /^src\/client\/module_/,
+    may: /^src\/(client\/(?!connect|sync_)|session\/|protocol\/|worker\/|transport\/|(errors|deferred|message)\.ts)/,
+    types: /^src\/api\.ts$/,
+    node: /^src\/client\/module_host\.ts$/,
+  },
   { files: /^src\/client\/sync_/, may: /^src\/(client\/|session\/|protocol\/|worker\/|errors\.ts)/, types: /^src\// },
   {
     files: /^src\/client\//,
-    may: /^src\/(client\/(?!connect|sync_)|session\/|protocol\/|(errors|deferred)\.ts)/,
+    may: /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred)\.ts)/,
     types: /^src\/(api|message|transport\/.*)\.ts$/,
     node: /^src\/client\/clock\.ts$/,
   },

@@ -33,20 +33,25 @@ test("boundaries: any cut of the stream finds the same packets, and no others", 
   const lengths = [0, 1, 127, 128, 300, 16_383, 16_384, 70_000];
   for (let round = 0; round < 200; round++) {
     const types = Array.from({ length: random.int(1, 6) }, () => random.int(1, 12));
-    const stream = join(types.map((type) => packet(type, random.pick(lengths))));
-    const boundaries = new Boundaries();
+    const packets = types.map((type) => packet(type, random.pick(lengths)));
+    const stream = join(packets), wanted = random.pick(types), boundaries = new Boundaries(wanted);
+    let end = 0;
+    const ends = packets.map(({ length }) => end += length);
     let found = 0;
+    const starts: number[] = [];
     for (let at = 0; at < stream.length;) {
       const size = random.int(1, round % 2 ? 3 : 40_000);
       found |= boundaries.walk(stream.subarray(at), Math.min(size, stream.length - at));
+      starts.push(...boundaries.starts.map((start) => at + start));
       at += size;
     }
     assertEquals(found, types.reduce((all, type) => all | 1 << type, 0));
+    assertEquals(starts, ends.flatMap((_, i) => types[i] === wanted ? [ends[i - 1] ?? 0] : []));
   }
 });
 
 test("boundaries: one byte at a time, each packet is seen at its first byte", () => {
-  const boundaries = new Boundaries();
+  const boundaries = new Boundaries(13);
   const stream = join([packet(2, 2), packet(3, 200), packet(13, 0), packet(3, 1)]);
   const seen = Array.from(stream, (byte) => boundaries.walk(Uint8Array.of(byte), 1));
   assertEquals(seen.flatMap((types, at) => types ? [[at, types]] : []), [

@@ -64,6 +64,17 @@ const scenarios: Record<string, (milliseconds: number) => unknown> = {
     mqtt.disconnect();
   },
 
+  /** A blocking client beside one that is heard, and left, later: then the program ends, while the first is open. */
+  async kept() {
+    connectSync(local, undefined, { port, id: "ID", keepalive: 0 });
+    const mqtt = await connectWorker(local, undefined, { port, id: "ID", keepalive: 0 });
+    setTimeout(async () => {
+      say("heard");
+      await mqtt.disconnect();
+      say("done");
+    }, 500).unref();
+  },
+
   /** A program that is done while it is connected. */
   done() {
     const mqtt = connectSync(local, undefined, { port });

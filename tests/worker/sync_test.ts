@@ -4,8 +4,9 @@ import process from "node:process";
 import { describe, test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess, assertStrictEquals, assertThrows } from "@std/assert";
 import { type ConnectOptions, connectSync, MqttError, type OnPublish, type SyncClient } from "../../mod.ts";
-import { makeBlock, Message } from "../../src/message.ts";
-import { Thread } from "../../src/worker/thread.ts";
+import { threadCode } from "../../src/worker/code.ts";
+import { Connector } from "../../src/worker/connector.ts";
+import { Sharing } from "../../src/worker/shared_thread.ts";
 import { assertBytes, noise } from "../client/support.ts";
 import { overTcp } from "../client/ways.ts";
 import { needs } from "../support/process.ts";
@@ -13,6 +14,16 @@ import { startScripted } from "../support/scripted.ts";
 import { type ServerProcess, startMosquitto } from "../support/servers.ts";
 
 const tools = needs("mosquitto", "mosquitto_pub");
+
+/** The code of a thread that ends in the way that the host it connects to is called. */
+const dyingCode = () =>
+  `${threadCode()}
+  const ways = {
+    exit: () => process.exit(3),
+    throw: () => { throw new Error("thrown in the thread"); },
+    spin: () => { for (;;); },
+  };
+  process.getBuiltinModule("node:worker_threads").parentPort.on("message", ({ target }) => ways[target?.host]?.());`;
 const local = "127.0.0.1";
 /** How long anything takes at most; milliseconds. */
 const soon = 10_000;
@@ -405,16 +416,26 @@ describe("blocking: no call sleeps for ever", () => {
   for (const [way, most] of [["exit", 3000], ["throw", 3000], ["spin", 12_000]] as const) {
     test(`a thread that dies wakes who waits: ${way}`, async () => {
       const server = await startScripted();
-      const thread = new Thread({ module: new URL("./modules/dying.ts", import.meta.url), blocking: true });
-      const connection = thread.open({ host: local, port: server.port }, { keepalive: 0, maxPacketSize: 100 });
-      while (!connection.isOpen) assert(thread.wait(connection, performance.now() + soon), "the connection");
+      const sharing = new Sharing(dyingCode);
+      const [thread, other] = [new Connector({ blocking: true, sharing }), new Connector({ blocking: true, sharing })];
+      const open = (by: Connector) => {
+        const connection = by.open({ host: local, port: server.port }, { keepalive: 0 });
+        while (!connection.isOpen) assert(by.wait(connection, performance.now() + soon), "the connection");
+        return connection;
+      };
+      const connections = [open(thread), open(other)] as const;
       const start = performance.now();
-      thread.deliver(way, new Message(way, 0x30, makeBlock(new Uint8Array()), 0, 0));
-      while (connection.over === undefined) assert(thread.wait(connection, performance.now() + most), "its end");
+      const killer = new Connector({ blocking: true, sharing });
+      killer.open({ host: way, port: 1 }, { keepalive: 0 }).close();
+      for (const [i, by] of [thread, other].entries()) {
+        const connection = connections[i]!;
+        while (connection.over === undefined) assert(by.wait(connection, performance.now() + most), "its end");
+        assertEquals((connection.over as MqttError).code, "socketclosed");
+        connection.close();
+      }
       assertLess(performance.now() - start, most);
-      assertEquals((connection.over as MqttError).code, "socketclosed");
-      connection.close();
-      await thread.end();
+      open(thread).close(); // in another thread
+      await Promise.all([thread.end(), other.end(), killer.end()]);
       await server.stop();
     });
   }

@@ -1,0 +1,531 @@
+/** The client of `connectWorker` whose `onpub` is a module: all of it lives in a thread, and the caller holds this.
+ * @module */
+
+import type {
+  Client,
+  ConnectionStatus,
+  DisconnectOptions,
+  MessagesOptions,
+  OnStatus,
+  PublishOptions,
+  Stats,
+  Status,
+  SubscribeCallback,
+  SubscribeOptions,
+  Trace,
+} from "../api.ts";
+import { type Deferred, deferred, handled } from "../deferred.ts";
+import { invoke, MqttError, surface } from "../errors.ts";
+import { makeBlock, Message } from "../message.ts";
+import { Output } from "../protocol/output.ts";
+import { Ending } from "../session/ending.ts";
+import { type Call, Events } from "../session/events.ts";
+import { Inbox } from "../session/inbox.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Target } from "../transport/tcp.ts";
+import { carry, restore } from "../worker/messages.ts";
+import { Thread } from "../worker/thread.ts";
+import { onAbort } from "./abort.ts";
+import { checkDisconnect, checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import { promiseOf, rejection } from "./call.ts";
+import { systemClock } from "./clock.ts";
+import { askCredential } from "./credentials.ts";
+import { MessageIterator } from "./message_iterator.ts";
+import { moduleCode } from "./module_code.ts";
+import {
+  type CarriedStatus,
+  type CredentialName,
+  type Crossing,
+  type Failure,
+  type FromHost,
+  type HostData,
+  isOfConnection,
+  restoreStatus,
+  type ToHost,
+} from "./module_messages.ts";
+import { Outbox } from "./outbox.ts";
+import { RemoteHandlers } from "./remote_handlers.ts";
+import type { Settings } from "./settings.ts";
+
+/** A publish waits while more bytes than this do, as in the session. */
+const HIGH_WATER = 65_536;
+/** Milliseconds in which somebody may still ask why the client has ended, as in the session. */
+const HEARD_WITHIN = 1000;
+/** Milliseconds that the thread has, after `timeout`, to tell what became of disconnect(). */
+const LINGER = 1000;
+/** At most so many messages of an iterator cross before they are asked for. */
+const MOST_AHEAD = 500;
+
+const DONE = Promise.resolve();
+
+/** What a client is made of, besides its settings. */
+export interface ModuleParts {
+  target: Target;
+  /** Its default export gets the messages. */
+  module: URL;
+  onstatus: OnStatus | undefined;
+  trace: Trace | undefined;
+}
+
+/** An iterator of the caller. */
+interface Iteration {
+  readonly number: number;
+  readonly inbox: Inbox;
+  /** Messages that the caller is done with, which the thread has not been told. */
+  taken: number;
+  /** Whether the caller has one that it is not done with. */
+  hasOne: boolean;
+}
+
+/** Asks the client in the thread, and tells what that says. */
+export class ModuleClient implements Client {
+  readonly sock = undefined;
+  readonly #settings: Settings;
+  readonly #parts: ModuleParts;
+  readonly #thread: Thread;
+  readonly #outbox: Outbox<ToHost>;
+  readonly #events: Events = new Events((error) => {
+    this.#ending.rejected(error);
+    if (this.#ending.isHeard) clearTimeout(this.#unheard);
+  });
+  readonly #ending: Ending = new Ending(this.#events);
+  readonly #opened = deferred<number | undefined>();
+  readonly #ended = deferred<MqttError>();
+  #left: Promise<void> | undefined;
+  #drained: Promise<void> | undefined;
+  readonly #handlers = new RemoteHandlers((number) => this.#settle(number));
+  /** The calls that the thread has not answered, and those of their callers who are told with the answer. */
+  readonly #calls = new Map<number, { readonly call: Call; readonly done?: (() => void) | undefined }>();
+  readonly #iterations = new Map<number, Iteration>();
+  #numbers = 0;
+  /** Checks and packs what is published, one message at a time. */
+  readonly #packer: Output;
+  /** Bytes of PUBLISH packets that wait as far as is known. */
+  #unsent = 0;
+  /** Settled when publish() may go on; all who wait share it. */
+  #room: Deferred<void> | undefined;
+  #status: ConnectionStatus;
+  #stats: Stats = { dropped: 0, unsettled: 0, failed: 0 };
+  #trusted: Trust = false;
+  #stopListening = () => {};
+  /** Rings when nobody has heard of the end. */
+  #unheard: ReturnType<typeof setTimeout> | undefined;
+  /** Rings when the thread does not tell what became of disconnect(). */
+  #silent: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * Starts the thread, which connects.
+   *
+   * @throws {TypeError} If there is no code for it, in a bundle.
+   */
+  constructor(settings: Settings, parts: ModuleParts) {
+    const { uname, passwd, address } = settings;
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#packer = new Output(settings.maxBuffered);
+    this.#status = { type: "connecting", attempt: 1, address };
+    const asks: CredentialName[] = [];
+    if (typeof uname === "function") asks.push("uname");
+    if (typeof passwd === "function") asks.push("passwd");
+    const data: HostData = {
+      module: parts.module.href,
+      target: parts.target,
+      settings: {
+        ...settings,
+        // What waits in the thread is what this waits for, and what need not be waited for.
+        maxBuffered: settings.maxBuffered + HIGH_WATER,
+        uname: typeof uname === "function" ? undefined : uname,
+        passwd: typeof passwd === "function" ? undefined : passwd,
+        signal: undefined,
+      },
+      asks,
+      traces: parts.trace !== undefined,
+    };
+    this.#thread = new Thread({
+      code: moduleCode(),
+      data,
+      heard: (crossing) => this.#hear(crossing as Crossing<FromHost>),
+      crashed: (error) => this.#crashed(error),
+    });
+    this.#outbox = new Outbox((crossing) => this.#thread.post(crossing, [crossing.bytes.buffer]), systemClock.tick);
+    this.#calls.set(0, { call: this.#opened });
+    if (parts.onstatus !== undefined) this.#listen();
+    this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
+  }
+
+  /** Settled when the client has its first connection. */
+  static async opened(client: ModuleClient): Promise<void> {
+    await client.#opened.promise;
+  }
+
+  get trusted(): Trust {
+    return this.#trusted;
+  }
+
+  get status(): ConnectionStatus {
+    return this.#status;
+  }
+
+  get stats(): Stats {
+    return this.#stats;
+  }
+
+  run(): Promise<MqttError> {
+    this.#listen();
+    return this.#ended.promise;
+  }
+
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void> {
+    try {
+      this.#publish(topic, message, options === undefined ? 0 : publishFlags(options));
+    } catch (error) {
+      return rejection(this.#ending, error);
+    }
+    if (this.#unsent <= HIGH_WATER) return DONE;
+    this.#room ??= deferred();
+    return this.#room.promise;
+  }
+
+  #publish(topic: string, message: string | Uint8Array, flags: number): void {
+    this.#checkEnd();
+    this.#packer.publish(topic, message, flags);
+    const packet = this.#packer.take()!;
+    this.#packer.written(); // it is copied before the next one is packed
+    const size = packet.length, { maxBuffered } = this.#settings;
+    if (this.#unsent + size > maxBuffered) {
+      const failure = `${this.#unsent} bytes wait to be sent and ${size} more would exceed maxBuffered, ${maxBuffered}`;
+      throw new MqttError("overflow", `${failure}: await publish(), or raise it`);
+    }
+    this.#unsent += size;
+    const { last } = this.#outbox;
+    if (last?.type === "publishes") last.size += size;
+    else this.#outbox.add({ type: "publishes", size });
+    this.#outbox.addBytes(packet);
+  }
+
+  subscribe(
+    topic: string | readonly string[],
+    options: SubscribeOptions | SubscribeCallback = {},
+    callback?: SubscribeCallback,
+  ): Promise<number> {
+    if (typeof options === "function") return this.subscribe(topic, {}, options);
+    return promiseOf<number>(this.#ending, (call) => {
+      const { filters: requests, onpub, concurrency } = checkSubscribe(topic, options, callback);
+      this.#checkEnd();
+      const filters = requests.map(({ topic }) => topic), { qos } = requests[0]!;
+      const { number: handler, done } = this.#handlers.subscribe(filters, onpub, concurrency);
+      this.#outbox.add({ type: "subscribe", call: this.#number(call, done), filters, qos, handler });
+    }, callback);
+  }
+
+  unsubscribe(topic: string | readonly string[], callback?: () => void): Promise<void> {
+    return promiseOf<void>(this.#ending, (call) => {
+      const filters = checkUnsubscribe(topic, callback);
+      this.#checkEnd();
+      const number = this.#number(call, this.#handlers.unsubscribe(filters));
+      this.#outbox.add({ type: "unsubscribe", call: number, filters });
+    }, callback);
+  }
+
+  messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
+    const { qos, limit } = checkMessages(topic, options);
+    // What is acknowledged when it was handled does not cross before it is asked for.
+    const ahead = qos > 0 ? 1 : Math.min(Math.max(limit >> 1, 1), MOST_AHEAD);
+    const number = ++this.#numbers;
+    const makeIteration = (inbox: Inbox): Iteration => ({ number, inbox, taken: 0, hasOne: false });
+    let iteration: Iteration;
+    return new MessageIterator((wake) => new Inbox(topic, limit + ahead, wake), {
+      open: (inbox) => {
+        iteration = makeIteration(inbox);
+        const { reason } = this.#ending;
+        if (reason !== undefined) return this.#end(inbox, reason);
+        this.#iterations.set(number, iteration);
+        this.#outbox.add({ type: "iterate", inbox: number, filter: topic, qos, limit, ahead });
+      },
+      take: () => this.#take(iteration, ahead),
+      wait: (inbox, waiting) => void (inbox.waiting = waiting),
+      leave: (inbox) => {
+        inbox.error = undefined;
+        while (inbox.shift() !== undefined);
+        const isOpen = this.#iterations.has(number) && this.#ending.reason === undefined;
+        this.#iterations.delete(number);
+        this.#end(inbox, undefined);
+        if (!isOpen) return DONE;
+        return promiseOf<void>(this.#ending, (call) => {
+          this.#outbox.add({ type: "leave", call: this.#number(call), inbox: number });
+        });
+      },
+      heard: () => this.#listen(),
+    });
+  }
+
+  /** The next message of an iterator; the one before it is done with. */
+  #take(iteration: Iteration, ahead: number): Message | undefined {
+    if (iteration.hasOne) iteration.taken++;
+    const message = iteration.inbox.shift()?.message;
+    iteration.hasOne = message !== undefined;
+    const isDue = message === undefined || 2 * iteration.taken >= ahead;
+    if (iteration.taken > 0 && isDue && this.#iterations.has(iteration.number)) {
+      this.#outbox.add({ type: "taken", inbox: iteration.number, count: iteration.taken });
+      iteration.taken = 0;
+    }
+    return message;
+  }
+
+  flush(): Promise<void> {
+    return promiseOf<void>(this.#ending, (call) => {
+      this.#checkEnd();
+      this.#outbox.add({ type: "flush", call: this.#number(call) });
+    });
+  }
+
+  disconnect(options: DisconnectOptions = {}): Promise<void> {
+    if (!checkDisconnect(options).drain || this.#calls.has(0) || this.#isClosed) return this.#disconnect(undefined);
+    return this.#drained ??= this.#left ?? promiseOf<void>(this.#ending, (call) => {
+      this.#listen();
+      this.#outbox.add({ type: "disconnect", call: this.#number(call), drain: true });
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#disconnect(undefined);
+  }
+
+  #disconnect(cause: unknown): Promise<void> {
+    return this.#left ??= promiseOf<void>(this.#ending, (call) => {
+      if (this.#isClosed) {
+        // Who leaves a client that has failed, and nobody knows, hears of it here.
+        const { isHeard, reason } = this.#ending;
+        this.#listen();
+        this.#events.settle(call, { error: isHeard ? undefined : reason });
+        return this.#advance();
+      }
+      this.#ending.ask([call], cause);
+      this.#handlers.clear();
+      // There is no connection yet; and the program hears nothing inside a call that it is making.
+      if (this.#calls.has(0)) return systemClock.tick(() => this.#over(this.#ending.reason!));
+      this.#outbox.add({
+        type: "disconnect",
+        call: this.#number({ resolve: () => this.#leave(), reject: this.#leave }),
+        drain: false,
+      });
+      this.#outbox.send();
+      const wait = this.#settings.timeout + LINGER / 2;
+      // What it says may have come while this thread was blocked: only after a second wait it is silent.
+      this.#silent = setTimeout(() => this.#silent = setTimeout(this.#giveUp, LINGER / 2), wait);
+    });
+  }
+
+  /** The thread has told what became of disconnect(). */
+  readonly #leave = (failure?: MqttError): void => {
+    clearTimeout(this.#silent);
+    this.#ending.settle(failure);
+  };
+
+  readonly #giveUp = () => {
+    const failure = `The connection's thread did not answer within ${this.#settings.timeout} ms of disconnect()`;
+    this.#over(new MqttError("timeout", failure));
+  };
+
+  /** @throws {MqttError} Why no call can be made any more. */
+  #checkEnd(): void {
+    const { reason } = this.#ending;
+    if (reason === undefined) return;
+    this.#listen();
+    throw reason;
+  }
+
+  /** Somebody hears why the client ends, or has heard it. */
+  #listen(): void {
+    this.#ending.listen();
+    clearTimeout(this.#unheard);
+  }
+
+  /** A number for a call, which the thread answers; `done` is called with any answer. */
+  #number(call: Call, done?: () => void): number {
+    const number = ++this.#numbers;
+    this.#calls.set(number, { call, done });
+    return number;
+  }
+
+  /** A handler is done with a message. */
+  #settle(number: number): void {
+    const { last } = this.#outbox;
+    if (last?.type === "settled") last.numbers.push(number);
+    else this.#outbox.add({ type: "settled", numbers: [number] });
+  }
+
+  // ---- what the thread says
+
+  #hear({ entries, bytes }: Crossing<FromHost>): void {
+    const block = makeBlock(bytes);
+    let at = 0;
+    for (const entry of entries) {
+      if (entry.type === "message" || entry.type === "iterated") {
+        const { topic, first, size } = entry;
+        this.#deliver(entry, new Message(topic, first, block, at, size));
+        at += size;
+      } else {
+        this.#handle(entry);
+        this.#advance();
+      }
+    }
+  }
+
+  #deliver(entry: FromHost & { type: "message" | "iterated" }, message: Message): void {
+    if (entry.type === "message") {
+      // After disconnect() nothing is delivered.
+      if (!this.#ending.isAsked) this.#handlers.take(entry.handler, entry.number, message);
+      return;
+    }
+    const inbox = this.#iterations.get(entry.inbox)?.inbox;
+    inbox?.push({ message, pending: 1 });
+    if (inbox?.waiting) inbox.wake();
+  }
+
+  #handle(entry: Exclude<FromHost, { type: "message" | "iterated" }>): void {
+    switch (entry.type) {
+      case "resolved":
+        return this.#answered(entry.call, { code: entry.code });
+      case "rejected":
+        return this.#answered(entry.call, { error: this.#restore(entry.error) });
+      case "room":
+        this.#unsent -= entry.size;
+        if (this.#unsent > HIGH_WATER) return;
+        this.#room?.resolve();
+        this.#room = undefined;
+        return;
+      case "ended": {
+        const iteration = this.#iterations.get(entry.inbox);
+        this.#iterations.delete(entry.inbox);
+        return iteration && this.#end(iteration.inbox, entry.error && this.#restore(entry.error));
+      }
+      case "status":
+        return this.#tell(entry.status);
+      case "known":
+        this.#trusted = entry.trusted;
+        this.#stats = entry.stats;
+        return;
+      case "trace":
+        // The thread's clock began when the thread did.
+        return invoke(this.#parts.trace, { ...entry.record, time: entry.record.time - performance.timeOrigin });
+      case "ask":
+        return void this.#ask(entry.number, entry.what);
+      case "thrown":
+        return surface(restore(entry.error));
+      case "unusable":
+        return this.#unusable(restore(entry.error));
+      case "over":
+        return this.#over(this.#ending.reason!);
+    }
+  }
+
+  #restore(failure: Failure): MqttError {
+    return failure === "end" ? this.#ending.reason! : restore(failure) as MqttError;
+  }
+
+  #answered(number: number, outcome: { code?: number | undefined; error?: MqttError }): void {
+    const asked = this.#calls.get(number);
+    if (asked === undefined) return;
+    this.#calls.delete(number);
+    asked.done?.();
+    const { code, error } = outcome;
+    this.#events.settle(asked.call, code === undefined ? { error } : { code, error });
+  }
+
+  /** No more messages come for an iterator; the end that disconnect() made is no error to it. */
+  #end(inbox: Inbox, error: MqttError | undefined): void {
+    inbox.end(error?.code === "disconnect" ? undefined : error);
+    if (inbox.waiting) inbox.wake();
+  }
+
+  #tell(carried: CarriedStatus): void {
+    const status = restoreStatus(carried);
+    if (status.type === "closed") return this.#close(status.error);
+    if (isOfConnection(status)) this.#status = status;
+    this.#events.tell(status);
+  }
+
+  /** Tells what the credential is. */
+  async #ask(number: number, what: CredentialName): Promise<void> {
+    try {
+      const value = await askCredential(this.#settings[what], what);
+      this.#outbox.add({ type: "credential", number, value, error: undefined });
+    } catch (error) {
+      // The thread's client says what the cause means.
+      this.#outbox.add({ type: "credential", number, value: undefined, error: carry((error as MqttError).cause) });
+    }
+  }
+
+  // ---- the end
+
+  get #isClosed(): boolean {
+    return this.#status.type === "closed";
+  }
+
+  /** The thread has no client as its module is none. */
+  #unusable(error: Error): void {
+    this.#calls.delete(0);
+    this.#opened.reject(error);
+    this.#listen();
+    this.#over(error as MqttError);
+  }
+
+  #crashed(error: MqttError): void {
+    if (this.#isClosed) this.#over(this.#ending.reason!);
+    else this.#over(error);
+  }
+
+  /** The client has ended: what it was asked for is settled with why, and what it has received can still be taken. */
+  #close(error: MqttError): void {
+    if (this.#isClosed) return;
+    const reason = this.#ending.come(error);
+    this.#stopListening();
+    if ([...this.#iterations.values()].some(({ inbox }) => inbox.iterated)) this.#listen();
+    if (this.#room !== undefined) this.#events.settle(this.#roomCall(this.#room), { error: reason });
+    this.#room = undefined;
+    this.#status = this.#events.tell({ type: "closed", error: reason });
+    this.#events.push({ type: "closed", error: reason });
+    this.#advance();
+  }
+
+  /** Nobody has to await why the client has ended. */
+  #roomCall({ promise, resolve, reject }: Deferred<void>): Call {
+    return {
+      resolve: () => resolve(),
+      reject: (error) => {
+        void handled(promise);
+        reject(error);
+      },
+    };
+  }
+
+  /** The thread says nothing more: everything settles. */
+  #over(error: MqttError): void {
+    const wasClosed = this.#isClosed;
+    this.#close(error);
+    clearTimeout(this.#silent);
+    const reason = this.#ending.reason!;
+    for (const { inbox } of this.#iterations.values()) this.#end(inbox, reason);
+    this.#iterations.clear();
+    for (const number of [...this.#calls.keys()]) this.#answered(number, { error: reason });
+    // What disconnect() could not send any more is its caller's to know.
+    this.#ending.settle(wasClosed || this.#unsent === 0 || error === reason ? undefined : error);
+    this.#advance();
+    void this.#thread.end();
+    if (!this.#ending.isHeard) {
+      this.#unheard = setTimeout(() => this.#ending.isHeard || surface(reason), HEARD_WITHIN);
+    }
+  }
+
+  /** Tells what is to be told. */
+  #advance(): void {
+    for (let event = this.#events.next(); event !== undefined; event = this.#events.next()) {
+      if (event.type === "status") invoke(this.#parts.onstatus, event.status as Status);
+      else if (event.type === "closed") this.#ended.resolve(event.error);
+      else if (event.type !== "settled") continue;
+      else if (event.error === undefined) event.call.resolve(event.code);
+      else event.call.reject(event.error);
+    }
+  }
+}

@@ -1,0 +1,286 @@
+/** The client in the thread of an `onpub` module: does what the caller asks for, and tells the caller.
+ * @module */
+
+import { exit } from "node:process";
+import { setImmediate } from "node:timers";
+import { parentPort, workerData } from "node:worker_threads";
+import type { Client, Credential, OnPublish, Status } from "../api.ts";
+import { type Deferred, deferred } from "../deferred.ts";
+import { MqttError } from "../errors.ts";
+import type { Message } from "../message.ts";
+import { Decoder } from "../protocol/decoder.ts";
+import { PUBLISH } from "../protocol/packet.ts";
+import { dial } from "../transport/tcp.ts";
+import { traceDial } from "../transport/trace.ts";
+import { carry, restore } from "../worker/messages.ts";
+import { systemClock } from "./clock.ts";
+import { LoopClient } from "./loop_client.ts";
+import { carryStatus, type CredentialName, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
+import type { HostData, ToHost } from "./module_messages.ts";
+import { Outbox } from "./outbox.ts";
+
+/** Where this module is, for the thread to import; nothing here runs when it is imported. */
+export function locate(): string {
+  return import.meta.url;
+}
+
+/** Starts the client, and returns who hears what the caller says. */
+export function startHost(): (message: unknown) => void {
+  const host = new Host(workerData as HostData);
+  return (message) => message === "exit" ? exit() : host.hear(message as Crossing<ToHost>);
+}
+
+/** An iterator of the caller. */
+interface Iteration {
+  readonly iterator: AsyncIterableIterator<Message>;
+  /** How many messages may cross; `more` is settled when there are some again. */
+  free: number;
+  more: Deferred<void> | undefined;
+  /** Settled when all have crossed. */
+  done: Promise<void>;
+}
+
+class Host {
+  readonly #data: HostData;
+  readonly #outbox: Outbox<FromHost>;
+  readonly #packets = new Decoder(Infinity);
+  #client: Client | undefined;
+  /** Why the client has ended. */
+  #reason: unknown;
+  /** Messages that the caller's handlers have. */
+  readonly #unsettled = new Map<number, () => void>();
+  readonly #iterations = new Map<number, Iteration>();
+  /** Credentials that the caller was asked for. */
+  readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
+  #numbers = 0;
+  /** What the caller knows of the client, as text. */
+  #known = "";
+
+  constructor(data: HostData) {
+    this.#data = data;
+    this.#outbox = new Outbox((crossing) => parentPort!.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
+      systemClock.tick(() => {
+        this.#tellKnown();
+        callback();
+      });
+    });
+    void this.#start();
+  }
+
+  async #start(): Promise<void> {
+    const { module, settings, target, traces } = this.#data;
+    try {
+      const onpub = await load(module, settings.timeout);
+      const trace = (record: Extract<FromHost, { type: "trace" }>["record"]) =>
+        this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
+      const client = new LoopClient({ ...settings, ...this.#credentials() }, {
+        dial: traceDial((signal) => dial(target, signal), traces ? trace : undefined),
+        onpub: (topic, message) => this.#invoke(onpub, topic, message),
+        onstatus: (status) => this.#tell(status),
+        closed: () => void this.#conclude(),
+      });
+      this.#client = client;
+      this.#answer(0, LoopClient.opened(client));
+    } catch (error) {
+      this.#outbox.add({ type: "unusable", error: carry(error) });
+    }
+  }
+
+  /** Calls the module; what it throws is the caller's to surface, and stops nothing here. */
+  #invoke(onpub: OnPublish, topic: string, message: Message): unknown {
+    const thrown = (error: unknown) => this.#outbox.add({ type: "thrown", error: carry(error) });
+    try {
+      const outcome = onpub(topic, message) as unknown;
+      if (typeof (outcome as PromiseLike<unknown> | undefined)?.then !== "function") return undefined;
+      return Promise.resolve(outcome).catch(thrown);
+    } catch (error) {
+      return thrown(error);
+    }
+  }
+
+  /** Functions that ask the caller, where that has functions. */
+  #credentials(): Partial<Record<CredentialName, Credential>> {
+    return Object.fromEntries(this.#data.asks.map((what) => [what, () => {
+      const number = ++this.#numbers, answer = deferred<string | Uint8Array>();
+      this.#asked.set(number, answer);
+      this.#outbox.add({ type: "ask", number, what });
+      return answer.promise;
+    }]));
+  }
+
+  // ---- what the caller says
+
+  hear({ entries, bytes }: Crossing<ToHost>): void {
+    let at = 0;
+    for (const entry of entries) {
+      if (entry.type === "publishes") this.#publish(bytes.subarray(at, at += entry.size));
+      else this.#handle(this.#client!, entry);
+    }
+  }
+
+  /** Publishes what is in the packets; the last promise is settled when none has to wait. */
+  #publish(bytes: Uint8Array): void {
+    const client = this.#client!, packets = this.#packets;
+    const failed = (error: unknown) => {
+      // The end of the client is told otherwise, and that it came too late is no failure of publish().
+      if (error !== this.#reason) this.#outbox.add({ type: "thrown", error: carry(error) });
+    };
+    let last: Promise<void> | undefined;
+    packets.receive(bytes, bytes.length);
+    for (let packet = packets.next(); packet?.type === PUBLISH; packet = packets.next()) {
+      const published = client.publish(packet.topic, packet.payload, { retain: packet.retain });
+      if (published === last) continue;
+      published.catch(failed);
+      last = published;
+    }
+    last?.catch(() => {}).then(() => this.#outbox.add({ type: "room", size: bytes.length }));
+  }
+
+  #handle(client: Client, entry: Exclude<ToHost, { type: "publishes" }>): void {
+    switch (entry.type) {
+      case "subscribe": {
+        const { call, filters, qos, handler } = entry;
+        const onpub = handler === undefined ? undefined : this.#handler(handler);
+        // The caller keeps the order, and to the concurrency: a way there and back for each message would take too long.
+        return this.#answer(
+          call,
+          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency: Infinity }),
+        );
+      }
+      case "flush":
+        return this.#answer(entry.call, client.flush());
+      case "unsubscribe":
+        return this.#answer(entry.call, client.unsubscribe(entry.filters));
+      case "iterate":
+        return this.#iterate(client, entry);
+      case "taken": {
+        const iteration = this.#iterations.get(entry.inbox);
+        if (iteration === undefined) return;
+        iteration.free += entry.count;
+        return iteration.more?.resolve();
+      }
+      case "leave": {
+        const iteration = this.#iterations.get(entry.inbox);
+        this.#iterations.delete(entry.inbox);
+        iteration?.more?.resolve();
+        return this.#answer(entry.call, iteration?.iterator.return?.().then(() => {}) ?? Promise.resolve());
+      }
+      case "disconnect":
+        return this.#answer(entry.call, client.disconnect({ drain: entry.drain }));
+      case "settled":
+        for (const number of entry.numbers) {
+          this.#unsettled.get(number)?.();
+          this.#unsettled.delete(number);
+        }
+        return;
+      case "credential": {
+        const { number, value, error } = entry;
+        const asked = this.#asked.get(number);
+        this.#asked.delete(number);
+        return error === undefined ? asked?.resolve(value!) : asked?.reject(restore(error));
+      }
+    }
+  }
+
+  /** Tells the outcome of a call. */
+  #answer(call: number, outcome: Promise<number | void>): void {
+    outcome.then(
+      (code) => this.#outbox.add({ type: "resolved", call, code: code ?? undefined }),
+      (error) => this.#outbox.add({ type: "rejected", call, error: this.#failure(error) }),
+    );
+  }
+
+  #failure(error: unknown): Failure {
+    return error === this.#reason ? "end" : carry(error);
+  }
+
+  /** A handler that has the caller's called; its promise is settled when that is done. */
+  #handler(handler: number): OnPublish {
+    return (topic, message) => {
+      const number = ++this.#numbers, { payload } = message;
+      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: payload.length });
+      this.#outbox.addBytes(payload);
+      return new Promise<void>((resolve) => this.#unsettled.set(number, resolve));
+    };
+  }
+
+  #iterate(client: Client, { inbox, filter, qos, limit, ahead }: Extract<ToHost, { type: "iterate" }>): void {
+    const iterator = client.messages(filter, { qos, limit: Math.max(limit - ahead, 1) });
+    const iteration: Iteration = { iterator, free: ahead, more: undefined, done: Promise.resolve() };
+    this.#iterations.set(inbox, iteration);
+    iteration.done = this.#forward(inbox, iteration);
+  }
+
+  /** Has the messages of an iterator cross, as the caller takes them; all that are left when the client has ended. */
+  async #forward(inbox: number, iteration: Iteration): Promise<void> {
+    let error: Failure | undefined;
+    try {
+      for await (const message of iteration.iterator) {
+        const { topic, payload } = message;
+        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: payload.length });
+        this.#outbox.addBytes(payload);
+        iteration.free--;
+        while (iteration.free <= 0 && this.#reason === undefined && this.#iterations.has(inbox)) {
+          iteration.more = deferred();
+          await iteration.more.promise;
+        }
+      }
+    } catch (failure) {
+      error = this.#failure(failure);
+    }
+    this.#iterations.delete(inbox);
+    this.#outbox.add({ type: "ended", inbox, error });
+  }
+
+  // ---- what the caller is told
+
+  #tell(status: Status): void {
+    if (status.type === "closed") this.#reason = status.error;
+    this.#outbox.add({ type: "status", status: carryStatus(status) });
+  }
+
+  #tellKnown(): void {
+    if (this.#client === undefined) return;
+    const { trusted, stats } = this.#client;
+    const known = JSON.stringify([trusted, stats]);
+    if (known === this.#known) return;
+    this.#known = known;
+    this.#outbox.add({ type: "known", trusted, stats });
+  }
+
+  /** The client has ended: what it has received crosses, then that it is all. */
+  async #conclude(): Promise<void> {
+    const forwarding = [...this.#iterations.values()].map(({ more, done }) => {
+      more?.resolve();
+      return done;
+    });
+    await Promise.all(forwarding);
+    setImmediate(() => this.#outbox.add({ type: "over" }));
+  }
+}
+
+/** Byte 1 of a message's packet. */
+function firstOf({ qos, retain, dup }: Message): number {
+  return PUBLISH << 4 | (dup ? 8 : 0) | qos << 1 | (retain ? 1 : 0);
+}
+
+/**
+ * The module's function, within so many milliseconds.
+ *
+ * @throws {TypeError} If it has none.
+ * @throws {MqttError} `"timeout"`
+ */
+async function load(module: string, timeout: number): Promise<OnPublish> {
+  const late = deferred<never>();
+  const timer = setTimeout(
+    () => late.reject(new MqttError("timeout", `${module} was not loaded within ${timeout} ms`)),
+    timeout,
+  );
+  try {
+    const { default: onpub } = await Promise.race([import(module), late.promise]);
+    if (typeof onpub === "function") return onpub;
+    throw new TypeError(`Cannot use onpub as the default export of ${module} must be a function`);
+  } finally {
+    clearTimeout(timer);
+  }
+}

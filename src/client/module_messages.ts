@@ -1,0 +1,103 @@
+/** What the caller of `connectWorker` and the thread of its module say to each other.
+ * @module */
+
+import type { ConnectionStatus, Stats, Status, TraceRecord } from "../api.ts";
+import type { QoS } from "../protocol/packet.ts";
+import type { Trust } from "../session/trust.ts";
+import type { Target } from "../transport/tcp.ts";
+import { type CarriedError, carry, restore } from "../worker/messages.ts";
+import type { MqttError } from "../errors.ts";
+import type { Settings } from "./settings.ts";
+
+/** The names of what may be a function, which stays with the caller. */
+export type CredentialName = "uname" | "passwd";
+
+/** What the thread is made with. */
+export interface HostData {
+  /** Its default export gets the messages. */
+  module: string;
+  target: Target;
+  /** Without what is no data. */
+  settings: Settings;
+  /** What the caller is asked for at every attempt. */
+  asks: readonly CredentialName[];
+  /** Whether the caller wants each packet told. */
+  traces: boolean;
+}
+
+/** What is said within a tick: the entries in order, and the bytes that some of them tell the size of, one after the other. */
+export interface Crossing<Entry> {
+  entries: Entry[];
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** A message for the caller; `first` is byte 1 of its packet, `size` that of the payload. */
+interface CarriedMessage {
+  topic: string;
+  first: number;
+  size: number;
+}
+
+/** The reason of a failure; `"end"`: why the client has ended, which the status tells. */
+export type Failure = CarriedError | "end";
+
+/** To the thread. `call` is a number that the outcome comes back with. */
+export type ToHost =
+  /** PUBLISH packets of QoS 0; they are confirmed by `room`. */
+  | { type: "publishes"; size: number }
+  /** `handler` is the number of the caller's; undefined: the module gets the messages. */
+  | { type: "subscribe"; call: number; filters: readonly string[]; qos: QoS; handler: number | undefined }
+  | { type: "flush"; call: number }
+  | { type: "unsubscribe"; call: number; filters: readonly string[] }
+  /** An iterator; `ahead`: how many messages cross before they are asked for. */
+  | { type: "iterate"; inbox: number; filter: string; qos: QoS; limit: number; ahead: number }
+  /** So many more messages of an iterator may cross. */
+  | { type: "taken"; inbox: number; count: number }
+  | { type: "leave"; call: number; inbox: number }
+  | { type: "disconnect"; call: number; drain: boolean }
+  /** Messages that the caller's handlers are done with. */
+  | { type: "settled"; numbers: number[] }
+  /** What a function of the caller gave as a credential, or why it gave none. */
+  | { type: "credential"; number: number; value: string | Uint8Array | undefined; error: CarriedError | undefined };
+
+/** From the thread. */
+export type FromHost =
+  /** The module cannot be used. */
+  | { type: "unusable"; error: CarriedError }
+  | { type: "resolved"; call: number; code: number | undefined }
+  | { type: "rejected"; call: number; error: Failure }
+  /** So many bytes of PUBLISH packets do not wait any more. */
+  | { type: "room"; size: number }
+  /** A message for a handler of the caller; `number` comes back when it is settled. */
+  | { type: "message"; handler: number; number: number } & CarriedMessage
+  /** A message for an iterator. */
+  | { type: "iterated"; inbox: number } & CarriedMessage
+  | { type: "ended"; inbox: number; error: Failure | undefined }
+  | { type: "status"; status: CarriedStatus }
+  | { type: "known"; trusted: Trust; stats: Stats }
+  | { type: "trace"; record: TraceRecord }
+  | { type: "ask"; number: number; what: CredentialName }
+  /** What the module threw. */
+  | { type: "thrown"; error: CarriedError }
+  /** The client has ended, and everything is told. */
+  | { type: "over" };
+
+/** A status as it crosses. */
+export type CarriedStatus = { readonly status: Status; readonly error: CarriedError | undefined };
+
+/** Packs a status; its error crosses beside it. */
+export function carryStatus(status: Status): CarriedStatus {
+  if (!("error" in status)) return { status, error: undefined };
+  const { error, ...others } = status;
+  return { status: others as Status, error: carry(error) };
+}
+
+/** Unpacks it. */
+export function restoreStatus({ status, error }: CarriedStatus): Status {
+  return error === undefined ? status : { ...status, error: restore(error) as MqttError } as Status;
+}
+
+/** Whether a status is one of the connection's own, and not of something that happened on it. */
+export function isOfConnection(status: Status): status is ConnectionStatus {
+  return status.type !== "refused" && status.type !== "dropped" && status.type !== "stalled";
+}

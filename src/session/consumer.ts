@@ -1,0 +1,47 @@
+/** A handler of messages, and those that wait for it.
+ * @module */
+
+import type { OnPublish } from "../api.ts";
+import type { Message } from "../message.ts";
+import { Fifo } from "./fifo.ts";
+
+/** A message that is not settled yet: some of those who get it are not done with it. */
+export interface Delivery {
+  readonly message: Message;
+  /** How many are not done with it. */
+  pending: number;
+}
+
+/** Calls a handler, one message after the other; of one that returns promises, the next waits for the promise. */
+export class Consumer {
+  readonly onpub: OnPublish;
+  /** So many promises may be pending at once. */
+  concurrency = 1;
+  /** How many are. */
+  running = 0;
+  /** Messages that it was not called with yet, in order. */
+  readonly queue: Fifo<Delivery> = new Fifo();
+
+  constructor(onpub: OnPublish) {
+    this.onpub = onpub;
+  }
+
+  /** Whether it can be called with a message that has come now. */
+  get isIdle(): boolean {
+    return this.running < this.concurrency && this.queue.length === 0;
+  }
+}
+
+/** A call of a handler whose promise is pending. */
+export interface Work {
+  readonly consumer: Consumer;
+  readonly delivery: Delivery;
+}
+
+/** How the shell calls handlers. What they return is nothing to the session, but for whether there is something to wait for. */
+export interface Handling {
+  /** Calls a handler; its promise when it returned one, and undefined otherwise. */
+  call(onpub: OnPublish, message: Message): unknown;
+  /** Lets `Session.settle` be called with the work when the promise has settled. */
+  watch(promise: unknown, work: Work): void;
+}
