@@ -24,6 +24,7 @@ export type {
   MessagesOptions,
   OnPublish,
   OnStatus,
+  OutgoingMessage,
   PublishOptions,
   ReconnectOptions,
   Stats,

@@ -102,6 +102,12 @@ export interface Stats {
   readonly unsettled: number;
   /** Messages that a handler threw for, or whose promise was rejected. */
   readonly failed: number;
+  /** Messages of a session that was resumed which nobody took in time: they were acknowledged all the same. */
+  readonly unclaimed: number;
+  /** Messages published at QoS 1 or 2 that the broker has not acknowledged yet. */
+  readonly unacknowledged: number;
+  /** Acknowledgements that were for nothing: a broker repeats them rightly when a message is sent again. */
+  readonly ignored: number;
 }
 
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
@@ -136,10 +142,21 @@ export interface ConnectOptions {
   /** Bytes of the largest packet taken, 1 to 268,435,460; 16 MiB by default. */
   maxPacketSize?: number | undefined;
   /**
-   * Bytes that may wait to be sent, 16 MiB by default; and the same again of messages that are received and not settled,
-   * each with 256 bytes more than its payload.
+   * Bytes that may wait to be sent, 16 MiB by default; the same again of messages of QoS 1 and 2 that are not
+   * acknowledged; and the same again of messages that are received and not settled, each with 256 bytes more than its
+   * payload.
    */
   maxBuffered?: number | undefined;
+  /**
+   * How many messages of QoS 1 and 2 may be sent and not acknowledged, 1 to 65,535; 100 by default, 20 of them of QoS 2,
+   * as brokers lose more of those. The others wait, in order.
+   */
+  maxInflight?: number | undefined;
+  /**
+   * What becomes of messages that were sent and not acknowledged when the broker has forgotten the session: `"resend"`
+   * may bring them twice, `"reject"` not at all. By default QoS 1 is sent again, and QoS 2 rejects with `"sessionlost"`.
+   */
+  sessionLost?: "resend" | "reject" | undefined;
   /**
    * How many messages may be received and not settled, 1 to 65,535; 1,000 by default. Then nothing is read from the broker,
    * unless the program waits for it.
@@ -166,15 +183,25 @@ export type OnStatus = (status: Status) => void;
 
 /** How a message is published. */
 export interface PublishOptions {
-  /** 0; the others are not supported yet. */
+  /** Quality of service: 0 (default), at most once; 1, at least once; 2, exactly once (section 4.3). */
   qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers [MQTT-3.3.1-5]; false by default. */
   retain?: boolean | undefined;
+  /** Takes the message back as long as it is not sent: QoS 1 and 2, beyond `maxInflight` or while there is no connection. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A message to be published, as one of a list. */
+export interface OutgoingMessage extends PublishOptions {
+  /** A topic name, without wildcards. */
+  topic: string;
+  /** The application message. */
+  message: string | Uint8Array;
 }
 
 /** How topic filters are subscribed. */
 export interface SubscribeOptions {
-  /** 0; the others are not supported yet. */
+  /** The highest QoS at which the broker sends: 0 (default), 1 or 2 [MQTT-3.8.4-6]. */
   qos?: QoS | undefined;
   /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
   onpub?: OnPublish | undefined;
@@ -193,7 +220,7 @@ export interface DisconnectOptions {
 
 /** How messages are iterated. */
 export interface MessagesOptions {
-  /** 0; the others are not supported yet. */
+  /** The highest QoS at which the broker sends: 0 (default), 1 or 2; no lower than `subscribe()` has asked for the same filter. */
   qos?: QoS | undefined;
   /** How many messages may wait; then nothing is read from the broker, unless the program waits for it. 1,000 by default. */
   limit?: number | undefined;
@@ -205,19 +232,25 @@ export type SubscribeCallback = (code: number) => void;
 /** A connection to a broker. */
 export interface Client extends AsyncDisposable {
   /**
-   * Publishes a message.
+   * Publishes a message; resolves to the reason code, 0.
    *
-   * Resolves when its bytes are accepted; while more than 64 KiB wait to be sent, when there is
-   * room again: awaiting it is backpressure from the broker. It is not arrival: that is what `flush()` tells.
-   * `disconnect()` sends what was accepted, `process.exit()` does not.
+   * QoS 0: when its bytes are accepted; while more than 64 KiB wait to be sent, when there is room again: awaiting it is
+   * backpressure from the broker. It is not arrival: that is what `flush()` tells. `disconnect()` sends what was accepted,
+   * `process.exit()` does not.
+   *
+   * QoS 1 and 2: when the broker has acknowledged it, on this connection or a later one (section 4.3).
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
-   * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait; why the connection ended, if it has.
+   * @throws {MqttError} `"overflow"` if more than `maxBuffered` bytes would wait, or if the acknowledgement is not read as
+   * messages that were received are not settled: then it stays in flight; `"sessionlost"`, see `sessionLost`;
+   * `"disconnect"` if its signal took it back; why the connection ended, if it has.
    */
-  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void>;
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<number>;
+  /** Publishes several messages, in order; resolves when all of them are done. If one is wrong, none is published. */
+  publish(messages: readonly OutgoingMessage[]): Promise<number>;
   /**
-   * Resolves when the broker has received all that was published before: it has answered a PINGREQ behind the last byte.
-   * It waits for a connection, when there is none.
+   * Resolves when the broker has received all that was published before: it has acknowledged all of QoS 1 and 2, and
+   * answered a PINGREQ behind the last byte of QoS 0. It waits for a connection, when there is none.
    *
    * @throws {MqttError} The error of a connection that was lost with messages that were sent and not confirmed; `"timeout"`
    * when no byte came or went for `timeout`; why the connection ended.
@@ -279,14 +312,20 @@ export interface SyncClient extends Disposable {
   /** Counters. */
   readonly stats: Stats;
   /**
-   * Publishes a message. Returns when its bytes are accepted; while more than 128 KiB wait to be
-   * sent, or there is no connection, when there is room.
+   * Publishes a message, and returns the reason code, 0. QoS 0: when its bytes are accepted; while more than 128 KiB wait to
+   * be sent, or there is no connection, when there is room. QoS 1 and 2: when the broker has acknowledged it.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or an argument has the wrong type.
-   * @throws {MqttError} `"timeout"` if there is no room in time; `"overflow"` if that is as received messages wait for `run`
-   * or `receive`; why the connection ended, if it has.
+   * @throws {MqttError} `"timeout"` if there is no room, or no acknowledgement, in time: then the message stays in flight;
+   * `"overflow"` if that is as received messages wait for `run` or `receive`; `"sessionlost"`; why the connection ended, if
+   * it has.
    */
-  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): void;
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): number;
+  /**
+   * Publishes several messages, in order, and returns when all of them are done: of QoS 1 and 2, `maxInflight` are under way
+   * at once. If one is wrong, none is published.
+   */
+  publish(messages: readonly OutgoingMessage[]): number;
   /**
    * Returns when the broker has received all that was published before; see {@linkcode Client.flush}.
    *

@@ -20,13 +20,15 @@
  * | `"unknowncp"` | a packet type the broker must not send |
  * | `"protocol"` | bytes the broker must not send |
  * | `"overflow"` | a packet over `maxPacketSize`, or more than `maxBuffered` to be sent |
+ * | `"sessionlost"` | the broker has forgotten the session, and it is not known whether the message has arrived |
+ * | `"unclaimed"` | a message that no handler and no iterator takes |
  * | `"disconnect"` | after `disconnect()`, dispose or the signal |
  */
 export type ErrorCode =
   | (1 | 2 | 3 | 4 | 5 | 128)
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
   | ("untrusted" | "wrongname" | "expired" | "tls")
-  | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "disconnect");
+  | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost" | "unclaimed" | "disconnect");
 
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {

@@ -4,14 +4,17 @@
 import type {
   DisconnectOptions,
   MessagesOptions,
+  OutgoingMessage,
   PublishOptions,
   SubscribeCallback,
   SubscribeOptions,
 } from "../api.ts";
+import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
+import { checkPayload } from "../protocol/packer.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
-import { checkFilter } from "../protocol/topic.ts";
-import { check, checkFunction, checkObject, checkQoS, checkRange, isObject } from "./checks.ts";
+import { checkFilter, checkName } from "../protocol/topic.ts";
+import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";
 
 /** @throws {TypeError} If connect's second argument is given and no function. */
@@ -31,12 +34,13 @@ export function checkCallback(callback: unknown): void {
 /** Byte 1 of a PUBLISH, without its type. What is right is found out first, in 10 ns. */
 export function publishFlags(options: PublishOptions): number {
   if (!isObject(options)) return refuseFlags(options);
-  for (const name in options) if (name !== "qos" && name !== "retain") checkNames("publish", options);
-  const { qos, retain } = options;
-  if (qos !== undefined && qos !== 0 || retain !== undefined && typeof retain !== "boolean") {
-    return refuseFlags(options);
+  for (const name in options) {
+    if (name !== "qos" && name !== "retain" && name !== "signal") checkNames("publish", options);
   }
-  return retain ? 1 : 0;
+  const { qos = 0, retain = false, signal } = options;
+  const isRight = (qos === 0 || qos === 1 || qos === 2) && typeof retain === "boolean" &&
+    (signal === undefined || isSignal(signal));
+  return isRight ? qos << 1 | (retain ? 1 : 0) : refuseFlags(options);
 }
 
 /** @throws {TypeError | RangeError} What is wrong with the options of a publish. */
@@ -44,8 +48,33 @@ function refuseFlags(options: PublishOptions): never {
   check(typeof options !== "function", "the options", "an object: publish() returns a promise, and calls nothing back");
   checkObject(options, "the options");
   checkNames("publish", options);
-  checkQoS(options.qos, 0);
+  checkQoS(options.qos);
+  check(options.signal === undefined || isSignal(options.signal), "signal", "an AbortSignal");
   throw new TypeError("Cannot use retain as it must be true or false");
+}
+
+/** A message to be published, checked. */
+export interface Publication {
+  readonly topic: string;
+  readonly message: string | Uint8Array;
+  readonly flags: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The messages of a list, checked. */
+export function checkPublications(messages: readonly OutgoingMessage[]): Publication[] {
+  return messages.map((each) => {
+    checkObject(each, "a message of the list");
+    const { topic, message, ...options } = each;
+    checkName(topic);
+    checkPayload(message);
+    return { topic, message, flags: publishFlags(options), signal: options.signal };
+  });
+}
+
+/** The error of a message that its signal takes back. */
+export function withdrawn(reason: unknown): MqttError {
+  return new MqttError("disconnect", "The message was taken back by its signal, and never sent", reason);
 }
 
 /** The options of subscribe, checked. */
@@ -56,7 +85,7 @@ export function parseSubscribe(
   checkObject(options, "the options");
   checkNames("subscribe", options);
   const { qos = 0, onpub, concurrency = 1 } = options;
-  checkQoS(qos, 0);
+  checkQoS(qos);
   checkFunction(onpub, "onpub");
   if (concurrency !== Infinity) checkRange("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
   check(
@@ -72,7 +101,7 @@ export function parseMessages(options: MessagesOptions): { qos: QoS; limit: numb
   checkObject(options, "the options");
   checkNames("messages", options);
   const { qos = 0, limit = 1000 } = options;
-  checkQoS(qos, 0);
+  checkQoS(qos);
   checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
   return { qos, limit };
 }

@@ -2,7 +2,6 @@
  * @module */
 
 import { kindOf } from "../protocol/bytes.ts";
-import type { QoS } from "../protocol/packet.ts";
 
 /** Whether it is an object. */
 export function isObject(value: unknown): value is object {
@@ -32,11 +31,13 @@ export function checkFunction(value: unknown, what: string): void {
   check(value === undefined || typeof value === "function", what, "a function");
 }
 
-/** @throws {RangeError} If it is no QoS, or one over `max`. */
-export function checkQoS(qos: unknown, max: QoS): void {
-  const known = qos === undefined || qos === 0 || qos === 1 || qos === 2;
-  if (known && (qos ?? 0) <= max) return;
-  throw new RangeError(
-    `Cannot use QoS ${qos} as ${known ? `only QoS ${max} is supported yet` : "it must be 0, 1 or 2"}`,
-  );
+/** @throws {RangeError} If it is given and no QoS. */
+export function checkQoS(qos: unknown): void {
+  if (qos === undefined || qos === 0 || qos === 1 || qos === 2) return;
+  throw new RangeError(`Cannot use QoS ${qos} as it must be 0, 1 or 2`);
+}
+
+/** Whether it is an AbortSignal, of whatever realm. */
+export function isSignal(value: unknown): value is AbortSignal {
+  return value instanceof AbortSignal || Object.prototype.toString.call(value) === "[object AbortSignal]";
 }

@@ -8,6 +8,7 @@ import type {
   MessagesOptions,
   OnPublish,
   OnStatus,
+  OutgoingMessage,
   PublishOptions,
   Stats,
   SubscribeCallback,
@@ -17,6 +18,7 @@ import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
+import type { Outgoing } from "../session/flight.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
@@ -28,13 +30,22 @@ import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
-import { checkDisconnect, checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import {
+  checkDisconnect,
+  checkMessages,
+  checkPublications,
+  checkSubscribe,
+  checkUnsubscribe,
+  type Publication,
+  publishFlags,
+  withdrawn,
+} from "./arguments.ts";
 import type { Settings } from "./settings.ts";
 
 /** So many bytes are written at once, although this tick's code may go on: 4 KiB messages take 0.7 of the time of writes of 64 KiB. */
 const WRITE = 262_144;
 
-const DONE = Promise.resolve();
+const DONE = Promise.resolve(0);
 
 /** What a client is made of, besides its settings. */
 export interface LoopParts {
@@ -59,7 +70,7 @@ export class LoopClient implements Client {
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   /** Settled when publish() may go on; all who wait share it. */
-  #room: Promise<void> | undefined;
+  #room: Promise<number> | undefined;
   /** Whether the session's events are being handled. */
   #handling = false;
   /** Whether there may be more of them meanwhile. */
@@ -116,19 +127,51 @@ export class LoopClient implements Client {
     return this.#ended.promise;
   }
 
-  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void> {
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<number>;
+  publish(messages: readonly OutgoingMessage[]): Promise<number>;
+  publish(
+    topic: string | readonly OutgoingMessage[],
+    message?: string | Uint8Array,
+    options?: PublishOptions,
+  ): Promise<number> {
     const session = this.#session;
     let waits: boolean;
     try {
-      waits = session.publish(topic, message, options === undefined ? 0 : publishFlags(options));
+      if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
+      const flags = options === undefined ? 0 : publishFlags(options);
+      if (options?.signal !== undefined || flags > 1) {
+        return this.#send({ topic: topic as string, message: message!, flags, signal: options!.signal });
+      }
+      waits = session.publish(topic as string, message!, flags);
     } catch (error) {
       return rejection(session, error);
     }
     if (waits && session.buffered > WRITE) this.#writeNow();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
-    if (!session.isRoomAwaited) this.#room = this.#call<void>((call) => session.awaitRoom(call));
+    if (!session.isRoomAwaited) this.#room = this.#call<number>((call) => session.awaitRoom(call));
     return this.#room!;
+  }
+
+  /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
+  #send({ topic, message, flags, signal }: Publication): Promise<number> {
+    if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
+    if (flags < 2) return this.publish(topic, message, { retain: flags === 1 });
+    const session = this.#session;
+    let sent: Outgoing;
+    const promise = this.#call<number>((call) => sent = session.send(topic, message, flags, call));
+    if (signal === undefined) return promise;
+    const stop = onAbort(signal, (reason) => {
+      session.withdraw(sent, withdrawn(reason));
+      this.#schedule();
+    });
+    promise.then(stop, stop);
+    return promise;
+  }
+
+  async #publishAll(publications: readonly Publication[]): Promise<number> {
+    const codes = await Promise.all(publications.map((publication) => this.#send(publication)));
+    return codes.reduce((highest, code) => Math.max(highest, code), 0);
   }
 
   subscribe(

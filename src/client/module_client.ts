@@ -7,6 +7,7 @@ import type {
   DisconnectOptions,
   MessagesOptions,
   OnStatus,
+  OutgoingMessage,
   PublishOptions,
   Stats,
   Status,
@@ -26,7 +27,16 @@ import type { Target } from "../transport/tcp.ts";
 import { carry, restore } from "../worker/messages.ts";
 import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
-import { checkDisconnect, checkMessages, checkSubscribe, checkUnsubscribe, publishFlags } from "./arguments.ts";
+import {
+  checkDisconnect,
+  checkMessages,
+  checkPublications,
+  checkSubscribe,
+  checkUnsubscribe,
+  type Publication,
+  publishFlags,
+  withdrawn,
+} from "./arguments.ts";
 import { promiseOf, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { askCredential } from "./credentials.ts";
@@ -56,7 +66,7 @@ const LINGER = 1000;
 /** At most so many messages of an iterator cross before they are asked for. */
 const MOST_AHEAD = 500;
 
-const DONE = Promise.resolve();
+const DONE = Promise.resolve(0);
 
 /** What a client is made of, besides its settings. */
 export interface ModuleParts {
@@ -100,12 +110,14 @@ export class ModuleClient implements Client {
   #numbers = 0;
   /** Checks and packs what is published, one message at a time. */
   readonly #packer: Output;
-  /** Bytes of PUBLISH packets that wait as far as is known. */
+  /** Bytes of PUBLISH packets of QoS 0 that wait as far as is known. */
   #unsent = 0;
+  /** Bytes of those of QoS 1 and 2 that are not acknowledged. */
+  #unacknowledged = 0;
   /** Settled when publish() may go on; all who wait share it. */
-  #room: Deferred<void> | undefined;
+  #room: Deferred<number> | undefined;
   #status: ConnectionStatus;
-  #stats: Stats = { dropped: 0, unsettled: 0, failed: 0 };
+  #stats: Stats = { dropped: 0, unsettled: 0, failed: 0, unclaimed: 0, unacknowledged: 0, ignored: 0 };
   #trusted: Trust = false;
   #stopListening = () => {};
   /** Rings when nobody has heard of the end. */
@@ -175,32 +187,82 @@ export class ModuleClient implements Client {
     return this.#ended.promise;
   }
 
-  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<void> {
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<number>;
+  publish(messages: readonly OutgoingMessage[]): Promise<number>;
+  publish(
+    topic: string | readonly OutgoingMessage[],
+    message?: string | Uint8Array,
+    options?: PublishOptions,
+  ): Promise<number> {
     try {
-      this.#publish(topic, message, options === undefined ? 0 : publishFlags(options));
+      if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
+      const flags = options === undefined ? 0 : publishFlags(options);
+      return this.#publish({ topic: topic as string, message: message!, flags, signal: options?.signal });
     } catch (error) {
       return rejection(this.#ending, error);
     }
+  }
+
+  async #publishAll(publications: readonly Publication[]): Promise<number> {
+    const codes = await Promise.all(publications.map((publication) => this.#publish(publication)));
+    return codes.reduce((highest, code) => Math.max(highest, code), 0);
+  }
+
+  #publish({ topic, message, flags, signal }: Publication): Promise<number> {
+    if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
+    this.#checkEnd();
+    this.#packer.publish(topic, message, flags);
+    const packet = this.#packer.take()!;
+    this.#packer.written(); // it is copied before the next one is packed
+    if (flags > 1) return this.#send(packet, signal);
+    this.#checkRoom(this.#unsent, packet);
+    this.#unsent += packet.length;
+    this.#cross(packet);
     if (this.#unsent <= HIGH_WATER) return DONE;
     this.#room ??= deferred();
     return this.#room.promise;
   }
 
-  #publish(topic: string, message: string | Uint8Array, flags: number): void {
-    this.#checkEnd();
-    this.#packer.publish(topic, message, flags);
-    const packet = this.#packer.take()!;
-    this.#packer.written(); // it is copied before the next one is packed
-    const size = packet.length, { maxBuffered } = this.#settings;
-    if (this.#unsent + size > maxBuffered) {
-      const failure = `${this.#unsent} bytes wait to be sent and ${size} more would exceed maxBuffered, ${maxBuffered}`;
-      throw new MqttError("overflow", `${failure}: await publish(), or raise it`);
+  /** A message of QoS 1 or 2: its call is answered when the broker has acknowledged it. */
+  #send(packet: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+    const size = packet.length;
+    let stop = () => {};
+    return promiseOf<number>(this.#ending, (call) => {
+      this.#checkRoom(this.#unacknowledged, packet);
+      this.#unacknowledged += size;
+      const number = this.#number({
+        resolve: (code) => call.resolve(code),
+        reject: (error) =>
+          call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
+      }, () => {
+        this.#unacknowledged -= size;
+        stop();
+      });
+      this.#cross(packet, number, signal !== undefined);
+      stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
+    });
+  }
+
+  /** A packet crosses, with the number of its call if it has one. */
+  #cross(packet: Uint8Array, call?: number, isWithdrawable = false): void {
+    let { last } = this.#outbox;
+    if (last?.type !== "publishes") {
+      this.#outbox.add(last = { type: "publishes", size: 0, calls: [], withdrawable: [] });
     }
-    this.#unsent += size;
-    const { last } = this.#outbox;
-    if (last?.type === "publishes") last.size += size;
-    else this.#outbox.add({ type: "publishes", size });
+    last.size += packet.length;
+    if (call !== undefined) last.calls.push(call);
+    if (call !== undefined && isWithdrawable) last.withdrawable.push(call);
     this.#outbox.addBytes(packet);
+  }
+
+  /** @throws {MqttError} `"overflow"` */
+  #checkRoom(waiting: number, { length }: Uint8Array): void {
+    const { maxBuffered } = this.#settings;
+    if (waiting + length <= maxBuffered) return;
+    throw new MqttError(
+      "overflow",
+      `${waiting} bytes wait and ${length} more would exceed maxBuffered, ${maxBuffered}: await publish(), or raise it`,
+    );
   }
 
   subscribe(
@@ -250,7 +312,7 @@ export class ModuleClient implements Client {
         const isOpen = this.#iterations.has(number) && this.#ending.reason === undefined;
         this.#iterations.delete(number);
         this.#end(inbox, undefined);
-        if (!isOpen) return DONE;
+        if (!isOpen) return Promise.resolve();
         return promiseOf<void>(this.#ending, (call) => {
           this.#outbox.add({ type: "leave", call: this.#number(call), inbox: number });
         });
@@ -379,7 +441,7 @@ export class ModuleClient implements Client {
       return;
     }
     const inbox = this.#iterations.get(entry.inbox)?.inbox;
-    inbox?.push({ message, pending: 1 });
+    inbox?.push({ message, packetId: 0, pending: 1, begun: true, receipt: "none" });
     if (inbox?.waiting) inbox.wake();
   }
 
@@ -389,10 +451,12 @@ export class ModuleClient implements Client {
         return this.#answered(entry.call, { code: entry.code });
       case "rejected":
         return this.#answered(entry.call, { error: this.#restore(entry.error) });
+      case "acknowledged":
+        return entry.calls.forEach((call) => this.#answered(call, { code: 0 }));
       case "room":
         this.#unsent -= entry.size;
         if (this.#unsent > HIGH_WATER) return;
-        this.#room?.resolve();
+        this.#room?.resolve(0);
         this.#room = undefined;
         return;
       case "ended": {
@@ -490,9 +554,9 @@ export class ModuleClient implements Client {
   }
 
   /** Nobody has to await why the client has ended. */
-  #roomCall({ promise, resolve, reject }: Deferred<void>): Call {
+  #roomCall({ promise, resolve, reject }: Deferred<number>): Call {
     return {
-      resolve: () => resolve(),
+      resolve: () => resolve(0),
       reject: (error) => {
         void handled(promise);
         reject(error);

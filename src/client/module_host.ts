@@ -50,6 +50,8 @@ class Host {
   /** Messages that the caller's handlers have. */
   readonly #unsettled = new Map<number, () => void>();
   readonly #iterations = new Map<number, Iteration>();
+  /** Messages that the caller may take back. */
+  readonly #withdrawable = new Map<number, AbortController>();
   /** Credentials that the caller was asked for. */
   readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
   #numbers = 0;
@@ -113,27 +115,56 @@ class Host {
   hear({ entries, bytes }: Crossing<ToHost>): void {
     let at = 0;
     for (const entry of entries) {
-      if (entry.type === "publishes") this.#publish(bytes.subarray(at, at += entry.size));
+      if (entry.type === "publishes") this.#publish(entry, bytes.subarray(at, at += entry.size));
       else this.#handle(this.#client!, entry);
     }
   }
 
-  /** Publishes what is in the packets; the last promise is settled when none has to wait. */
-  #publish(bytes: Uint8Array): void {
+  /** Publishes what is in the packets; the last promise of QoS 0 is settled when none has to wait. */
+  #publish({ size, calls, withdrawable }: Extract<ToHost, { type: "publishes" }>, bytes: Uint8Array): void {
     const client = this.#client!, packets = this.#packets;
     const failed = (error: unknown) => {
       // The end of the client is told otherwise, and that it came too late is no failure of publish().
       if (error !== this.#reason) this.#outbox.add({ type: "thrown", error: carry(error) });
     };
-    let last: Promise<void> | undefined;
-    packets.receive(bytes, bytes.length);
+    let last: Promise<number> | undefined, next = 0, room = size;
+    packets.receive(bytes, size);
+    let start = packets.waiting;
     for (let packet = packets.next(); packet?.type === PUBLISH; packet = packets.next()) {
-      const published = client.publish(packet.topic, packet.payload, { retain: packet.retain });
-      if (published === last) continue;
-      published.catch(failed);
-      last = published;
+      const { topic, payload, qos, retain } = packet;
+      if (qos > 0) {
+        const call = calls[next++]!;
+        this.#acknowledge(
+          call,
+          client.publish(topic, payload, { qos, retain, signal: this.#signalOf(call, withdrawable) }),
+        );
+        room -= start - packets.waiting;
+      } else {
+        const published = client.publish(topic, payload, { retain });
+        if (published !== last) published.catch(failed);
+        last = published;
+      }
+      start = packets.waiting;
     }
-    last?.catch(() => {}).then(() => this.#outbox.add({ type: "room", size: bytes.length }));
+    if (room > 0) last?.catch(() => {}).then(() => this.#outbox.add({ type: "room", size: room }));
+  }
+
+  /** What takes a message back, when its caller may want that. */
+  #signalOf(call: number, withdrawable: readonly number[]): AbortSignal | undefined {
+    if (!withdrawable.includes(call)) return undefined;
+    const controller = new AbortController();
+    this.#withdrawable.set(call, controller);
+    return controller.signal;
+  }
+
+  /** Tells that a message is acknowledged, with those that are at the same time. */
+  #acknowledge(call: number, published: Promise<number>): void {
+    published.then(() => {
+      const { last } = this.#outbox;
+      if (last?.type === "acknowledged") last.calls.push(call);
+      else this.#outbox.add({ type: "acknowledged", calls: [call] });
+    }, (error) => this.#outbox.add({ type: "rejected", call, error: this.#failure(error) }))
+      .then(() => this.#withdrawable.delete(call));
   }
 
   #handle(client: Client, entry: Exclude<ToHost, { type: "publishes" }>): void {
@@ -147,6 +178,8 @@ class Host {
           client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency: Infinity }),
         );
       }
+      case "withdraw":
+        return this.#withdrawable.get(entry.call)?.abort();
       case "flush":
         return this.#answer(entry.call, client.flush());
       case "unsubscribe":

@@ -43,8 +43,9 @@ export type Failure = CarriedError | "end";
 
 /** To the thread. `call` is a number that the outcome comes back with. */
 export type ToHost =
-  /** PUBLISH packets of QoS 0; they are confirmed by `room`. */
-  | { type: "publishes"; size: number }
+  /** PUBLISH packets: those of QoS 0 are confirmed by `room`, the others have a call each, in order; `withdrawable`: those that may be taken back. */
+  | { type: "publishes"; size: number; calls: number[]; withdrawable: number[] }
+  | { type: "withdraw"; call: number }
   /** `handler` is the number of the caller's; undefined: the module gets the messages. */
   | { type: "subscribe"; call: number; filters: readonly string[]; qos: QoS; handler: number | undefined }
   | { type: "flush"; call: number }
@@ -66,7 +67,9 @@ export type FromHost =
   | { type: "unusable"; error: CarriedError }
   | { type: "resolved"; call: number; code: number | undefined }
   | { type: "rejected"; call: number; error: Failure }
-  /** So many bytes of PUBLISH packets do not wait any more. */
+  /** Messages of QoS 1 and 2 that the broker has acknowledged. */
+  | { type: "acknowledged"; calls: number[] }
+  /** So many bytes of PUBLISH packets of QoS 0 do not wait any more. */
   | { type: "room"; size: number }
   /** A message for a handler of the caller; `number` comes back when it is settled. */
   | { type: "message"; handler: number; number: number } & CarriedMessage

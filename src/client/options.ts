@@ -26,7 +26,17 @@ const CONNECT: Names = {
   of: "connect",
   own: [
     ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy"],
-    ...["maxPacketSize", "maxBuffered", "receiveMaximum", "reconnect", "signal", "onstatus", "trace"],
+    ...[
+      "maxPacketSize",
+      "maxBuffered",
+      "maxInflight",
+      "receiveMaximum",
+      "sessionLost",
+      "reconnect",
+      "signal",
+      "onstatus",
+      "trace",
+    ],
   ],
   foreign: {
     username: UNAME,
@@ -130,7 +140,7 @@ const RECONNECT: Names = {
 
 const PUBLISH: Names = {
   of: "publish",
-  own: ["qos", "retain"],
+  own: ["qos", "retain", "signal"],
   foreign: { retained: "use retain", dup: "the client sets it itself" },
 };
 

@@ -6,7 +6,7 @@ import { isBytes, kindOf } from "../protocol/bytes.ts";
 import { MAX_REMAINING_LENGTH, type WillFields } from "../protocol/packet.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
 import type { SessionSettings } from "../session/settings.ts";
-import { check, checkFunction, checkQoS, checkRange, isObject } from "./checks.ts";
+import { check, checkFunction, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { toBytes, toCredential } from "./credentials.ts";
 import { checkNames, checkOptions } from "./options.ts";
 
@@ -30,11 +30,15 @@ export function parseSettings(
   checkOptions(op);
   const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20, receiveMaximum = 1000 } =
     op;
+  const { maxInflight, sessionLost } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
   checkRange("timeout", timeout, 1, MAX_TIMER);
   checkRange("maxPacketSize", maxPacketSize, 1, MAX_REMAINING_LENGTH + 5);
   checkRange("maxBuffered", maxBuffered, 1, Number.MAX_SAFE_INTEGER);
   checkRange("receiveMaximum", receiveMaximum, 1, 65_535);
+  if (maxInflight !== undefined) checkRange("maxInflight", maxInflight, 1, 65_535);
+  const isKnown = sessionLost === undefined || sessionLost === "resend" || sessionLost === "reject";
+  check(isKnown, "sessionLost", '"resend" or "reject"');
   const { id = randomId(), signal, uname = login.uname, passwd = login.passwd } = op;
   checkString(id, "the client identifier");
   check(signal === undefined || isSignal(signal), "signal", "an AbortSignal");
@@ -50,6 +54,9 @@ export function parseSettings(
     maxBuffered,
     maxUnsettled: maxBuffered,
     receiveMaximum,
+    maxInflight: maxInflight ?? MAX_INFLIGHT,
+    maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2,
+    sessionLost,
     id,
     uname,
     passwd,
@@ -62,11 +69,6 @@ export function parseSettings(
     pingAfter: keepalive,
     address: login.address,
   };
-}
-
-/** Whether it is an AbortSignal, of whatever realm. */
-function isSignal(value: unknown): value is AbortSignal {
-  return value instanceof AbortSignal || Object.prototype.toString.call(value) === "[object AbortSignal]";
 }
 
 /** Whether the session is a clean one; how long the broker keeps another is its own to decide in MQTT 3.1.1. */
@@ -133,7 +135,7 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
   checkNames("will", will);
   const { topic, message, qos = 0, retain = false } = will;
   checkName(topic, "the will's topic");
-  checkQoS(qos, 2);
+  checkQoS(qos);
   check(typeof retain === "boolean", "will.retain", "true or false");
   return { topic, message: toBytes(message, "the will's message"), qos, retain };
 }
@@ -150,6 +152,9 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Setting
   if (attempts !== Infinity) checkRange("reconnect.attempts", attempts, 1, Number.MAX_SAFE_INTEGER);
   return { minDelay, maxDelay, stableAfter, attempts };
 }
+
+/** mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way. */
+const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 20;
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

@@ -7,6 +7,7 @@ import type {
   DisconnectOptions,
   OnPublish,
   OnStatus,
+  OutgoingMessage,
   PublishOptions,
   Stats,
   Status,
@@ -23,7 +24,15 @@ import type { Target } from "../transport/tcp.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { checkDisconnect, checkSubscribe, listFilters, publishFlags } from "./arguments.ts";
+import {
+  checkDisconnect,
+  checkPublications,
+  checkSubscribe,
+  listFilters,
+  type Publication,
+  publishFlags,
+  withdrawn,
+} from "./arguments.ts";
 import { checkRange } from "./checks.ts";
 import type { Settings } from "./settings.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
@@ -99,15 +108,70 @@ export class SyncClient implements Blocking, BlockingClient {
     return this.#session.stats;
   }
 
-  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): void {
-    const session = this.#session;
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): number;
+  publish(messages: readonly OutgoingMessage[]): number;
+  publish(
+    topic: string | readonly OutgoingMessage[],
+    message?: string | Uint8Array,
+    options?: PublishOptions,
+  ): number {
+    if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
     const flags = options === undefined ? 0 : publishFlags(options);
+    const publication = { topic: topic as string, message: message!, flags, signal: options?.signal };
+    if (flags > 1) return this.#publishAll([publication]);
+    this.#publish(publication);
+    return 0;
+  }
+
+  /** Publishes a message of QoS 0. */
+  #publish({ topic, message, flags, signal }: Publication): void {
+    if (signal?.aborted) throw withdrawn(signal.reason);
+    const session = this.#session;
     this.#link?.look();
     if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
       throw this.#unanswered("There was no room to publish");
     }
     session.publish(topic, message, flags);
     this.#link?.write();
+  }
+
+  /** Publishes in order, and waits for what is acknowledged. */
+  #publishAll(publications: readonly Publication[]): number {
+    const calls: Outcome[] = [];
+    for (const publication of publications) {
+      if (publication.flags > 1) calls.push(this.#send(publication));
+      else this.#publish(publication);
+    }
+    for (const call of calls) this.#acknowledged(call);
+    return calls.reduce((highest, { code = 0 }) => Math.max(highest, code), 0);
+  }
+
+  /** Publishes a message of QoS 1 or 2; when those before it leave no room, some are acknowledged first. */
+  #send({ topic, message, flags, signal }: Publication): Outcome {
+    if (signal?.aborted) throw withdrawn(signal.reason);
+    const session = this.#session, call = new Outcome();
+    for (;;) {
+      const { unacknowledged } = session;
+      try {
+        session.send(topic, message, flags, call);
+        return call;
+      } catch (error) {
+        if (unacknowledged === 0 || (error as MqttError).code !== "overflow") throw error;
+        const hasFewer = () => session.unacknowledged < unacknowledged;
+        if (!this.#wait(hasFewer, this.#due)) throw this.#unanswered("There was no room to publish");
+      }
+    }
+  }
+
+  /** Waits until a message is acknowledged, for no longer than `timeout` in which none is. */
+  #acknowledged(call: Outcome): void {
+    const session = this.#session;
+    while (!call.done) {
+      const { unacknowledged } = session;
+      const isSettled = () => call.done || session.unacknowledged < unacknowledged;
+      if (!this.#wait(isSettled, this.#due)) throw this.#unanswered("The message was not acknowledged");
+    }
+    if (call.error !== undefined) throw call.error;
   }
 
   /** Whether a publish goes out at once, as far as is known: the connection may be lost, which the session hears when it reads. */
@@ -173,6 +237,7 @@ export class SyncClient implements Blocking, BlockingClient {
   /** Calls the handlers of the messages that came during other calls. */
   #drain(): void {
     const session = this.#session;
+    session.settleGiven();
     while (session.kept > 0 && session.reason === undefined) {
       const message = this.#next(Infinity);
       if (message !== undefined) invoke((message) => this.#deliver(message), message);

@@ -18,6 +18,14 @@ export interface BacklogSettings {
   readonly maxUnsettled: number;
 }
 
+/** What becomes of the acknowledgement of a message. */
+export interface Receipts {
+  /** Nobody is busy with it any more. */
+  settle(delivery: Delivery): void;
+  /** Nobody will be busy with it: it is not acknowledged. */
+  forget(delivery: Delivery): void;
+}
+
 /** A message that a program that blocks has not taken yet. */
 interface Kept {
   readonly delivery: Delivery;
@@ -37,6 +45,7 @@ interface Kept {
 export class Backlog {
   readonly #settings: BacklogSettings;
   readonly #events: Events;
+  readonly #receipts: Receipts;
   /** Messages that are not settled, and their bytes. */
   #count = 0;
   #bytes = 0;
@@ -53,14 +62,18 @@ export class Backlog {
   /** Handlers with messages in their queue; those of them that may be called. */
   readonly #queued = new Set<Consumer>();
   readonly #ready = new Fifo<Consumer>();
-  /** What a program that blocks has not taken yet, in order. */
+  /** What a program that blocks has not taken yet, in order; and what it has, until it asks for the next one. */
   readonly #kept = new Fifo<Kept>();
+  #given: Delivery | undefined;
+  /** Those that no consumer takes, and may find one yet, in order. */
+  #unclaimed: Delivery[] = [];
   /** Whether there is room for more. A field, as it is looked at for each message. */
   hasRoom = true;
 
-  constructor(settings: BacklogSettings, events: Events) {
+  constructor(settings: BacklogSettings, events: Events, receipts: Receipts) {
     this.#settings = settings;
     this.#events = events;
+    this.#receipts = receipts;
   }
 
   /** How many messages are not settled. */
@@ -83,35 +96,48 @@ export class Backlog {
     return this.#count === 0;
   }
 
-  /** Gives a message that has come to its consumers. */
-  deliver({ consumers, inboxes }: Recipients, message: Message, handling: Handling): void {
-    let delivery: Delivery | undefined;
-    for (let i = 0; i < inboxes.length; i++) this.#push(inboxes[i]!, delivery ??= this.#hold(message));
+  /** Gives a message that has come to its consumers; undefined when all of them are done with it. */
+  deliver(
+    { consumers, inboxes }: Recipients,
+    message: Message,
+    packetId: number,
+    handling: Handling,
+  ): Delivery | undefined {
+    let delivery: Delivery | undefined, begun = false;
+    for (let i = 0; i < inboxes.length; i++) this.#push(inboxes[i]!, delivery ??= this.#hold(message, packetId));
     for (let i = 0; i < consumers.length; i++) {
       const consumer = consumers[i]!;
       if (consumer.isIdle) {
+        begun = true;
         const promise = handling.call(consumer.onpub, message);
         if (promise !== undefined) {
-          this.#begin({ consumer, delivery: delivery ??= this.#hold(message) }, promise, handling);
+          this.#begin({ consumer, delivery: delivery ??= this.#hold(message, packetId) }, promise, handling);
         }
       } else {
-        delivery ??= this.#hold(message);
-        delivery.pending++;
-        consumer.queue.push(delivery);
-        this.#queued.add(consumer);
+        this.#queue(consumer, delivery ??= this.#hold(message, packetId));
       }
     }
-    if (delivery !== undefined) this.#done(delivery); // who gives it out is done
+    if (delivery === undefined) return undefined;
+    delivery.begun ||= begun;
+    this.#done(delivery); // who gives it out is done
+    return delivery;
   }
 
   /** A message will not be settled at once; it is pending for who gives it out. */
-  #hold(message: Message): Delivery {
-    const delivery = { message, pending: 1 };
+  #hold(message: Message, packetId: number): Delivery {
+    const delivery: Delivery = { message, packetId, pending: 1, begun: false, receipt: "none" };
     this.#count++;
     this.#bytes += sizeOf(message) + EXTRA;
     this.#fresh.push(delivery);
     this.#updateRoom();
     return delivery;
+  }
+
+  /** A message waits for a handler. */
+  #queue(consumer: Consumer, delivery: Delivery): void {
+    delivery.pending++;
+    consumer.queue.push(delivery);
+    this.#queued.add(consumer);
   }
 
   #begin(work: Work, promise: unknown, handling: Handling): void {
@@ -126,7 +152,14 @@ export class Backlog {
     this.#count--;
     this.#bytes -= sizeOf(delivery.message) + EXTRA;
     this.settled++;
+    this.#receipts.settle(delivery);
     this.#updateRoom();
+  }
+
+  /** One of those who were to get it will not: it is to come again. */
+  #discard(delivery: Delivery): void {
+    this.#receipts.forget(delivery);
+    this.#done(delivery);
   }
 
   #updateRoom(): void {
@@ -157,6 +190,7 @@ export class Backlog {
       const { queue } = consumer;
       while (queue.length > 0 && consumer.running < consumer.concurrency) {
         const delivery = queue.shift()!;
+        delivery.begun = true;
         const promise = handling.call(consumer.onpub, delivery.message);
         if (promise !== undefined) this.#begin({ consumer, delivery }, promise, handling);
         this.#done(delivery);
@@ -174,18 +208,77 @@ export class Backlog {
 
   /** Nobody wants what handlers were not called with, and a program that blocks has not taken. */
   clear(): void {
-    for (const { queue } of this.#queued) {
-      for (let delivery = queue.shift(); delivery !== undefined; delivery = queue.shift()) this.#done(delivery);
+    this.#discardQueued(() => true);
+    this.discardUnclaimed();
+  }
+
+  /** The broker sends everything again that it has no acknowledgement of: what nobody has begun with is to come with that. */
+  dropUnbegun(inboxes: readonly Inbox[]): void {
+    const comesAgain = ({ begun, packetId }: Delivery) => !begun && packetId > 0;
+    this.#discardQueued(comesAgain);
+    for (const inbox of inboxes) {
+      for (const delivery of inbox.discard(comesAgain)) this.#discard(delivery);
+      this.#drain(inbox);
     }
-    this.#queued.clear();
-    while (this.takeKept() !== undefined);
+    this.discardUnclaimed();
+  }
+
+  #discardQueued(isSuperfluous: (delivery: Delivery) => boolean): void {
+    for (const consumer of this.#queued) {
+      for (const delivery of consumer.queue.discard(isSuperfluous)) this.#discard(delivery);
+      if (consumer.queue.length === 0) this.#queued.delete(consumer);
+    }
+    for (const { delivery } of this.#kept.discard((kept) => isSuperfluous(kept.delivery))) this.#discard(delivery);
+  }
+
+  // ---- messages that nobody takes
+
+  /** How many messages no consumer takes. */
+  get unclaimed(): number {
+    return this.#unclaimed.length;
+  }
+
+  /** Keeps a message that no consumer takes, until one does. */
+  keepUnclaimed(message: Message, packetId: number): Delivery {
+    const delivery = this.#hold(message, packetId);
+    this.#unclaimed.push(delivery);
+    return delivery;
+  }
+
+  /** There are other consumers: those that take such a message get it. */
+  claim(recipientsOf: (message: Message) => Recipients): void {
+    this.#unclaimed = this.#unclaimed.filter((delivery) => {
+      const { consumers, inboxes } = recipientsOf(delivery.message);
+      for (const inbox of inboxes) this.#push(inbox, delivery);
+      for (const consumer of consumers) {
+        this.#queue(consumer, delivery);
+        this.#ready.push(consumer);
+      }
+      if (consumers.length + inboxes.length === 0) return true;
+      this.#done(delivery);
+      return false;
+    });
+  }
+
+  /** Nobody is to take them: the broker keeps them. */
+  discardUnclaimed(): void {
+    for (const delivery of this.#unclaimed.splice(0)) this.#discard(delivery);
+  }
+
+  /** Nobody has taken them: they are settled. */
+  giveUpUnclaimed(): Message[] {
+    const given = this.#unclaimed.splice(0);
+    for (const delivery of given) this.#done(delivery);
+    return given.map(({ message }) => message);
   }
 
   // ---- a program that blocks
 
   /** Keeps a message until the program takes it. */
-  keep(consumers: readonly Consumer[], message: Message): void {
-    this.#kept.push({ delivery: this.#hold(message), consumers });
+  keep(consumers: readonly Consumer[], message: Message, packetId: number): Delivery {
+    const delivery = this.#hold(message, packetId);
+    this.#kept.push({ delivery, consumers });
+    return delivery;
   }
 
   /** How many messages wait for the program to take them. */
@@ -193,24 +286,32 @@ export class Backlog {
     return this.#kept.length;
   }
 
-  /** The first message that was kept, and its handlers. */
+  /** The first message that was kept, and its handlers; the program has it now. */
   takeKept(): { message: Message; consumers: readonly Consumer[] } | undefined {
     const kept = this.#kept.shift();
     if (kept === undefined) return undefined;
     const { delivery, consumers } = kept;
-    this.#done(delivery);
+    delivery.begun = true;
+    this.#given = delivery;
     return { message: delivery.message, consumers };
   }
 
-  // ---- iterators
-
-  /** Gives a message that has come to iterators alone. */
-  fill(inboxes: readonly Inbox[], message: Message): void {
-    if (inboxes.length === 0) return;
-    const delivery = this.#hold(message);
-    for (const inbox of inboxes) this.#push(inbox, delivery);
-    this.#done(delivery); // who gives it out is done
+  /** The program has a message now; undefined: of QoS 0, it need not say when it is done. */
+  give(message: Message, packetId: number): Delivery | undefined {
+    if (packetId === 0) return undefined;
+    this.#given = this.#hold(message, packetId);
+    this.#given.begun = true;
+    return this.#given;
   }
+
+  /** The program is done with the message that it has. */
+  settleGiven(): void {
+    const given = this.#given;
+    this.#given = undefined;
+    if (given !== undefined) this.#done(given);
+  }
+
+  // ---- iterators
 
   /** A message goes to the inbox of an iterator. */
   #push(inbox: Inbox, delivery: Delivery): void {
@@ -225,6 +326,7 @@ export class Backlog {
   take(inbox: Inbox): Message | undefined {
     const { given } = inbox;
     inbox.given = inbox.shift();
+    if (inbox.given !== undefined) inbox.given.begun = true;
     if (given !== undefined) this.#done(given);
     this.#drain(inbox);
     return inbox.given?.message;

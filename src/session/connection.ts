@@ -14,9 +14,6 @@ import {
   NAMES,
   PINGREQ,
   PINGRESP,
-  PUBACK,
-  PUBCOMP,
-  PUBREC,
   type SubackPacket,
   SUBSCRIBE,
   type UnsubackPacket,
@@ -141,10 +138,6 @@ export class Connection {
         return { type: PINGRESP };
       case CONNACK:
         throw violation("a second CONNACK", "3.2.0-1");
-      case PUBACK:
-      case PUBREC:
-      case PUBCOMP:
-        throw violation(`a ${NAMES[packet.type]} for a message that was not sent`, "4.8.0-1");
       case CONNECT:
       case SUBSCRIBE:
       case UNSUBSCRIBE:

@@ -8,8 +8,14 @@ import { Fifo } from "./fifo.ts";
 /** A message that is not settled yet: some of those who get it are not done with it. */
 export interface Delivery {
   readonly message: Message;
+  /** By which the broker knows it; 0 at QoS 0. */
+  readonly packetId: number;
   /** How many are not done with it. */
   pending: number;
+  /** Whether a handler was called with it, or an iterator has it: then nobody need bring it again. */
+  begun: boolean;
+  /** Its acknowledgement: there is none, it is due when all are done with it, or it may be sent. */
+  receipt: "none" | "due" | "settled";
 }
 
 /** Calls a handler, one message after the other; of one that returns promises, the next waits for the promise. */

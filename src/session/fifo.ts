@@ -24,11 +24,31 @@ export class Fifo<T> {
     return this.#oldest.pop();
   }
 
-  /** Takes out those of which it is so. */
-  discard(isSuperfluous: (item: T) => boolean): void {
-    this.#newest = this.#newest.filter((item) => !isSuperfluous(item));
-    this.#oldest = this.#oldest.filter((item) => !isSuperfluous(item));
-    this.length = this.#newest.length + this.#oldest.length;
+  /** The first, which stays; undefined when there is none. */
+  get first(): T | undefined {
+    return this.#oldest.length > 0 ? this.#oldest.at(-1) : this.#newest[0];
+  }
+
+  /** Puts some before all others. */
+  putBack(items: readonly T[]): void {
+    for (let i = items.length - 1; i >= 0; i--) this.#oldest.push(items[i]!);
+    this.length += items.length;
+  }
+
+  /** All, in order; they stay. */
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (let i = this.#oldest.length - 1; i >= 0; i--) yield this.#oldest[i]!;
+    yield* this.#newest;
+  }
+
+  /** Takes out those of which it is so, and returns them in order. */
+  discard(isSuperfluous: (item: T) => boolean): T[] {
+    const out: T[] = [], others: T[] = [];
+    for (const item of this) (isSuperfluous(item) ? out : others).push(item);
+    this.#oldest.length = 0;
+    this.#newest = others;
+    this.length = others.length;
+    return out;
   }
 
   /** Takes out all. */

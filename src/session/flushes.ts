@@ -1,4 +1,4 @@
-/** What of the messages published at QoS 0 the broker has: it answers the PINGREQ behind them.
+/** What of the messages published the broker has: it answers the PINGREQ behind those of QoS 0, and acknowledges the others.
  * @module */
 
 import type { MqttError } from "../errors.ts";
@@ -11,15 +11,21 @@ import type { Call, Events } from "./events.ts";
 interface Flush {
   /** Undefined when it is settled, and its PINGRESP may still come. */
   call: Call | undefined;
-  /** How many messages had been published. */
+  /** How many messages of QoS 0 had been published. */
   readonly published: number;
+  /** How many of QoS 1 and 2 had been accepted, and how many of those are not done. */
+  readonly accepted: number;
+  pending: number;
+  /** Whether the broker has those of QoS 0. */
+  isAnswered: boolean;
   readonly since: number;
 }
 
 /**
  * The calls of `flush()`. Each has a PINGREQ behind the last byte of what was published before; the broker answers
  * PINGREQs in order, those of the keep alive among them. Messages are counted, and a lost connection tells how many of
- * them have gone out on it without such an answer: those may be lost. Times are in milliseconds.
+ * them have gone out on it without such an answer: those may be lost. Messages of QoS 1 and 2 are not lost with it, and
+ * are waited for over connections. Times are in milliseconds.
  */
 export class Flushes {
   readonly #output: Output;
@@ -28,9 +34,11 @@ export class Flushes {
   /** Those whose PINGREQ is in the output, and those whose PINGREQ has gone out; `undefined`: the keep alive's. */
   #waiting: Flush[] = [];
   #sent: (Flush | undefined)[] = [];
+  /** Those that wait for acknowledgements, answered or not. */
+  #unacknowledged: Flush[] = [];
   /** PINGREQs of the keep alive that are in the output, before all else. */
   #pings = 0;
-  /** How many messages were published; of how many of them it was answered, or told, what became of them. */
+  /** How many messages were published at QoS 0; of how many of them it was answered, or told, what became of them. */
   published = 0;
   #known = 0;
   /** Messages were lost with a connection, and nobody was told: why. */
@@ -44,20 +52,42 @@ export class Flushes {
 
   /** Whether somebody waits. */
   get isAwaited(): boolean {
-    return this.#waiting.length > 0 || this.#sent.some((flush) => flush?.call !== undefined);
+    return this.#first !== undefined;
   }
 
   /**
-   * Settles the call when the broker has what was published before.
+   * Settles the call when the broker has what was published before. Of QoS 1 and 2 so many messages were `accepted`, and so
+   * many of them are `pending`.
    *
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
-  flush(call: Call, now: number): void {
+  flush(call: Call, { accepted, pending }: { accepted: number; pending: number }, now: number): void {
     const error = this.#loss;
     this.#loss = undefined;
     if (error !== undefined) return this.#events.settle(call, { error });
     this.#output.add(encode({ type: PINGREQ }));
-    this.#waiting.push({ call, published: this.published, since: now });
+    const flush = { call, published: this.published, accepted, pending, isAnswered: false, since: now };
+    this.#waiting.push(flush);
+    if (pending > 0) this.#unacknowledged.push(flush);
+  }
+
+  /** A message of QoS 1 or 2 is done: the broker has it, or the error tells why not. */
+  readonly done = (number: number, error: MqttError | undefined): void => {
+    if (this.#unacknowledged.length === 0) return;
+    for (const flush of this.#unacknowledged) {
+      if (number >= flush.accepted) continue;
+      flush.pending--;
+      if (error !== undefined) this.#fail(flush, error);
+      else this.#settle(flush);
+    }
+    this.#unacknowledged = this.#unacknowledged.filter(({ call, pending }) => call !== undefined && pending > 0);
+  };
+
+  /** Settles the call of a flush when there is nothing more to wait for. */
+  #settle(flush: Flush): void {
+    if (!flush.isAnswered || flush.pending > 0) return;
+    this.#events.settle(flush.call);
+    flush.call = undefined;
   }
 
   /** The keep alive sends PINGREQ, before all that waits. */
@@ -84,7 +114,8 @@ export class Flushes {
     const flush = this.#sent.shift();
     if (flush === undefined) return;
     this.#known = Math.max(this.#known, flush.published);
-    this.#events.settle(flush.call);
+    flush.isAnswered = true;
+    this.#settle(flush);
   }
 
   /** When the first of them has failed: no byte came or went for `timeout`. `lastByte` is when one did. */
@@ -94,13 +125,18 @@ export class Flushes {
   }
 
   get #first(): Flush | undefined {
-    return this.#sent.find((flush) => flush?.call !== undefined) ??
-      this.#waiting.find(({ call }) => call !== undefined);
+    for (const flushes of [this.#unacknowledged, this.#sent, this.#waiting]) {
+      const first = flushes.find((flush) => flush?.call !== undefined);
+      if (first !== undefined) return first;
+    }
+    return undefined;
   }
 
   /** Gives up those that were due by then. */
   expire(by: number, lastByte: number, error: MqttError): void {
+    if (this.due(lastByte) > by) return;
     while (this.due(lastByte) <= by) this.#fail(this.#first!, error);
+    this.#unacknowledged = this.#unacknowledged.filter(({ call }) => call !== undefined);
   }
 
   /** All of them have failed, and so may more of them. */
@@ -121,15 +157,18 @@ export class Flushes {
     const flushes = [...this.#sent, ...this.#waiting].filter((flush) => flush?.call !== undefined) as Flush[];
     this.#sent = [];
     this.#pings = 0;
-    this.#waiting = flushes.filter(({ call, published }) => {
+    this.#waiting = flushes.filter((flush) => {
+      const { published } = flush;
       if (published > out && !isLost) return true;
-      const isDone = published <= this.#known;
-      this.#events.settle(call, { error: isDone ? undefined : error });
-      isTold ||= !isDone;
+      flush.isAnswered = published <= this.#known;
+      isTold ||= !flush.isAnswered;
+      if (flush.isAnswered) this.#settle(flush);
+      else this.#fail(flush, error);
       return false;
     });
+    this.#unacknowledged = this.#unacknowledged.filter(({ call }) => call !== undefined);
     if (isLost && !isTold) this.#loss = error;
     this.#known = Math.max(this.#known, out);
-    for (const _ of this.#waiting) this.#output.acknowledge(encode({ type: PINGREQ }));
+    for (const _ of this.#waiting) this.#output.addAnyway(encode({ type: PINGREQ }));
   }
 }

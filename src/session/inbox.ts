@@ -49,6 +49,11 @@ export class Inbox {
     return this.#messages.shift();
   }
 
+  /** Takes out the messages of which it is so. */
+  discard(isSuperfluous: (delivery: Delivery) => boolean): Delivery[] {
+    return this.#messages.discard(isSuperfluous);
+  }
+
   /** Whether it was full and has room again. Half of it goes at once: reading on for each message costs more than the message. */
   hasDrained(): boolean {
     if (!this.full || !this.ended && this.#messages.length > this.limit >> 1) return false;

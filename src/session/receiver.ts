@@ -1,25 +1,45 @@
-/** Messages that come: acknowledged, those that come again found out, and those that are too large dropped.
+/** Messages that come at QoS 1 and 2: acknowledged when they are settled, in the order of receipt, and those that come again found out.
  * @module */
 
-import { MqttError } from "../errors.ts";
+import { MqttError, violation } from "../errors.ts";
+import type { Message } from "../message.ts";
 import type { OversizedPublish } from "../protocol/decoder.ts";
-import { encode } from "../protocol/encoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../protocol/packet.ts";
+import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
+import { Fifo } from "./fifo.ts";
 
 /** Sizes in bytes. */
 export interface ReceiverSettings {
   readonly maxPacketSize: number;
 }
 
-/** Takes messages from the broker. */
+/** What is acknowledged when it is settled. */
+type Receipt = Pick<Delivery, "packetId" | "receipt">;
+
+/** There are so many packet identifiers: a broker that has used more without an acknowledgement uses one twice. */
+const MOST_RECEIPTS = 65_535;
+
+/**
+ * A message that is not settled is in hand, by its packet identifier, whatever the connection: if it comes again, it joins
+ * that. A message of QoS 2 that is settled is recorded until PUBREL [MQTT-4.3.3-2].
+ *
+ * PUBACK and PUBREC belong to the connection on which the message came, each in the order of receipt [MQTT-4.6.0-2],
+ * [MQTT-4.6.0-3]: one that is settled waits for those before it.
+ */
 export class Receiver {
   readonly #settings: ReceiverSettings;
   readonly #output: Output;
   readonly #events: Events;
-  /** Packet identifiers of QoS 2 messages delivered and not yet released [MQTT-4.3.3-2]. */
-  readonly #unreleased = new Set<number>();
+  /** What came on this connection and is not acknowledged, in order. */
+  readonly #receipts: Record<1 | 2, Fifo<Receipt>> = { 1: new Fifo(), 2: new Fifo() };
+  /** What is not settled, of this connection and of earlier ones. */
+  readonly #inHand = new Map<number, Delivery>();
+  readonly #earlier = new Map<number, Delivery>();
+  readonly #recorded = new Set<number>();
+  /** Whether there is a connection to acknowledge on. */
+  #isOpen = false;
   /** How many messages were passed over. */
   #dropped = 0;
 
@@ -34,34 +54,119 @@ export class Receiver {
     return this.#dropped;
   }
 
-  /** Acknowledges a message; whether it is new, and not one that comes again. */
-  accept(qos: QoS, packetId: number): boolean {
-    if (qos === 0) return true;
-    if (qos === 1) {
-      this.#output.acknowledge(encode({ type: PUBACK, packetId })); // [MQTT-4.3.2-2]
-      return true;
+  /**
+   * Whether a message is to be delivered; one that has come before is not. Then `delivered`.
+   *
+   * @throws {MqttError} `"protocol"`: it has no packet identifier of its own.
+   */
+  accept(message: Message, packetId: number): boolean {
+    if (packetId === 0) return true;
+    const { qos } = message;
+    const inHand = this.#inHand.get(packetId), earlier = this.#earlier.get(packetId);
+    if (inHand !== undefined && isRepeat(message, inHand.message)) return false;
+    if (earlier !== undefined && isRepeat(message, earlier.message)) {
+      this.#earlier.delete(packetId);
+      this.#hold(earlier);
+      return false;
     }
-    const isNew = !this.#unreleased.has(packetId);
-    this.#unreleased.add(packetId);
-    this.#output.acknowledge(encode({ type: PUBREC, packetId })); // [MQTT-4.3.3-2]
-    return isNew;
+    if (qos !== 2 || !this.#recorded.has(packetId)) return true;
+    this.#acknowledge(qos, packetId);
+    return false;
+  }
+
+  /** A message was delivered; without a delivery, it is settled. */
+  delivered({ qos }: Message, packetId: number, delivery: Delivery | undefined): void {
+    if (packetId === 0) return;
+    if (delivery === undefined || delivery.pending === 0) this.#settled(qos, packetId);
+    else this.#hold(delivery);
+  }
+
+  /** It is in hand. */
+  #hold(delivery: Delivery): void {
+    const { packetId, message } = delivery;
+    delivery.receipt = "due";
+    (this.#isOpen ? this.#inHand : this.#earlier).set(packetId, delivery);
+    if (this.#isOpen) this.#expect(message.qos, delivery);
+  }
+
+  /** Nobody is busy with a message any more. */
+  settle(delivery: Delivery): void {
+    const { packetId, message: { qos } } = delivery;
+    if (delivery.receipt !== "due") return; // QoS 0, forgotten, or not delivered to all yet
+    this.#remove(delivery);
+    delivery.receipt = "settled";
+    if (qos === 2) this.#recorded.add(packetId);
+    this.#sendSettled(qos);
+  }
+
+  #remove(delivery: Delivery): void {
+    for (const table of [this.#inHand, this.#earlier]) {
+      if (table.get(delivery.packetId) === delivery) table.delete(delivery.packetId);
+    }
+  }
+
+  /** Nobody will be busy with a message: the broker is to bring it again. */
+  forget(delivery: Delivery): void {
+    this.#remove(delivery);
+    delivery.receipt = "none";
+  }
+
+  /** What will be acknowledged when it is settled. */
+  #expect(qos: QoS, receipt: Receipt): void {
+    const receipts = this.#receipts[qos as 1 | 2];
+    if (receipts.length === MOST_RECEIPTS) throw violation("a packet identifier that is in use", "2.3.1-2");
+    receipts.push(receipt);
+  }
+
+  #settled(qos: QoS, packetId: number): void {
+    if (qos === 2) this.#recorded.add(packetId);
+    if (this.#isOpen) this.#acknowledge(qos, packetId);
+  }
+
+  #acknowledge(qos: QoS, packetId: number): void {
+    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId);
+    else this.#expect(qos, { packetId, receipt: "settled" });
+  }
+
+  /** Sends what need not wait any more. */
+  #sendSettled(qos: QoS): void {
+    const receipts = this.#receipts[qos as 1 | 2];
+    while (receipts.first?.receipt === "settled") this.#send(qos, receipts.shift()!.packetId);
+  }
+
+  #send(qos: QoS, packetId: number): void {
+    this.#output.acknowledge(qos === 1 ? PUBACK : PUBREC, packetId);
   }
 
   /** PUBREL: the broker will not send that message again. */
   release(packetId: number): void {
-    this.#unreleased.delete(packetId);
-    this.#output.acknowledge(encode({ type: PUBCOMP, packetId }));
+    this.#recorded.delete(packetId);
+    this.#output.acknowledge(PUBCOMP, packetId);
   }
 
-  /** The broker has forgotten the session. */
-  forgetSession(): void {
-    this.#unreleased.clear();
+  /** The connection is lost: nothing that came on it is acknowledged on another one. */
+  lost(): void {
+    this.#isOpen = false;
+    this.#receipts[1].clear();
+    this.#receipts[2].clear();
+    for (const [packetId, delivery] of this.#inHand) this.#earlier.set(packetId, delivery);
+    this.#inHand.clear();
+  }
+
+  /** The broker has accepted; it may have forgotten the session. */
+  connected(sessionPresent: boolean): void {
+    this.#isOpen = true;
+    if (sessionPresent) return;
+    this.#recorded.clear();
+    for (const delivery of [...this.#earlier.values()]) this.forget(delivery);
   }
 
   /** The payload of a PUBLISH over `maxPacketSize` is passed over; it is acknowledged, or it would come again and again. */
   drop(packet: OversizedPublish): void {
     const { topic, size, qos, packetId } = packet;
-    if (!this.accept(qos, packetId)) return;
+    const isRepeat = this.#recorded.has(packetId);
+    if (qos > 0) this.#settled(qos, packetId);
+    if (isRepeat) return;
     this.#dropped++;
     const { maxPacketSize } = this.#settings;
     const error = new MqttError(
@@ -70,4 +175,16 @@ export class Receiver {
     );
     this.#events.tell({ type: "dropped", topic, size, error });
   }
+}
+
+/**
+ * Whether a message is one that is in hand. At QoS 2 its packet identifier says so [MQTT-4.3.3-2]; at QoS 1 that may be
+ * another one's by now, and DUP proves nothing [MQTT-3.3.1-3]: one handled twice is better than one lost.
+ */
+function isRepeat(message: Message, other: Message): boolean {
+  if (message.qos !== other.qos) return false;
+  if (message.qos === 2) return true;
+  if (!message.dup || message.topic !== other.topic) return false;
+  const { payload } = message, { payload: others } = other;
+  return payload.length === others.length && payload.every((byte, i) => byte === others[i]);
 }

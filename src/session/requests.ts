@@ -14,6 +14,7 @@ import {
 } from "../protocol/packet.ts";
 import type { Call } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
+import type { PacketIds } from "./packet_ids.ts";
 import type { Group } from "./subscriptions.ts";
 
 /** What a request takes besides its filters, in bytes, about. */
@@ -60,11 +61,13 @@ export class Requests {
   readonly #waiting = new Map<number, SubscribeRequest>();
   /** Sent and given up: their answers may still come, so their packet identifiers are in use. */
   readonly #abandoned = new Map<number, Request>();
-  #lastId = 0;
+  readonly #ids: PacketIds;
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, ids: PacketIds) {
     this.#maxBytes = maxBytes;
+    this.#ids = ids;
+    for (const table of [this.#sent, this.#waiting, this.#abandoned]) ids.add(table);
   }
 
   /** Whether one waits for its answer. */
@@ -85,12 +88,9 @@ export class Requests {
    * @throws {MqttError} `"overflow"`
    */
   freeId(): number {
-    const tables = [this.#sent, this.#waiting, this.#abandoned];
-    if (tables.reduce((count, { size }) => count + size, 0) === 65_535) {
-      throw new MqttError("overflow", "65,535 requests wait for the broker's answer: await some of them");
-    }
-    do this.#lastId = this.#lastId % 65_535 + 1; while (tables.some((table) => table.has(this.#lastId)));
-    return this.#lastId;
+    const packetId = this.#ids.next();
+    if (packetId !== undefined) return packetId;
+    throw new MqttError("overflow", "65,535 requests and messages wait for the broker's answer: await some of them");
   }
 
   /** Enters a request that is sent now, and has failed at `due`, which is no earlier than that of the others. */

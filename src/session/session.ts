@@ -6,14 +6,18 @@
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import { MqttError } from "../errors.ts";
-import type { Message } from "../message.ts";
+import { type Message, sizeOf } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
+import { TopicName } from "../protocol/topic.ts";
 import {
   DISCONNECT,
   type FilterRequest,
   PINGRESP,
+  PUBACK,
+  PUBCOMP,
   PUBLISH,
+  PUBREC,
   PUBREL,
   type QoS,
   SUBACK,
@@ -22,11 +26,13 @@ import {
 import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
-import type { Consumer, Handling, Work } from "./consumer.ts";
+import type { Consumer, Delivery, Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
+import { Flight, type Outgoing } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
+import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
 import { SecondLook } from "./second_look.ts";
@@ -42,8 +48,8 @@ const LINGER = 1000;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
 
-/** Gets a message and those who get it; `true` when that is enough for now. */
-type Deliver = (recipients: Recipients, message: Message) => boolean;
+/** Gives a message to those who get it, or keeps it for them; what is not settled then. */
+type Deliver = (recipients: Recipients, message: Message, packetId: number) => Delivery | undefined;
 
 /**
  * | state | in which | what ends it in time | leads to |
@@ -73,6 +79,7 @@ export class Session {
   readonly #output: Output;
   readonly #receiver: Receiver;
   readonly #backlog: Backlog;
+  readonly #flight: Flight;
   readonly #flushes: Flushes;
   readonly #subscriber: Subscriber;
   readonly #retry: Retry;
@@ -98,6 +105,9 @@ export class Session {
   /** Since when nothing is read, as messages are not settled: when that has lasted too long, and how many were settled by then. */
   #stallDue = Infinity;
   #settledThen = 0;
+  /** Until when messages that a session had left may find somebody who takes them. */
+  #claimDue = Infinity;
+  #unclaimed = 0;
   /** The stall that was told last. */
   #stallTold = -1;
   /** Those who disconnect when what was received is settled. */
@@ -113,9 +123,17 @@ export class Session {
     this.#random = random;
     this.#output = new Output(settings.maxBuffered);
     this.#receiver = new Receiver(settings, this.#output, this.#events);
-    this.#backlog = new Backlog(settings, this.#events);
+    this.#backlog = new Backlog(settings, this.#events, this.#receiver);
     this.#flushes = new Flushes(this.#output, this.#events, settings.timeout);
-    const parts = { output: this.#output, events: this.#events, backlog: this.#backlog };
+    const ids = new PacketIds();
+    const parts = {
+      output: this.#output,
+      events: this.#events,
+      backlog: this.#backlog,
+      ids,
+      onDone: this.#flushes.done,
+    };
+    this.#flight = new Flight(settings, parts);
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
     this.#retry = new Retry(settings.reconnect);
     this.#opening = call;
@@ -132,7 +150,15 @@ export class Session {
 
   /** Counters. */
   get stats(): Stats {
-    return { dropped: this.#receiver.dropped, unsettled: this.#backlog.count, failed: this.#backlog.failed };
+    const { count, failed } = this.#backlog;
+    return {
+      dropped: this.#receiver.dropped,
+      unsettled: count,
+      failed,
+      unclaimed: this.#unclaimed,
+      unacknowledged: this.#flight.pending,
+      ignored: this.#flight.ignored,
+    };
   }
 
   /** Why no call can be made any more. */
@@ -155,7 +181,12 @@ export class Session {
     return this.#state === "draining";
   }
 
-  /** Bytes that were accepted, and not yet written. */
+  /** How many messages of QoS 1 and 2 are neither acknowledged nor given up. */
+  get unacknowledged(): number {
+    return this.#flight.pending;
+  }
+
+  /** Bytes that were accepted, and not yet written; of QoS 1 and 2 those that the window has let out. */
   get buffered(): number {
     return this.#output.buffered;
   }
@@ -178,7 +209,7 @@ export class Session {
   /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
   get #isAwaited(): boolean {
     return this.#isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
-      this.#flushes.isAwaited;
+      this.#flushes.isAwaited || this.#flight.isAwaited;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
@@ -196,13 +227,13 @@ export class Session {
   /** When the first of those that wait has failed. */
   get #failing(): number {
     const flush = this.#isOpen ? this.#flushes.due(this.#connection!.lastByte) : Infinity;
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stallDue, flush);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stallDue, this.#claimDue, flush);
   }
 
   // ---- what the program asks for
 
   /**
-   * Publishes a message with the flags of byte 1; whether to wait before the next one: `awaitRoom`.
+   * Publishes a message of QoS 0 with the flags of byte 1; whether to wait before the next one: `awaitRoom`.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; why the client has ended.
@@ -212,6 +243,22 @@ export class Session {
     this.#output.publish(topic, message, flags);
     this.#flushes.published++;
     return this.#output.buffered > HIGH_WATER;
+  }
+
+  /**
+   * Publishes a message of QoS 1 or 2 with the flags of byte 1; the call gets 0 when the broker has acknowledged it.
+   *
+   * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
+   * @throws {MqttError} `"overflow"`; why the client has ended.
+   */
+  send(topic: string, message: string | Uint8Array, flags: number, call: Call): Outgoing {
+    this.#checkEnd();
+    return this.#flight.publish(topic, message, flags, call);
+  }
+
+  /** Takes back a message that was never sent; its call fails with the error. */
+  withdraw(outgoing: Outgoing, error: MqttError): void {
+    this.#flight.withdraw(outgoing, error);
   }
 
   /** Whether a call of `awaitRoom` waits. */
@@ -237,6 +284,7 @@ export class Session {
   subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
     this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
+    this.#claim();
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
@@ -244,9 +292,17 @@ export class Session {
     try {
       this.#checkEnd();
       this.#subscriber.iterate(inbox, qos, now);
+      this.#claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
     }
+  }
+
+  /** Messages that nobody took may be for a new consumer. */
+  #claim(): void {
+    if (this.#backlog.unclaimed === 0) return;
+    const { subscriptions } = this.#subscriber;
+    this.#backlog.claim(({ topic }) => subscriptions.recipients(new TopicName(topic)));
   }
 
   /**
@@ -274,6 +330,11 @@ export class Session {
     this.#backlog.settle(work, failed);
   }
 
+  /** A program that blocks is done with the message that `next` gave. */
+  settleGiven(): void {
+    this.#backlog.settleGiven();
+  }
+
   /** A handler has thrown. */
   countFailure(): void {
     this.#backlog.failed++;
@@ -286,7 +347,7 @@ export class Session {
    */
   flush(call: Call, now: number): void {
     this.#checkEnd();
-    this.#flushes.flush(call, now);
+    this.#flushes.flush(call, this.#flight, now);
   }
 
   /** The iterator of the inbox is left; whether nobody wants its filter any more: then `unsubscribeInbox`. */
@@ -322,6 +383,7 @@ export class Session {
     this.#draining.push(call);
     if (this.#state === "draining") return;
     this.#state = "draining";
+    this.#backlog.discardUnclaimed();
     this.#settledThen = this.#backlog.settled;
     this.#stallDue = Infinity;
     this.#deadline = now + this.#settings.timeout;
@@ -437,6 +499,7 @@ export class Session {
     if (this.#state === "connecting") {
       bytes = connection.takeConnect();
     } else if (this.#state !== "leaving") {
+      this.#flight.fill();
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing") {
         this.#state = "leaving";
@@ -461,6 +524,7 @@ export class Session {
     const by = this.#secondLook.take();
     if (this.#deadline <= by) this.#expire();
     if (this.#stallDue <= by) this.#stall();
+    if (this.#claimDue <= by) this.#giveUpUnclaimed();
     const error = this.#unanswered;
     const failure = this.#subscriber.expire(by, { reading: this.isReading, error, now });
     if (this.#connection !== undefined) this.#flushes.expire(by, this.#connection.lastByte, error);
@@ -519,11 +583,28 @@ export class Session {
     if (!isStalled) return;
     if (this.#stallTold !== settled) this.#events.tell({ type: "stalled", unsettled: count });
     this.#stallTold = settled;
+    if (!this.#backlog.hasSpace) this.#flight.fail(this.#overflow(`No acknowledgement was read within ${timeout} ms`));
     if (this.#publishing === undefined) return;
     this.#events.settle(this.#publishing, {
       error: this.#overflow(`There was no room to publish within ${timeout} ms`),
     });
     this.#publishing = undefined;
+  }
+
+  /** Nobody has taken what a session had left: it is acknowledged, and that is told. */
+  #giveUpUnclaimed(): void {
+    this.#claimDue = Infinity;
+    for (const message of this.#backlog.giveUpUnclaimed()) this.#unclaimedBy(message);
+  }
+
+  #unclaimedBy(message: Message): void {
+    const { topic } = message, size = sizeOf(message);
+    this.#unclaimed++;
+    const error = new MqttError(
+      "unclaimed",
+      `A message of ${size} bytes to "${topic}" was acknowledged although nobody takes it: subscribe to its topic, or give connect an onpub`,
+    );
+    this.#events.tell({ type: "dropped", topic, size, error });
   }
 
   /** When nothing is read, looks from now on whether anything is settled. */
@@ -545,13 +626,14 @@ export class Session {
 
   // ---- what comes of it
 
-  /** The next event, messages among them; undefined when there is none. */
+  /** The next event, messages among them; undefined when there is none. The message before is settled. */
   next(): SessionEvent | undefined {
     this.#isBlocked = false;
+    this.#backlog.settleGiven();
     if (this.#events.length > 0) return this.#events.next();
     const kept = this.#backlog.takeKept();
     if (kept === undefined) this.#decode(this.#take);
-    else this.#give(kept.consumers, kept.message);
+    else ({ message: this.#taken, consumers: this.#consumers } = kept);
     const message = this.#taken;
     this.#taken = undefined;
     return message ?? this.#events.next();
@@ -572,30 +654,21 @@ export class Session {
     return this.#events.next();
   }
 
-  readonly #deliver: Deliver = (recipients, message) => {
-    this.#backlog.deliver(recipients, message, this.#handling!);
-    return false;
+  readonly #deliver: Deliver = (recipients, message, packetId) => {
+    const isLeft = packetId > 0 && this.#claimDue < Infinity && recipients === this.#subscriber.subscriptions.nobody;
+    if (isLeft) return this.#backlog.keepUnclaimed(message, packetId);
+    return this.#backlog.deliver(recipients, message, packetId, this.#handling!);
   };
 
-  readonly #keep: Deliver = ({ consumers, inboxes }, message) => {
-    this.#backlog.fill(inboxes, message);
-    this.#backlog.keep(consumers, message);
-    return false;
-  };
+  readonly #keep: Deliver = ({ consumers }, message, packetId) => this.#backlog.keep(consumers, message, packetId);
 
-  readonly #take: Deliver = ({ consumers, inboxes }, message) => {
-    this.#backlog.fill(inboxes, message);
-    return this.#give(consumers, message);
-  };
-
-  /** It is what `next` gives. */
-  #give(consumers: readonly Consumer[], message: Message): true {
+  readonly #take: Deliver = ({ consumers }, message, packetId) => {
     this.#consumers = consumers;
     this.#taken = message;
-    return true;
-  }
+    return this.#backlog.give(message, packetId);
+  };
 
-  /** Decodes what has come, until there is an event to tell, or `deliver` has had enough. */
+  /** Decodes what has come, until there is an event to tell, or the message that `next` gives. */
   #decode(deliver: Deliver): void {
     const connection = this.#connection;
     if (connection === undefined) return;
@@ -607,8 +680,12 @@ export class Session {
         if (packet === undefined) return connection.checkStart();
         if (packet.type !== PUBLISH) {
           this.#control(connection.check(packet));
-        } else if (this.#isDelivering && receiver.accept(packet.qos, decoder.packetId)) {
-          if (deliver(subscriptions.recipients(decoder.topic), packet)) return;
+        } else if (this.#isDelivering) {
+          const { packetId } = decoder;
+          if (!receiver.accept(packet, packetId)) continue;
+          const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
+          receiver.delivered(packet, packetId, delivery);
+          if (this.#taken !== undefined) return;
         }
       }
       this.#watchStall();
@@ -624,6 +701,10 @@ export class Session {
       case SUBACK:
       case UNSUBACK:
         return this.#subscriber.answered(packet, this.#now);
+      case PUBACK:
+      case PUBREC:
+      case PUBCOMP:
+        return this.#flight.answered(packet.type, packet.packetId);
       case PUBREL:
         return this.#receiver.release(packet.packetId);
       case "oversized":
@@ -640,9 +721,12 @@ export class Session {
     this.#deadline = Infinity;
     connection.acceptedAt = this.#now;
     this.#attemptsInRow = 0;
-    if (!sessionPresent) this.#receiver.forgetSession();
+    if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
+    this.#receiver.connected(sessionPresent);
+    this.#claimDue = sessionPresent ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
+    this.#flight.connected({ sessionPresent, isFirst: this.#opening !== undefined });
     this.#events.settle(this.#opening);
     this.#opening = undefined;
     this.#makeRoom();
@@ -690,7 +774,10 @@ export class Session {
     this.#events.push({ type: "hangup" });
     this.#secondLook.cancel();
     this.#stallDue = Infinity;
+    this.#claimDue = Infinity;
     this.#flushes.lost(error, this.#output.restart());
+    this.#flight.lost();
+    this.#receiver.lost();
   }
 
   /** The one exit: everything settles. */
@@ -703,6 +790,7 @@ export class Session {
     this.#secondLook.cancel();
     if (this.#subscriber.close(reason)) this.#ending.listen();
     this.#flushes.fail(reason);
+    this.#flight.fail(reason);
     for (const call of this.#draining.splice(0)) this.#events.settle(call, { error: reason });
     this.#events.settle(this.#publishing, { error: reason });
     this.#events.settle(this.#opening, { error: reason });

@@ -3,6 +3,7 @@
 
 import type { OnPublish } from "../api.ts";
 import type { WillFields } from "../protocol/packet.ts";
+import type { SessionLost } from "./flight.ts";
 import type { ReconnectSettings } from "./retry.ts";
 import type { TrustPolicy } from "./trust.ts";
 
@@ -21,6 +22,11 @@ export interface SessionSettings extends TrustPolicy {
   readonly maxBuffered: number;
   /** Of what was received and is not settled. */
   readonly maxUnsettled: number;
+  /** So many messages of QoS 1 and 2 may be sent and not acknowledged; and so many of QoS 2. */
+  readonly maxInflight: number;
+  readonly maxInflightQoS2: number;
+  /** What becomes of those when the broker has forgotten the session; undefined: it depends on the QoS. */
+  readonly sessionLost: SessionLost | undefined;
   /** So many messages may be received and not settled. */
   readonly receiveMaximum: number;
   /** Of an attempt to connect, a request, and disconnecting. */

@@ -15,6 +15,7 @@ import {
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
+import type { PacketIds } from "./packet_ids.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
 import { type Group, Subscriptions } from "./subscriptions.ts";
 
@@ -39,6 +40,7 @@ export interface SubscriberParts {
   readonly output: Output;
   readonly events: Events;
   readonly backlog: Backlog;
+  readonly ids: PacketIds;
 }
 
 /** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
@@ -65,13 +67,13 @@ export class Subscriber {
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
-  constructor(settings: SubscriberSettings, { onpub, output, events, backlog }: SubscriberParts) {
+  constructor(settings: SubscriberSettings, { onpub, output, events, backlog, ids }: SubscriberParts) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
     this.#backlog = backlog;
     this.subscriptions = new Subscriptions(onpub);
-    this.#requests = new Requests(settings.maxBuffered);
+    this.#requests = new Requests(settings.maxBuffered, ids);
   }
 
   /** Whether a call waits for an answer. */
@@ -102,7 +104,9 @@ export class Subscriber {
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
   iterate(inbox: Inbox, qos: QoS, now: number): void {
-    const group = { filters: [{ topic: inbox.filter, qos }], current: 0 };
+    // The QoS that the filter has for others is not lowered.
+    const wanted = Math.max(qos, this.subscriptions.qosOf(inbox.filter)) as QoS;
+    const group = { filters: [{ topic: inbox.filter, qos: wanted }], current: 0 };
     this.#ask({ group, call: undefined, inbox }, now);
     // Before the answer: the broker may send messages first (section 3.8.4).
     this.subscriptions.join(group, inbox);
@@ -196,7 +200,7 @@ export class Subscriber {
 
   /** Sends a request that no call asks for: nobody could be told that there is no room. */
   #sendUnasked(request: Request, now: number): void {
-    this.#output.acknowledge(encodeRequest(request));
+    this.#output.addAnyway(encodeRequest(request));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 

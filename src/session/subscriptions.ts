@@ -42,6 +42,8 @@ export class Subscriptions {
   readonly #groups = new Set<Group>();
   /** The subscriptions with recipients of their own, by the filter that their messages match. */
   readonly #routes = new TopicFilters<readonly Subscription[]>();
+  /** Nobody: those of the messages that no subscription takes, when there is no handler for them. */
+  readonly nobody: Recipients = { consumers: [], inboxes: [] };
   /** Those of the messages that no subscription takes. */
   readonly #others: Recipients;
   /** One for each handler, whatever it is subscribed for: it gets its messages in order. */
@@ -49,7 +51,7 @@ export class Subscriptions {
 
   /** `onpub` gets what no subscription takes. */
   constructor(onpub: OnPublish | undefined) {
-    this.#others = { consumers: onpub === undefined ? [] : [this.consumerOf(onpub)], inboxes: [] };
+    this.#others = onpub === undefined ? this.nobody : { consumers: [this.consumerOf(onpub)], inboxes: [] };
   }
 
   /** Every inbox. */
@@ -116,6 +118,11 @@ export class Subscriptions {
   /** The packets that asked last for these filters, as far as they were asked for. */
   groupsOf(filters: readonly string[]): (Group | undefined)[] {
     return filters.map((filter) => this.#all.get(filter)?.group);
+  }
+
+  /** At which QoS a filter was asked for last; 0 if it was not. */
+  qosOf(filter: string): QoS {
+    return this.#all.get(filter)?.qos ?? 0;
   }
 
   /** The broker has granted a filter. */

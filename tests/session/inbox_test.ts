@@ -6,7 +6,7 @@ import type { Delivery } from "../../src/session/consumer.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 
 function message(topic = "a"): Delivery {
-  return { message: new Message(topic, 0x30, NO_BLOCK, 0, 0), pending: 1 };
+  return { message: new Message(topic, 0x30, NO_BLOCK, 0, 0), packetId: 0, pending: 1, begun: false, receipt: "none" };
 }
 
 function inbox(limit: number): Inbox {

@@ -519,7 +519,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "there is no room to say that an iterator is given up",
     file: subscriber,
-    find: "this.#output.acknowledge(encodeRequest(request));",
+    find: "this.#output.addAnyway(encodeRequest(request));",
     replace: "this.#output.add(encodeRequest(request));",
   },
   {

@@ -1,0 +1,178 @@
+/** PUBLISH packets, written into memory one after the other.
+ * @module */
+
+import { isBytes, kindOf } from "./bytes.ts";
+import { lengthSize, putLength } from "./encoder.ts";
+import { MAX_REMAINING_LENGTH, PUBLISH } from "./packet.ts";
+import { checkName } from "./topic.ts";
+
+const utf8 = new TextEncoder();
+
+/** Where encodeInto is faster than a loop over the characters. */
+const LONG = 48;
+/** A packet of which more than this is left goes into a block of its own. */
+export const BLOCK = 262_144;
+
+/** Names are kept encoded, as words of four bytes: 45 ns against 140 for checking and writing 26 letters. */
+const MAX_NAMES = 1 << 14;
+const MAX_NAME_LENGTH = 256;
+
+/** What a queue starts with, and never writes to: making it takes 350 bytes. */
+export const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+const NO_VIEW = new DataView(NOTHING.buffer);
+
+/** Where byte 1 has the QoS. */
+const QOS = 6;
+
+const HASH = 0x23, PLUS = 0x2b;
+
+/** A topic name as a field of a packet: `length` bytes, and some more to the end of a word. */
+interface Name {
+  readonly length: number;
+  readonly words: readonly number[];
+}
+
+/** Writes packets into blocks; who extends it says where blocks come from, and what becomes of them. */
+export abstract class Packer {
+  readonly #names = new Map<string, Name>();
+  /** Names that had no place in #names. */
+  #missed = 0;
+  /** Where packets are written now, and `at` is where the next one goes. */
+  protected block: Uint8Array<ArrayBuffer> = NOTHING;
+  protected at = 0;
+  #view = NO_VIEW;
+
+  /**
+   * Where in `block` so many bytes may be written, and 3 more, as names are written in words.
+   *
+   * @throws {MqttError} `"overflow"` when they have no place.
+   */
+  protected abstract room(size: number): number;
+
+  /** Goes on in another block. */
+  protected use(block: Uint8Array<ArrayBuffer>): void {
+    this.block = block;
+    this.#view = new DataView(block.buffer);
+    this.at = 0;
+  }
+
+  /**
+   * Adds a PUBLISH, and returns its size; `flags` are DUP, QoS and RETAIN as in byte 1. At QoS 1 and 2 the packet
+   * identifier is 1, until another is written there.
+   *
+   * @throws {TypeError | RangeError} If `topic` is no topic name, or the packet too long for the protocol.
+   * @throws {MqttError} `"overflow"` when it has no place; nothing is added then.
+   */
+  publish(topic: string, payload: string | Uint8Array, flags: number): number {
+    if (typeof payload !== "string" && !(payload instanceof Uint8Array)) checkPayload(payload);
+    if (typeof topic !== "string") checkName(topic);
+    // The hot path supposes an ASCII payload, where a character is a byte, checks that while it
+    // writes, and starts over otherwise: 60 ns for a message of 16 bytes, where TextEncoder takes 150.
+    const name = this.#names.get(topic) ?? this.#learn(topic);
+    const size = payload.length;
+    const length = name.length + (flags & QOS ? 2 : 0) + size;
+    if (length > BLOCK) return this.#publish(name, payload, flags);
+    const start = this.room(1 + lengthSize(length) + length);
+    let at = this.#head(start, name, length, flags);
+    const { block } = this;
+    if (typeof payload !== "string") {
+      if (size > LONG) block.set(payload, at);
+      else for (let i = 0; i < size; i++) block[at + i] = payload[i]!;
+    } else if (size > LONG) {
+      if (utf8.encodeInto(payload, block.subarray(at, at + size)).read !== size) {
+        return this.#publish(name, payload, flags);
+      }
+    } else {
+      for (let i = 0; i < size; i++) {
+        const char = payload.charCodeAt(i);
+        if (char > 127) return this.#publish(name, payload, flags);
+        block[at + i] = char;
+      }
+    }
+    at += size;
+    this.at = at;
+    return at - start;
+  }
+
+  /** Writes all that comes before the payload; where that goes. */
+  #head(start: number, { length: nameLength, words }: Name, length: number, flags: number): number {
+    const { block } = this, view = this.#view;
+    block[start] = PUBLISH << 4 | flags;
+    let at = putLength(block, start + 1, length);
+    for (let i = 0; i < words.length; i++) view.setInt32(at + 4 * i, words[i]!, true);
+    at += nameLength;
+    if ((flags & QOS) === 0) return at;
+    block[at] = 0;
+    block[at + 1] = 1;
+    return at + 2;
+  }
+
+  /** A topic name that was not published to lately. Of more than are kept, some stay while others come and go. */
+  #learn(topic: string): Name {
+    const name = plainName(topic) ?? anyName(topic);
+    if (name.length > MAX_NAME_LENGTH) return name;
+    if (this.#names.size < MAX_NAMES) this.#names.set(topic, name);
+    else if (++this.#missed === 4 * MAX_NAMES) {
+      this.#names.clear();
+      this.#missed = 0;
+    }
+    return name;
+  }
+
+  /** Any message, whatever its length and its letters. */
+  #publish(name: Name, message: string | Uint8Array, flags: number): number {
+    const payload = typeof message === "string" ? utf8.encode(message) : message;
+    const length = name.length + (flags & QOS ? 2 : 0) + payload.length;
+    if (length > MAX_REMAINING_LENGTH) {
+      throw new RangeError(`Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`);
+    }
+    const start = this.room(1 + lengthSize(length) + length);
+    const at = this.#head(start, name, length, flags);
+    this.block.set(payload, at);
+    this.at = at + payload.length;
+    return this.at - start;
+  }
+}
+
+/** @throws {TypeError} If it is neither text nor bytes, also of another realm. */
+export function checkPayload(value: unknown): void {
+  if (typeof value === "string" || isBytes(value)) return;
+  let advice = "JSON.stringify() or String() it";
+  if (value === null || value === undefined) advice += '; an empty message is ""';
+  else if (ArrayBuffer.isView(value)) advice = "give its bytes, new Uint8Array(buffer, byteOffset, byteLength)";
+  else if (typeof (value as PromiseLike<unknown>).then === "function") advice = "await it";
+  else if (typeof (value as Blob).arrayBuffer === "function") advice = "give new Uint8Array(await its arrayBuffer())";
+  else if (/ArrayBuffer]$/.test(Object.prototype.toString.call(value))) advice = "give new Uint8Array(it)";
+  throw new TypeError(
+    `Cannot publish the message as it must be a string or Uint8Array: received ${kindOf(value)}; ${advice}`,
+  );
+}
+
+/** A short ASCII name without wildcards, checked while it is packed: 50,000 topics take half the time of {@linkcode anyName}. */
+function plainName(topic: string): Name | undefined {
+  const { length } = topic;
+  if (length === 0 || length > MAX_NAME_LENGTH) return undefined;
+  const words: number[] = [];
+  let word = length >> 8 | (length & 255) << 8;
+  for (let i = 0, shift = 16; i < length; i++, shift += 8) {
+    const char = topic.charCodeAt(i);
+    if (char === 0 || char > 127 || char === HASH || char === PLUS) return undefined;
+    if (shift === 32) {
+      words.push(word);
+      word = shift = 0;
+    }
+    word |= char << shift;
+  }
+  words.push(word);
+  return { length: 2 + length, words };
+}
+
+/** Any topic name, or why it is none. */
+function anyName(topic: string): Name {
+  checkName(topic);
+  const bytes = utf8.encode(topic);
+  const field = [bytes.length >> 8, bytes.length & 255, ...bytes];
+  const words: number[] = [];
+  for (let i = 0; i < field.length; i++) words[i >> 2] = (words[i >> 2] ?? 0) | field[i]! << 8 * (i & 3);
+  return { length: field.length, words };
+}

@@ -1,0 +1,96 @@
+/** Where PUBLISH packets stay until they are acknowledged.
+ * @module */
+
+import { MqttError } from "../errors.ts";
+import { Packer } from "../protocol/packer.ts";
+
+/** Blocks are as small as this at first; one packet that stays keeps its whole block. */
+const FIRST_BLOCK = 256;
+const BLOCK = 65_536;
+/** At most so many blocks are kept to be filled again. */
+const SPARE = 8;
+
+/** A block, and how many packets in it are still wanted. */
+interface Page {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  wanted: number;
+}
+
+/** A packet on the shelf. */
+export interface Shelved {
+  readonly page: Page;
+  /** Where it begins in its page, and how many bytes it has. */
+  readonly start: number;
+  readonly size: number;
+}
+
+/** Packs messages into blocks, and fills those again whose packets have all gone. */
+export class Shelf extends Packer {
+  readonly #max: number;
+  #page: Page = { bytes: this.block, wanted: 0 };
+  #blockSize = FIRST_BLOCK;
+  #spare: Page[] = [];
+  /** Bytes of the packets that are wanted. */
+  #bytes = 0;
+
+  /** More than `max` bytes of packets are never kept. */
+  constructor(max: number) {
+    super();
+    this.#max = max;
+  }
+
+  /** Bytes of the packets that are wanted. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The packet that was published last, which is wanted until `drop`. */
+  last(size: number): Shelved {
+    this.#page.wanted++;
+    this.#bytes += size;
+    return { page: this.#page, start: this.at - size, size };
+  }
+
+  /** A packet is not wanted any more. */
+  drop({ page, size }: Shelved): void {
+    this.#bytes -= size;
+    if (--page.wanted > 0) return;
+    if (page === this.#page) this.at = 0;
+    else if (page.bytes.length === BLOCK && this.#spare.length < SPARE) this.#spare.push(page);
+  }
+
+  protected override room(size: number): number {
+    if (this.#bytes + size > this.#max) {
+      throw new MqttError(
+        "overflow",
+        `${this.#bytes} bytes wait to be acknowledged and ${size} more would exceed maxBuffered, ${this.#max}: await publish(), or raise it`,
+      );
+    }
+    if (this.at + size + 3 > this.block.length) this.#renew(size + 3);
+    return this.at;
+  }
+
+  #renew(size: number): void {
+    while (this.#blockSize < Math.min(size, BLOCK)) this.#blockSize *= 4;
+    const spare = size > BLOCK ? undefined : this.#spare.pop();
+    this.#page = spare ?? { bytes: new Uint8Array(Math.max(size, this.#blockSize)), wanted: 0 };
+    this.use(this.#page.bytes);
+    if (this.#blockSize < BLOCK) this.#blockSize *= 4;
+  }
+}
+
+/** Where a PUBLISH of QoS 1 or 2 has its packet identifier. */
+function idOf({ page, start }: Shelved): number {
+  const { bytes } = page;
+  let at = start + 1;
+  while (bytes[at]! > 127) at++;
+  return at + 3 + (bytes[at + 1]! << 8 | bytes[at + 2]!);
+}
+
+/** Writes its packet identifier into a PUBLISH, and DUP when it is sent again [MQTT-3.3.1-1]. */
+export function stamp(packet: Shelved, packetId: number, { dup }: { dup: boolean }): void {
+  const { bytes } = packet.page, at = idOf(packet);
+  bytes[at] = packetId >> 8;
+  bytes[at + 1] = packetId & 255;
+  bytes[packet.start] = bytes[packet.start]! & ~8 | (dup ? 8 : 0);
+}
