@@ -275,8 +275,9 @@ export class Backlog {
   // ---- a program that blocks
 
   /** Keeps a message until the program takes it. */
-  keep(consumers: readonly Consumer[], message: Message, packetId: number): Delivery {
+  keep({ consumers, inboxes }: Recipients, message: Message, packetId: number): Delivery {
     const delivery = this.#hold(message, packetId);
+    for (const inbox of inboxes) this.#push(inbox, delivery);
     this.#kept.push({ delivery, consumers });
     return delivery;
   }
@@ -296,12 +297,13 @@ export class Backlog {
     return { message: delivery.message, consumers };
   }
 
-  /** The program has a message now; undefined: of QoS 0, it need not say when it is done. */
-  give(message: Message, packetId: number): Delivery | undefined {
-    if (packetId === 0) return undefined;
-    this.#given = this.#hold(message, packetId);
-    this.#given.begun = true;
-    return this.#given;
+  /** The program has a message now; undefined: of QoS 0, nobody need say when it is done. */
+  give({ inboxes }: Recipients, message: Message, packetId: number): Delivery | undefined {
+    if (packetId === 0 && inboxes.length === 0) return undefined;
+    const delivery = this.#hold(message, packetId);
+    for (const inbox of inboxes) this.#push(inbox, delivery);
+    delivery.begun = true;
+    return this.#given = delivery;
   }
 
   /** The program is done with the message that it has. */

@@ -660,12 +660,12 @@ export class Session {
     return this.#backlog.deliver(recipients, message, packetId, this.#handling!);
   };
 
-  readonly #keep: Deliver = ({ consumers }, message, packetId) => this.#backlog.keep(consumers, message, packetId);
+  readonly #keep: Deliver = (recipients, message, packetId) => this.#backlog.keep(recipients, message, packetId);
 
-  readonly #take: Deliver = ({ consumers }, message, packetId) => {
-    this.#consumers = consumers;
+  readonly #take: Deliver = (recipients, message, packetId) => {
+    this.#consumers = recipients.consumers;
     this.#taken = message;
-    return this.#backlog.give(message, packetId);
+    return this.#backlog.give(recipients, message, packetId);
   };
 
   /** Decodes what has come, until there is an event to tell, or the message that `next` gives. */
