@@ -14,7 +14,7 @@ export interface Connection {
   subscribe(filter: string): unknown;
   /** One message, not awaited: many of them make a tick. */
   send(topic: string, payload: Uint8Array): void;
-  /** One message; settles when the client has room for the next, where it can tell. */
+  /** One message; settles when the client has room for the next, where it can tell; at QoS 1 and 2 when it is acknowledged. */
   publish(topic: string, payload: Uint8Array): Promise<unknown>;
   /** Sends what was accepted, then DISCONNECT. */
   close(): unknown;
@@ -23,7 +23,11 @@ export interface Connection {
 }
 
 export type OnMessage = (topic: string, message: Message) => void;
-export type Open = (url: string, onmessage: OnMessage) => Promise<Connection>;
+/** `qos`: at which messages are published and subscribed. */
+export type Open = (url: string, onmessage: OnMessage, qos?: 0 | 1 | 2) => Promise<Connection>;
+
+/** Messages of QoS 1 and 2 on their way at a time. */
+export const WINDOW = 256;
 
 /** The parameters of a run, in the order in which a person would ask for them. */
 export interface Params {
@@ -40,6 +44,8 @@ export interface Params {
   batch: number;
   /** Connections, or subscriptions. */
   count: number;
+  /** At which messages are published and subscribed. */
+  qos: 0 | 1 | 2;
   /** 0: messages are counted, their payload is not looked at. */
   read: number;
   /** 1: the job is done once for each line of standard input, not once. */
@@ -106,6 +112,7 @@ export function parseParams(args: string[]): Params {
     messages: 0,
     batch: 1000,
     count: 1000,
+    qos: 0,
     read: 1,
     repeat: 0,
   };

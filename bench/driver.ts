@@ -15,13 +15,14 @@ import {
   Skip,
   TOPIC_LENGTH,
   topicNames,
+  WINDOW,
 } from "./client.ts";
 
 const nothing = () => {};
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Everything the peer floods us with, up to its last message, on topic "end". */
-const receive: Job = async ({ url, size, read }, meter, open) => {
+const receive: Job = async ({ url, size, read, qos }, meter, open) => {
   let messages = 0;
   let wrong = 0;
   const { ended, end } = signal();
@@ -35,7 +36,7 @@ const receive: Job = async ({ url, size, read }, meter, open) => {
     if (topic.length !== TOPIC_LENGTH) end();
     else if (++messages === 1) meter.start();
   }
-  const connection = await open(url, read ? check : count);
+  const connection = await open(url, read ? check : count, qos);
   await connection.subscribe("#");
   await ended;
   const figures = { messages, wrong, ...meter.stop() };
@@ -104,6 +105,28 @@ const awaited: Job = async (params, meter, open) => {
   const { seconds } = meter.stop();
   await connection.close();
   return { ...meter.stop(), messages, seconds };
+};
+
+/** WINDOW messages on their way at a time: each is followed by another one when it is acknowledged. */
+const acknowledged: Job = async (params, meter, open) => {
+  const connection = await open(params.url, nothing, params.qos);
+  const topics = topicNames(params.topics);
+  const payload = new Uint8Array(params.size).fill(120);
+  const { ended, end } = signal();
+  let sent = 0, messages = 0, isOver = false;
+  const next = () => void connection.publish(topics[sent++ % topics.length]!, payload).then(settled);
+  function settled() {
+    if (++messages % 64 === 0) isOver = performance.now() > deadline;
+    if (!isOver) next();
+    else if (messages === sent) end();
+  }
+  meter.start();
+  const deadline = performance.now() + params.seconds * 1000;
+  for (let i = 0; i < WINDOW; i++) next();
+  await ended;
+  const figures = { messages, ...meter.stop() };
+  await connection.close();
+  return figures;
 };
 
 /** One message at a time, there and back: microseconds, after a warm-up. */
@@ -215,7 +238,9 @@ const together: Job = async ({ url, count }, _meter, open) => {
   return { messages: count, p50, p99: p50 };
 };
 
-const jobs: Record<string, Job> = { receive, routed, publish, awaited, echo, relay, opening, start, idle, together };
+const jobs: Record<string, Job> = {
+  ...{ receive, routed, publish, awaited, acknowledged, echo, relay, opening, start, idle, together },
+};
 
 /** The threads of this process, where the system tells (Linux). */
 function threads(): number {

@@ -72,8 +72,8 @@ function progress(text: string) {
 }
 
 /** What is missing for the scenario, where something is. */
-function missing(scenario: Scenario, { cert, taskset, mosquitto }: Setup): boolean {
-  return !!scenario.tls && !cert || !!scenario.pinned && !taskset ||
+function missing(scenario: Scenario, { cert, taskset, mosquitto, compiler }: Setup): boolean {
+  return !!scenario.compiled && !compiler || !!scenario.tls && !cert || !!scenario.pinned && !taskset ||
     scenario.peer === "mosquitto" && !mosquitto;
 }
 

@@ -116,13 +116,13 @@ async function startPeer(
   setup: Setup,
 ): Promise<{ peer: Child; port?: number | undefined }> {
   if (scenario.peer === "mosquitto") return await startMosquitto(setup.mosquitto!);
-  const { size = 16, topics = 100, messages = 0 } = scenario.params;
+  const { size = 16, topics = 100, messages = 0, qos = 0 } = scenario.params;
   const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
   const peer = start([
     ...pinning(scenario),
     ...(scenario.tls ? setup.tlsPeer : setup.peer),
     scenario.peer,
-    ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`],
+    ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`, `qos=${qos}`],
     ...raw,
     ...certificate(scenario, setup),
   ]);
@@ -156,7 +156,7 @@ async function readSample(scenario: Scenario, driver: Child, peer: Child, starte
   }
   if (figures.skip) return { skip: figures.skip };
   if (figures.error) return { failure: figures.error };
-  const counted = scenario.peer === "flood" || scenario.job === "publish" || scenario.job === "awaited";
+  const counted = scenario.peer === "flood" || ["publish", "awaited", "acknowledged"].includes(scenario.job);
   const got = counted ? await next<PeerFigures>(peer, 10_000) : undefined;
   if (counted && !got) return { failure: "the peer counted nothing" };
   return outcome(scenario, figures, elapsed, got);

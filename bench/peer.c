@@ -1,11 +1,12 @@
 // A synthetic MQTT peer that costs almost nothing, so that what is measured is the client.
 //
-//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [cert=FILE.pem]
+//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [qos=0] [cert=FILE.pem]
 //
 //   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then
 //          one on the topic "end", longer than the others, as u8-mqtt 0.6 overlooks a shorter
 //          one there. raw=1: the end of the connection is the end.
-//   sink   counts PUBLISH packets, and those whose payload is not `size` long
+//          At QoS 1 and 2 256 messages are on their way at a time, each until it is acknowledged.
+//   sink   counts PUBLISH packets, and those whose payload is not `size` long; acknowledges those of QoS 1 and 2
 //   echo   sends every PUBLISH back
 //
 // Prints {"port":N}, then one line for each connection that ended; ends with its standard input.
@@ -26,6 +27,7 @@
 #include <openssl/ssl.h>
 #endif
 
+enum { WINDOW = 256 };  // messages of QoS 1 and 2 on their way at a time
 enum { CHUNK = 128 * 1024, TOPIC = 26 };  // CHUNK: large writes out of the second-level cache
 
 typedef struct {
@@ -43,7 +45,7 @@ static char mode = 'f', *cert;
 static size_t size = 16, topics = 100, packet;  // packet: the bytes of one PUBLISH, all alike
 static double seconds = 1;
 static uint64_t limit;
-static int raw;
+static int raw, qos;
 static uint8_t *prebuilt;
 static size_t prebuilt_packets;
 static uint8_t *last_packet;
@@ -92,33 +94,86 @@ static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
   return 1;
 }
 
-static size_t put_publish(uint8_t *out, const char *topic, size_t payload) {
+static size_t put_publish(uint8_t *out, const char *topic, size_t payload, int qos) {
   uint8_t *p = out;
-  size_t length = strlen(topic), rest = 2 + length + payload;
-  *p++ = 0x30;
+  size_t length = strlen(topic), id = qos ? 2 : 0, rest = 2 + length + id + payload;
+  *p++ = 0x30 | qos << 1;
   for (; rest >= 128; rest >>= 7) *p++ = rest | 128;
   *p++ = rest, *p++ = 0, *p++ = length;
   memcpy(p, topic, length);
-  memset(p + length, 'x', payload);
-  return p + length + payload - out;
+  memset(p + length, 'x', id + payload);
+  return p + length + id + payload - out;
+}
+
+static uint8_t *put_ack(uint8_t *p, int type, int id) {
+  *p++ = type << 4 | (type == 6 ? 2 : 0), *p++ = 2, *p++ = id >> 8, *p++ = id;
+  return p;
 }
 
 static void prebuild(void) {  // whole cycles of the topics, at least CHUNK bytes
-  packet = 1 + 2 + TOPIC + size;
-  for (size_t rest = 2 + TOPIC + size; rest; rest >>= 7) packet++;
+  size_t all = 2 + TOPIC + (qos ? 2 : 0) + size;
+  packet = 1 + all;
+  for (size_t rest = all; rest; rest >>= 7) packet++;
   size_t cycles = (CHUNK + packet * topics - 1) / (packet * topics);
   prebuilt_packets = cycles * topics;
   if (!(prebuilt = malloc(prebuilt_packets * packet))) die("malloc");
   for (size_t i = 0; i < prebuilt_packets; i++) {
     char topic[32];
     snprintf(topic, sizeof topic, "bench/device/%07u/state", (unsigned)(i % topics) % 10000000);
-    put_publish(prebuilt + i * packet, topic, size);
+    put_publish(prebuilt + i * packet, topic, size, qos);
   }
   if (!(last_packet = malloc(size + 128))) die("malloc");
-  last_length = put_publish(last_packet, "end", size + 64);
+  last_length = put_publish(last_packet, "end", size + 64, 0);
+}
+
+// The identifier of the message of that number, from 1 on.
+static int id_of(uint64_t message) { return message % 65535 + 1; }
+
+// Takes the acknowledgements that have come, each for the message that waits longest; 0 at the end.
+static int take_acks(Conn *c, uint64_t *acknowledged, uint64_t *received) {
+  uint8_t *out = malloc(4 * WINDOW), *p = out;
+  if (!fill(c)) return free(out), 0;
+  for (; c->end - c->at >= 4; c->at += 4) {
+    uint8_t *ack = c->in + c->at;
+    int type = ack[0] >> 4, id = ack[2] << 8 | ack[3];
+    if (type == 5) c->wrong += id != id_of((*received)++), p = put_ack(p, 6, id);
+    else c->wrong += type != (qos == 1 ? 4 : 7) || id != id_of((*acknowledged)++);
+  }
+  int ok = p == out || send_all(c, out, p - out);
+  free(out);
+  return ok;
+}
+
+// Messages that are acknowledged: WINDOW of them at a time.
+static void flood_acknowledged(Conn *c) {
+  uint64_t acknowledged = 0, received = 0;
+  size_t place = packet - size - 2;
+  c->first = now();
+  for (int done = 0; !done || acknowledged < c->messages;) {
+    size_t at = c->messages % prebuilt_packets, n = WINDOW - (c->messages - acknowledged);
+    if (prebuilt_packets - at < n) n = prebuilt_packets - at;
+    if (limit && limit - c->messages < n) n = limit - c->messages;
+    if (!done && n) {
+      for (size_t i = 0; i < n; i++) {
+        int id = id_of(c->messages + i);
+        uint8_t *p = prebuilt + (at + i) * packet + place;
+        p[0] = id >> 8, p[1] = id;
+      }
+      if (!send_all(c, prebuilt + at * packet, n * packet)) return;
+      c->messages += n, c->bytes += n * packet;
+    }
+    if (!take_acks(c, &acknowledged, &received)) return;
+    c->last = now();
+    done |= limit ? c->messages == limit : c->last - c->first >= seconds;
+  }
+  send_all(c, last_packet, last_length);
 }
 
 static void flood(Conn *c) {
+  if (qos) {
+    flood_acknowledged(c);
+    return;
+  }
   size_t at = 0, chunk = packet > CHUNK ? 1 : CHUNK / packet;
   c->first = now();
   while (!limit || c->messages < limit) {
@@ -138,6 +193,7 @@ static void flood(Conn *c) {
 static int take(Conn *c) {
   uint64_t before = c->messages;
   size_t echo = 0;
+  uint8_t *acks = malloc(c->end - c->at + 8), *ack = acks;
   for (;;) {
     size_t left = c->end - c->at, head = 1, rest = 0;
     uint8_t *p = c->in + c->at;
@@ -151,7 +207,9 @@ static int take(Conn *c) {
     if (p[0] >> 4 == 3) {
       c->messages++;
       c->bytes += head + rest;
-      c->wrong += rest - 2 - (p[head] << 8 | p[head + 1]) != size;
+      int name = p[head] << 8 | p[head + 1], level = p[0] >> 1 & 3;
+      c->wrong += rest - 2 - name - (level ? 2 : 0) != size;
+      if (level) ack = put_ack(ack, level == 1 ? 4 : 5, p[head + 2 + name] << 8 | p[head + 3 + name]);
       if (mode == 'e') echo += head + rest;
       continue;
     }
@@ -159,8 +217,9 @@ static int take(Conn *c) {
     echo = 0;
     switch (p[0] >> 4) {
       case 1: if (!send_all(c, "\x20\x02\0\0", 4)) return 0; break;
+      case 6: ack = put_ack(ack, 7, p[head] << 8 | p[head + 1]); break;
       case 8: {  // one topic filter
-        if (!send_all(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], 0}, 5)) return 0;
+        if (!send_all(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], qos}, 5)) return 0;
         if (mode == 'f' && p[head + rest - 2] == '#' && !c->messages) flood(c);
         before = c->messages;
         break;
@@ -170,6 +229,8 @@ static int take(Conn *c) {
     }
   }
   if (echo && !send_all(c, c->in + c->at - echo, echo)) return 0;
+  if (ack > acks && !send_all(c, acks, ack - acks)) return 0;
+  free(acks);
   if (c->messages > before) {
     c->last = now();
     if (!before) c->first = c->last;
@@ -222,6 +283,7 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[i], "topics")) topics = strtoull(value, 0, 10);
     if (!strcmp(argv[i], "seconds")) seconds = atof(value);
     if (!strcmp(argv[i], "messages")) limit = strtoull(value, 0, 10);
+    if (!strcmp(argv[i], "qos")) qos = atoi(value);
     if (!strcmp(argv[i], "raw")) raw = atoi(value);
     if (!strcmp(argv[i], "cert")) cert = value;
   }

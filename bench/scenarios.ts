@@ -17,6 +17,8 @@ export interface Scenario {
   pinned?: boolean;
   /** Clients that take part; all when left out. */
   clients?: string[];
+  /** The peer has to be the one in C. */
+  compiled?: boolean;
   /** Part of a `--quick` run. */
   quick?: boolean;
   /** Left out of the overview. */
@@ -64,6 +66,28 @@ function flow(job: Flow, size: number, topics: number, tls = false): Scenario {
     tls,
     quick: size === 16 && topics === 100 && !tls,
   };
+}
+
+/** Messages of 256 bytes that are acknowledged, 256 on their way at a time. */
+function acknowledged(qos: 1 | 2): Scenario[] {
+  const common = {
+    unit: "messages/s" as const,
+    params: { size: 256, topics: 100, qos },
+    clients: [...modes, "mqttjs", "libmosquitto"],
+    compiled: true,
+  };
+  const tail = `at QoS ${qos}, 256 on their way, 256 B, 100 topics`;
+  return [
+    { ...common, id: `qos${qos}-receive`, title: `Receive ${tail}`, job: "receive", peer: "flood", quick: qos === 1 },
+    {
+      ...common,
+      id: `qos${qos}-publish`,
+      title: `Publish ${tail}`,
+      job: "acknowledged",
+      peer: "sink",
+      quick: qos === 1,
+    },
+  ];
 }
 
 /** All sizes with 100 topics, all numbers of topics with 16 bytes; or exactly the given ones. */
@@ -117,6 +141,8 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       title: "Publish, each awaited, 16 B, 100 topics",
       job: "awaited",
     },
+    ...acknowledged(1),
+    ...acknowledged(2),
     {
       id: "echo-one-core",
       title: "Round trip through the echoing peer, 16 B, both on one core",

@@ -2,14 +2,14 @@
 // bundle: export { connect } from "../../mod.ts";
 /** This client, `connect`. */
 import { connect } from "../../mod.ts";
-import type { Open } from "../client.ts";
+import { type Open, WINDOW } from "../client.ts";
 
-export const open: Open = async (url, onmessage) => {
-  const mqtt = await connect(url, onmessage, { keepalive: 600 });
+export const open: Open = async (url, onmessage, qos = 0) => {
+  const mqtt = await connect(url, onmessage, { keepalive: 600, maxInflight: WINDOW });
   return {
-    subscribe: (filter) => mqtt.subscribe(filter),
+    subscribe: (filter) => mqtt.subscribe(filter, { qos }),
     send: (topic, payload) => void mqtt.publish(topic, payload),
-    publish: (topic, payload) => mqtt.publish(topic, payload),
+    publish: (topic, payload) => qos === 0 ? mqtt.publish(topic, payload) : mqtt.publish(topic, payload, { qos }),
     close: () => mqtt.disconnect(),
     route: (filter, onpub) => mqtt.subscribe(filter, { onpub }),
   };

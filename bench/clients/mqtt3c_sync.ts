@@ -1,9 +1,9 @@
 // title: mqtt3c, blocking
 /** This client, `connectSync`: every call blocks; messages come while `run()` does. */
 import { connectSync } from "../../mod.ts";
-import { type Job, type Open, Skip, topicNames } from "../client.ts";
+import { type Job, type Open, Skip, topicNames, WINDOW } from "../client.ts";
 
-const op = { keepalive: 600 };
+const op = { keepalive: 600, maxInflight: WINDOW };
 
 // deno-lint-ignore require-await -- like the others
 export const open: Open = async (url, onmessage) => {
@@ -17,7 +17,7 @@ export const open: Open = async (url, onmessage) => {
 };
 
 // deno-lint-ignore require-await -- like the others
-export const receive: Job = async ({ url, size }, meter) => {
+export const receive: Job = async ({ url, size, qos }, meter) => {
   let messages = 0, wrong = 0;
   const mqtt = connectSync(url, (topic, message) => {
     if (message.payload.length === size) {
@@ -29,9 +29,24 @@ export const receive: Job = async ({ url, size }, meter) => {
     }
   }, op);
   let figures = {};
-  mqtt.subscribe("#");
+  mqtt.subscribe("#", { qos });
   mqtt.run();
   return figures;
+};
+
+/** Lists of messages, each of them acknowledged before the next list. */
+// deno-lint-ignore require-await -- like the others
+export const acknowledged: Job = async ({ url, size, topics, seconds, qos }, meter) => {
+  const names = topicNames(topics), message = new Uint8Array(size).fill(120);
+  const mqtt = connectSync(url, undefined, op);
+  let messages = 0;
+  meter.start();
+  for (const deadline = performance.now() + seconds * 1000; performance.now() < deadline;) {
+    mqtt.publish(Array.from({ length: 4 * WINDOW }, () => ({ topic: names[messages++ % topics]!, message, qos })));
+  }
+  const figures = meter.stop();
+  mqtt.disconnect();
+  return { ...figures, messages };
 };
 
 // deno-lint-ignore require-await -- like the others

@@ -1,16 +1,16 @@
 // title: mqtt3c, worker
 /** This client, `connectWorker`: the loop in a thread of its own. */
 import { connectWorker } from "../../mod.ts";
-import type { Job, Open } from "../client.ts";
+import { type Job, type Open, WINDOW } from "../client.ts";
 
-const op = { keepalive: 600 };
+const op = { keepalive: 600, maxInflight: WINDOW };
 
-export const open: Open = async (url, onmessage) => {
+export const open: Open = async (url, onmessage, qos = 0) => {
   const mqtt = await connectWorker(url, onmessage, op);
   return {
-    subscribe: (filter) => mqtt.subscribe(filter),
+    subscribe: (filter) => mqtt.subscribe(filter, { qos }),
     send: (topic, payload) => void mqtt.publish(topic, payload),
-    publish: (topic, payload) => mqtt.publish(topic, payload),
+    publish: (topic, payload) => qos === 0 ? mqtt.publish(topic, payload) : mqtt.publish(topic, payload, { qos }),
     close: () => mqtt.disconnect(),
   };
 };

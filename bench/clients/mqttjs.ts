@@ -7,7 +7,7 @@ const name: string = "mqtt";
 // deno-lint-ignore no-explicit-any
 const mqtt: any = await import(name);
 
-export const open: Open = async (url, onmessage) => {
+export const open: Open = async (url, onmessage, qos = 0) => {
   const connect = mqtt.connectAsync ?? mqtt.default.connectAsync;
   const client = await connect(url, {
     keepalive: 600,
@@ -19,9 +19,9 @@ export const open: Open = async (url, onmessage) => {
     (topic: string, _payload: Uint8Array, packet: { payload: Uint8Array }) => onmessage(topic, packet),
   );
   return {
-    subscribe: (filter) => client.subscribeAsync(filter),
+    subscribe: (filter) => client.subscribeAsync(filter, { qos }),
     send: (topic, payload) => client.publish(topic, payload),
-    publish: (topic, payload) => client.publishAsync(topic, payload),
+    publish: (topic, payload) => client.publishAsync(topic, payload, { qos }),
     close: () => client.endAsync(),
   };
 };
