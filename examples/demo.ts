@@ -47,7 +47,8 @@ async function sensor(url: string, topic: string): Promise<void> {
   const will = { topic: `${topic}/status`, message: "gone without a goodbye" };
   const mqtt = await connect(url, undefined, { will });
   say("sensor", `connected as process ${process.pid}; its will, on ${will.topic}: "${will.message}"`);
-  await mqtt.publish(`${topic}/status`, "here");
+  await mqtt.publish(`${topic}/status`, "here", { qos: 1 });
+  say("sensor", `its "here" on ${topic}/status is acknowledged: QoS 1`);
   for (let i = 0;; i++) {
     const degrees = (21 + Math.sin(i / 3)).toFixed(2);
     say("sensor", `publishes ${topic}/temperature  ${degrees}`);
@@ -64,7 +65,8 @@ async function display(url: string): Promise<void> {
   let willFired = () => {};
   let failed = (_: Error) => {};
   const will = new Promise<void>((resolve, reject) => (willFired = resolve, failed = reject));
-  await mqtt.subscribe(`${topic}/#`, {
+  const granted = await mqtt.subscribe(`${topic}/#`, {
+    qos: 1,
     onpub(topic, message) {
       say("display", `received  ${topic}  ${message.text()}`);
       if (topic.endsWith("/temperature") && ++readings === 6) {
@@ -73,7 +75,7 @@ async function display(url: string): Promise<void> {
       } else if (topic.endsWith("/status") && message.text() !== "here") willFired();
     },
   });
-  say("display", `connected, and subscribed to ${topic}/#`);
+  say("display", `connected, and subscribed to ${topic}/#: QoS ${granted} is granted`);
 
   const args = [fileURLToPath(import.meta.url), `--sensor=${topic}`, `--broker=${url}`, `--start=${values.start}`];
   const child = spawn(process.execPath, [...("Deno" in globalThis ? ["run", "-q", "-A", "--no-lock"] : []), ...args], {

@@ -115,6 +115,12 @@ test("examples/socks_tls.ts: with credentials, and again when the broker has gon
   }
 });
 
+test("examples/at_least_once.ts", tools, () =>
+  withMosquitto({}, async ({ port }) => {
+    const lines = ["granted QoS 1", "three readings are acknowledged", "stored 101", "stored 102", "stored 103"];
+    assertEquals(await output("at_least_once", `mqtt://127.0.0.1:${port}`), `${lines.join("\n")}\n`);
+  }));
+
 test("examples/iterator.ts", tools, () =>
   withMosquitto({}, async ({ port }) => {
     const lines = ["1: tea", "2: milk", "3: sugar", "4: nothing more"].map((text) => `demo/orders/${text}\n`);
