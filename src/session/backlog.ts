@@ -1,7 +1,7 @@
 /** Messages that were received and are not settled: with handlers, iterators, or a program that blocks, or on their way there.
  * @module */
 
-import type { MqttError } from "../errors.ts";
+import { MqttError } from "../errors.ts";
 import { copyPayload, type Message, sizeOf } from "../message.ts";
 import type { Consumer, Delivery, Handling, Work } from "./consumer.ts";
 import type { Events } from "./events.ts";
@@ -54,9 +54,10 @@ export class Backlog {
   /** Iterators whose inboxes are full, and those that wait for a message. */
   #fullInboxes = 0;
   #askingInboxes = 0;
-  /** How many messages were settled; of how many a handler failed. */
+  /** How many messages were settled; of how many a handler failed; and how many nobody took. */
   settled = 0;
   failed = 0;
+  unclaimed = 0;
   /** Messages that came with the last bytes. */
   #fresh: Delivery[] = [];
   /** Handlers with messages in their queue; those of them that may be called. */
@@ -233,9 +234,9 @@ export class Backlog {
 
   // ---- messages that nobody takes
 
-  /** How many messages no consumer takes. */
-  get unclaimed(): number {
-    return this.#unclaimed.length;
+  /** Whether there are messages that no consumer takes. */
+  get hasUnclaimed(): boolean {
+    return this.#unclaimed.length > 0;
   }
 
   /** Keeps a message that no consumer takes, until one does. */
@@ -265,11 +266,13 @@ export class Backlog {
     for (const delivery of this.#unclaimed.splice(0)) this.#discard(delivery);
   }
 
-  /** Nobody has taken them: they are settled. */
-  giveUpUnclaimed(): Message[] {
-    const given = this.#unclaimed.splice(0);
-    for (const delivery of given) this.#done(delivery);
-    return given.map(({ message }) => message);
+  /** Nobody has taken them: they are settled, and that is told. */
+  giveUpUnclaimed(): void {
+    for (const delivery of this.#unclaimed.splice(0)) {
+      this.unclaimed++;
+      this.#events.tell({ type: "dropped", ...unclaimed(delivery.message) });
+      this.#done(delivery);
+    }
   }
 
   // ---- a program that blocks
@@ -359,4 +362,11 @@ export class Backlog {
     this.#fullInboxes--;
     this.#updateRoom();
   }
+}
+
+function unclaimed(message: Message): { topic: string; size: number; error: MqttError } {
+  const { topic } = message, size = sizeOf(message);
+  const failure = `A message of ${size} bytes to "${topic}" was acknowledged although nobody takes it`;
+  const advice = "subscribe to its topic within timeout, or give connect an onpub";
+  return { topic, size, error: new MqttError("unclaimed", `${failure}: ${advice}`) };
 }

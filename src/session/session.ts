@@ -6,7 +6,7 @@
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import { MqttError } from "../errors.ts";
-import { type Message, sizeOf } from "../message.ts";
+import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import { TopicName } from "../protocol/topic.ts";
@@ -37,6 +37,7 @@ import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
+import { Stall } from "./stall.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import type { Recipients } from "./subscriptions.ts";
 import { distrust } from "./trust.ts";
@@ -102,14 +103,11 @@ export class Session {
   #taken: Message | undefined;
   /** Whether the program blocks, and waits for something that the broker does. */
   #isBlocked = false;
-  /** Since when nothing is read, as messages are not settled: when that has lasted too long, and how many were settled by then. */
-  #stallDue = Infinity;
+  readonly #stall: Stall;
+  /** How many messages were settled when it was last looked whether disconnect() has to wait for more. */
   #settledThen = 0;
   /** Until when messages that a session had left may find somebody who takes them. */
   #claimDue = Infinity;
-  #unclaimed = 0;
-  /** The stall that was told last. */
-  #stallTold = -1;
   /** Those who disconnect when what was received is settled. */
   #draining: Call[] = [];
   /** Who waits for the first connection. */
@@ -124,6 +122,7 @@ export class Session {
     this.#output = new Output(settings.maxBuffered);
     this.#receiver = new Receiver(settings, this.#output, this.#events);
     this.#backlog = new Backlog(settings, this.#events, this.#receiver);
+    this.#stall = new Stall(this.#backlog, this.#events, settings.timeout);
     this.#flushes = new Flushes(this.#output, this.#events, settings.timeout);
     const ids = new PacketIds();
     const parts = {
@@ -150,12 +149,12 @@ export class Session {
 
   /** Counters. */
   get stats(): Stats {
-    const { count, failed } = this.#backlog;
+    const { count, failed, unclaimed } = this.#backlog;
     return {
       dropped: this.#receiver.dropped,
       unsettled: count,
       failed,
-      unclaimed: this.#unclaimed,
+      unclaimed,
       unacknowledged: this.#flight.pending,
       ignored: this.#flight.ignored,
     };
@@ -227,7 +226,7 @@ export class Session {
   /** When the first of those that wait has failed. */
   get #failing(): number {
     const flush = this.#isOpen ? this.#flushes.due(this.#connection!.lastByte) : Infinity;
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stallDue, this.#claimDue, flush);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, flush);
   }
 
   // ---- what the program asks for
@@ -300,7 +299,7 @@ export class Session {
 
   /** Messages that nobody took may be for a new consumer. */
   #claim(): void {
-    if (this.#backlog.unclaimed === 0) return;
+    if (!this.#backlog.hasUnclaimed) return;
     const { subscriptions } = this.#subscriber;
     this.#backlog.claim(({ topic }) => subscriptions.recipients(new TopicName(topic)));
   }
@@ -385,7 +384,7 @@ export class Session {
     this.#state = "draining";
     this.#backlog.discardUnclaimed();
     this.#settledThen = this.#backlog.settled;
-    this.#stallDue = Infinity;
+    this.#stall.cancel();
     this.#deadline = now + this.#settings.timeout;
   }
 
@@ -393,7 +392,7 @@ export class Session {
   #leave(calls: readonly Call[], cause?: unknown): void {
     if (!this.#ending.ask(calls, cause)) return;
     this.#backlog.clear();
-    this.#stallDue = Infinity;
+    this.#stall.cancel();
     if (!this.#isOpen) return this.#close(this.reason!);
     this.#state = "closing";
     this.#deadline = this.#now + this.#settings.timeout;
@@ -523,8 +522,11 @@ export class Session {
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
     if (this.#deadline <= by) this.#expire();
-    if (this.#stallDue <= by) this.#stall();
-    if (this.#claimDue <= by) this.#giveUpUnclaimed();
+    if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
+    if (this.#claimDue <= by) {
+      this.#claimDue = Infinity;
+      this.#backlog.giveUpUnclaimed();
+    }
     const error = this.#unanswered;
     const failure = this.#subscriber.expire(by, { reading: this.isReading, error, now });
     if (this.#connection !== undefined) this.#flushes.expire(by, this.#connection.lastByte, error);
@@ -571,47 +573,15 @@ export class Session {
     );
   }
 
-  /**
-   * Nothing was read for `timeout`, as too many messages are unsettled. If none was settled meanwhile, that is told once,
-   * and who waits for room would wait for ever, as the broker may read no more until we do.
-   */
-  #stall(): void {
-    const { timeout } = this.#settings, { settled, count } = this.#backlog;
-    const isStalled = !this.isReading && settled === this.#settledThen;
-    this.#stallDue = Infinity;
-    this.#watchStall();
-    if (!isStalled) return;
-    if (this.#stallTold !== settled) this.#events.tell({ type: "stalled", unsettled: count });
-    this.#stallTold = settled;
-    if (!this.#backlog.hasSpace) this.#flight.fail(this.#overflow(`No acknowledgement was read within ${timeout} ms`));
+  /** Those who wait for room, or for an acknowledgement, would wait for ever: the broker may read no more until we do. */
+  #giveUpStalled(): void {
+    const { timeout } = this.#settings;
+    if (this.#flight.isAwaited) this.#flight.fail(this.#overflow(`No acknowledgement was read within ${timeout} ms`));
     if (this.#publishing === undefined) return;
     this.#events.settle(this.#publishing, {
       error: this.#overflow(`There was no room to publish within ${timeout} ms`),
     });
     this.#publishing = undefined;
-  }
-
-  /** Nobody has taken what a session had left: it is acknowledged, and that is told. */
-  #giveUpUnclaimed(): void {
-    this.#claimDue = Infinity;
-    for (const message of this.#backlog.giveUpUnclaimed()) this.#unclaimedBy(message);
-  }
-
-  #unclaimedBy(message: Message): void {
-    const { topic } = message, size = sizeOf(message);
-    this.#unclaimed++;
-    const error = new MqttError(
-      "unclaimed",
-      `A message of ${size} bytes to "${topic}" was acknowledged although nobody takes it: subscribe to its topic, or give connect an onpub`,
-    );
-    this.#events.tell({ type: "dropped", topic, size, error });
-  }
-
-  /** When nothing is read, looks from now on whether anything is settled. */
-  #watchStall(): void {
-    if (this.#stallDue < Infinity || this.isReading) return;
-    this.#stallDue = this.#now + this.#settings.timeout;
-    this.#settledThen = this.#backlog.settled;
   }
 
   #ping(): void {
@@ -688,7 +658,7 @@ export class Session {
           if (this.#taken !== undefined) return;
         }
       }
-      this.#watchStall();
+      if (!this.isReading) this.#stall.watch(this.#now);
     } catch (error) {
       this.#lose(error as MqttError);
     }
@@ -773,7 +743,7 @@ export class Session {
     this.#events.cancelAttempt();
     this.#events.push({ type: "hangup" });
     this.#secondLook.cancel();
-    this.#stallDue = Infinity;
+    this.#stall.cancel();
     this.#claimDue = Infinity;
     this.#flushes.lost(error, this.#output.restart());
     this.#flight.lost();
