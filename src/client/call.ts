@@ -46,3 +46,29 @@ export function rejection(session: Settling, error: unknown): Promise<never> {
   const promise = Promise.reject(error);
   return error === session.reason ? handled(promise) : promise;
 }
+
+/** The call of a message of QoS 1 or 2: there is one for each, and this takes half the time of {@linkcode promiseOf}. */
+export class Acknowledgement implements Call {
+  readonly #session: Settling;
+  #resolve: (code: number) => void = () => {};
+  #reject: (error: MqttError) => void = () => {};
+  /** Settled with the call. */
+  readonly promise: Promise<number>;
+
+  constructor(session: Settling) {
+    this.#session = session;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  resolve(code: number | undefined): void {
+    this.#resolve(code!);
+  }
+
+  reject(error: MqttError): void {
+    if (error === this.#session.reason) handled(this.promise);
+    this.#reject(error);
+  }
+}

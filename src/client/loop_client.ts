@@ -25,7 +25,7 @@ import type { Trust } from "../session/trust.ts";
 import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
-import { promiseOf, rejection } from "./call.ts";
+import { Acknowledgement, promiseOf, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
@@ -157,16 +157,21 @@ export class LoopClient implements Client {
   #send({ topic, message, flags, signal }: Publication): Promise<number> {
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     if (flags < 2) return this.publish(topic, message, { retain: flags === 1 });
-    const session = this.#session;
-    let sent: Outgoing;
-    const promise = this.#call<number>((call) => sent = session.send(topic, message, flags, call));
-    if (signal === undefined) return promise;
+    const session = this.#session, call = new Acknowledgement(session);
+    let outgoing: Outgoing;
+    try {
+      outgoing = session.send(topic, message, flags, call);
+    } catch (error) {
+      return rejection(session, error);
+    }
+    if (!this.#handling) this.#schedule();
+    if (signal === undefined) return call.promise;
     const stop = onAbort(signal, (reason) => {
-      session.withdraw(sent, withdrawn(reason));
+      session.withdraw(outgoing, withdrawn(reason));
       this.#schedule();
     });
-    promise.then(stop, stop);
-    return promise;
+    call.promise.then(stop, stop);
+    return call.promise;
   }
 
   async #publishAll(publications: readonly Publication[]): Promise<number> {

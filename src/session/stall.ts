@@ -13,7 +13,7 @@ export class Stall {
   readonly #events: Events;
   readonly #timeout: number;
   /** When `check` wants to be called; Infinity when never. */
-  due = Infinity;
+  due: number = Infinity;
   /** How many messages were settled when it began to watch, and at the last stall that was told. */
   #settledThen = 0;
   #settledAtStall = -1;
