@@ -197,7 +197,7 @@ export class Decoder {
       // There is one for each message of QoS 1 and 2: half the time of its fields one by one.
       if (type <= packet.PUBCOMP && type >= packet.PUBACK) {
         const packetId = bytes[at]! << 8 | bytes[at + 1]!;
-        must(packetId !== 0, `a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
+        if (packetId === 0) throw violation(`a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
         return { type: type as packet.AckPacket["type"], packetId };
       }
       return decodeControl(type as OtherPacket["type"], new Fields(type, bytes, at, limit));

@@ -74,15 +74,20 @@ export class Output extends Packer {
     this.at = at + packet.length;
   }
 
-  /** Adds an acknowledgement, which has a place although the application has filled the rest. */
+  /** Adds an acknowledgement, which always has a place; who goes on reading looks at `isFlooded`. */
   acknowledge(type: AckPacket["type"], packetId: number): void {
-    const at = this.#room(4, this.#max + RESERVE);
+    const at = this.#room(4, Infinity);
     const { block } = this;
     block[at] = type << 4 | (type === PUBREL ? 2 : 0);
     block[at + 1] = 2;
     block[at + 2] = packetId >> 8;
     block[at + 3] = packetId & 255;
     this.at = at + 4;
+  }
+
+  /** Whether more waits than a broker that reads can have made us answer. */
+  get isFlooded(): boolean {
+    return this.buffered > this.#max + RESERVE;
   }
 
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */

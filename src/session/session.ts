@@ -645,6 +645,7 @@ export class Session {
     const { decoder } = connection, receiver = this.#receiver, { subscriptions } = this.#subscriber;
     try {
       if (!connection.isOpen) return this.#connacked(connection);
+      if (this.#output.isFlooded) throw notRead(this.#output.buffered);
       while (this.#events.length === 0 && this.isReading && connection === this.#connection) {
         const packet = decoder.next();
         if (packet === undefined) return connection.checkStart();
@@ -771,6 +772,10 @@ export class Session {
     this.#events.push({ type: "closed", error: reason });
     this.#deadline = this.#ending.isHeard ? Infinity : this.#now + HEARD_WITHIN;
   }
+}
+
+function notRead(bytes: number): MqttError {
+  return new MqttError("overflow", `${bytes} bytes wait to be sent, answers among them: the broker does not read`);
 }
 
 function notSent(bytes: number): MqttError {
