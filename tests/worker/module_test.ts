@@ -257,7 +257,7 @@ test("publish: what waits in both threads is bounded by maxBuffered, and told by
     const payload = new Uint8Array(100_000);
     // The kernels take some; then publish() waits.
     const isAccepted = () =>
-      Promise.race([client.publish("t", payload), new Promise((resolve) => setTimeout(resolve, 300, "waits"))]);
+      Promise.race([client.publish("t", payload), new Promise((resolve) => setTimeout(resolve, 1500, "waits"))]);
     while (await isAccepted() !== "waits");
     // Nobody awaits: what waits is counted by the caller, whatever the thread knows of it.
     const outcomes = Array.from(
