@@ -284,8 +284,7 @@ class BlockingHistory implements RemoteObserver {
       case "PUBLISH": {
         const sent = this.#broker.sent[numberOf(packet.payload)]!;
         this.#acknowledge(remote, sent);
-        if (sent.received || this.#left) return;
-        sent.received = sent.qos === 2;
+        if (sent.qos > 0 || this.#left) return;
         this.#expected.push({ sent: sent.seq, remote });
       }
     }
@@ -367,7 +366,7 @@ class BlockingHistory implements RemoteObserver {
       case 5:
       case 6:
       case 7:
-        return this.#receive(client, random.pick([0, 0, 1, 100, 3000]));
+        return void this.#receive(client, random.pick([0, 0, 1, 100, 3000]));
       case 8:
         return this.#sleep(random.pick([1, 100, 5000, 15_000]));
       case 9:
@@ -499,9 +498,11 @@ class BlockingHistory implements RemoteObserver {
     if (isDone) this.#asks.gaveUp(given, isAway());
   }
 
-  #receive(client: SyncClient, timeout: number): void {
+  /** Whether there was a message. */
+  #receive(client: SyncClient, timeout: number): boolean {
     const message = this.#call("receive", timeout, () => client.receive(timeout));
     if (message !== undefined) this.#take(message);
+    return message !== undefined;
   }
 
   /** Handles messages until a handler has enough, or until the connections end, which they do some time. */
@@ -561,6 +562,7 @@ class BlockingHistory implements RemoteObserver {
     if (sent?.topic !== topic || sent.qos !== qos || sent.retain !== retain || !same(payload, sent.payload)) {
       this.fail(`message ${seq} is garbled`);
     }
+    if (qos > 0) return; // played in qos/
     for (let next = this.#expected.shift(); next?.sent !== seq; next = this.#expected.shift()) {
       if (next === undefined) return this.fail(`message ${seq} is taken, which did not come now`);
       this.#missed(next);
@@ -602,7 +604,7 @@ class BlockingHistory implements RemoteObserver {
 
   /** After the end every call fails with its error, once all messages are taken. */
   #afterwards(client: SyncClient): void {
-    for (let i = this.#expected.length; i >= 0; i--) this.#receive(client, 0);
+    while (this.#receive(client, 0));
     for (const missed of this.#expected.splice(0)) this.#missed(missed);
     const calls: (() => unknown)[] = [
       () => client.publish("t", "x"),
@@ -648,9 +650,6 @@ class BlockingHistory implements RemoteObserver {
     if (wire.writing || remote.unsent > 0) return;
     for (const { seq, state, remote } of this.#published) {
       if (state === "accepted" && remote === undefined) this.fail(`message ${seq} is not sent though nothing is wrong`);
-    }
-    for (const [what, count] of this.#toAcknowledge) {
-      if (what.startsWith(`${remote.index} `) && count > 0) this.fail(`${what} is not sent`);
     }
     if (this.#wires.length === 1 && client.stats.dropped !== this.#heads) {
       this.fail(`${this.#heads} messages were too long, and ${client.stats.dropped} are counted`);
