@@ -157,7 +157,7 @@ test("publish, subscribe, unsubscribe and messages refuse wrong arguments, and s
     for (const message of [undefined, null, 42, {}, [1], new ArrayBuffer(1), new Uint16Array(1)]) {
       await refusals.add(`publish ${show(message)}`, TypeError, () => publish("t", message));
     }
-    for (const qos of [3, -1, 0.5, NaN, "1", null] as unknown as 0[]) {
+    for (const qos of [3, -1, 0.5, NaN, "1"] as unknown as 0[]) {
       await refusals.add(`publish QoS ${qos}`, RangeError, () => publish("t", "m", { qos }));
       await refusals.add(`subscribe QoS ${qos}`, RangeError, () => client.subscribe("t", { qos }));
       await refusals.add(`messages QoS ${qos}`, RangeError, () => messages("t", { qos }));
