@@ -329,7 +329,8 @@ export interface SyncClient extends Disposable {
   /**
    * Returns when the broker has received all that was published before; see {@linkcode Client.flush}.
    *
-   * @throws {MqttError} `"timeout"` when no byte came or went for `timeout`; why the connection was lost, or ended.
+   * @throws {MqttError} `"timeout"` when no byte came or went for `timeout`, with a connection or without; why the
+   * connection was lost, or ended.
    */
   flush(): void;
   /**
@@ -364,7 +365,7 @@ export interface SyncClient extends Disposable {
   receive(timeout?: number): Message | undefined;
   /**
    * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1], and closes the connection. With `drain`, handlers are called
-   * first with the messages that came during other calls.
+   * first with the messages that came during other calls; what they throw surfaces as an uncaught error.
    *
    * @throws {MqttError} `"timeout"` if what was accepted could not be sent in time.
    */

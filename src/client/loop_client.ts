@@ -56,6 +56,8 @@ export interface LoopParts {
   clock?: Clock;
   /** Called when the client has ended. */
   closed?(): void;
+  /** Hears what handlers throw and reject with; by default, that is an uncaught error. */
+  failed?(error: unknown): void;
 }
 
 /** A client whose loop runs in the event loop of its thread. */
@@ -255,17 +257,22 @@ export class LoopClient implements Client {
         if (result !== undefined && isPromise(result)) return result;
       } catch (error) {
         this.#session.countFailure();
-        surface(error);
+        this.#failed(error);
       }
       return undefined;
     },
     watch: (promise, work) => {
       Promise.resolve(promise).then(() => this.#settle(work, false), (error) => {
-        surface(error);
+        this.#failed(error);
         this.#settle(work, true);
       });
     },
   };
+
+  #failed(error: unknown): void {
+    if (this.#parts.failed === undefined) surface(error);
+    else this.#parts.failed(error);
+  }
 
   #settle(work: Work, failed: boolean): void {
     this.#session.settle(work, failed);

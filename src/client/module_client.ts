@@ -103,7 +103,7 @@ export class ModuleClient implements Client {
   readonly #ended = deferred<MqttError>();
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
-  readonly #handlers = new RemoteHandlers((number) => this.#settle(number));
+  readonly #handlers = new RemoteHandlers((number, failed) => this.#settle(number, failed));
   /** The calls that the thread has not answered, and those of their callers who are told with the answer. */
   readonly #calls = new Map<number, { readonly call: Call; readonly done?: (() => void) | undefined }>();
   readonly #iterations = new Map<number, Iteration>();
@@ -411,10 +411,10 @@ export class ModuleClient implements Client {
   }
 
   /** A handler is done with a message. */
-  #settle(number: number): void {
-    const { last } = this.#outbox;
-    if (last?.type === "settled") last.numbers.push(number);
-    else this.#outbox.add({ type: "settled", numbers: [number] });
+  #settle(number: number, failed: boolean): void {
+    let { last } = this.#outbox;
+    if (last?.type !== "settled") this.#outbox.add(last = { type: "settled", done: [], failed: [] });
+    (failed ? last.failed : last.done).push(number);
   }
 
   // ---- what the thread says

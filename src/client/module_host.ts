@@ -40,6 +40,9 @@ interface Iteration {
   done: Promise<void>;
 }
 
+/** What a handler of the caller failed with is not told: it has surfaced there. */
+const SURFACED = Symbol("surfaced");
+
 class Host {
   readonly #data: HostData;
   readonly #outbox: Outbox<FromHost>;
@@ -48,7 +51,7 @@ class Host {
   /** Why the client has ended. */
   #reason: unknown;
   /** Messages that the caller's handlers have. */
-  readonly #unsettled = new Map<number, () => void>();
+  readonly #unsettled = new Map<number, Deferred<void>>();
   readonly #iterations = new Map<number, Iteration>();
   /** Messages that the caller may take back. */
   readonly #withdrawable = new Map<number, AbortController>();
@@ -77,9 +80,12 @@ class Host {
         this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
       const client = new LoopClient({ ...settings, ...this.#credentials() }, {
         dial: traceDial((signal) => dial(target, signal), traces ? trace : undefined),
-        onpub: (topic, message) => this.#invoke(onpub, topic, message),
+        onpub,
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
+        failed: (error) => {
+          if (error !== SURFACED) this.#throw(error);
+        },
       });
       this.#client = client;
       this.#answer(0, LoopClient.opened(client));
@@ -88,16 +94,9 @@ class Host {
     }
   }
 
-  /** Calls the module; what it throws is the caller's to surface, and stops nothing here. */
-  #invoke(onpub: OnPublish, topic: string, message: Message): unknown {
-    const thrown = (error: unknown) => this.#outbox.add({ type: "thrown", error: carry(error) });
-    try {
-      const outcome = onpub(topic, message) as unknown;
-      if (typeof (outcome as PromiseLike<unknown> | undefined)?.then !== "function") return undefined;
-      return Promise.resolve(outcome).catch(thrown);
-    } catch (error) {
-      return thrown(error);
-    }
+  /** An error that is the caller's to surface, and stops nothing here. */
+  #throw(error: unknown): void {
+    this.#outbox.add({ type: "thrown", error: carry(error) });
   }
 
   /** Functions that ask the caller, where that has functions. */
@@ -125,7 +124,7 @@ class Host {
     const client = this.#client!, packets = this.#packets;
     const failed = (error: unknown) => {
       // The end of the client is told otherwise, and that it came too late is no failure of publish().
-      if (error !== this.#reason) this.#outbox.add({ type: "thrown", error: carry(error) });
+      if (error !== this.#reason) this.#throw(error);
     };
     let last: Promise<number> | undefined, next = 0, room = size;
     packets.receive(bytes, size);
@@ -201,11 +200,9 @@ class Host {
       case "disconnect":
         return this.#answer(entry.call, client.disconnect({ drain: entry.drain }));
       case "settled":
-        for (const number of entry.numbers) {
-          this.#unsettled.get(number)?.();
-          this.#unsettled.delete(number);
-        }
-        return;
+        for (const number of entry.done) this.#settled(number).resolve();
+        for (const number of entry.failed) this.#settled(number).reject(SURFACED);
+        return void setImmediate(() => this.#outbox.schedule()); // the counters have changed then
       case "credential": {
         const { number, value, error } = entry;
         const asked = this.#asked.get(number);
@@ -233,8 +230,17 @@ class Host {
       const number = ++this.#numbers, { payload } = message;
       this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: payload.length });
       this.#outbox.addBytes(payload);
-      return new Promise<void>((resolve) => this.#unsettled.set(number, resolve));
+      const settled = deferred<void>();
+      this.#unsettled.set(number, settled);
+      return settled.promise;
     };
+  }
+
+  /** The caller's handlers are done with the message of that number. */
+  #settled(number: number): Deferred<void> {
+    const settled = this.#unsettled.get(number)!;
+    this.#unsettled.delete(number);
+    return settled;
   }
 
   #iterate(client: Client, { inbox, filter, qos, limit, ahead }: Extract<ToHost, { type: "iterate" }>): void {

@@ -56,8 +56,8 @@ export type ToHost =
   | { type: "taken"; inbox: number; count: number }
   | { type: "leave"; call: number; inbox: number }
   | { type: "disconnect"; call: number; drain: boolean }
-  /** Messages that the caller's handlers are done with. */
-  | { type: "settled"; numbers: number[] }
+  /** Messages that the caller's handlers are done with, and those that they failed on. */
+  | { type: "settled"; done: number[]; failed: number[] }
   /** What a function of the caller gave as a credential, or why it gave none. */
   | { type: "credential"; number: number; value: string | Uint8Array | undefined; error: CarriedError | undefined };
 
@@ -80,7 +80,7 @@ export type FromHost =
   | { type: "known"; trusted: Trust; stats: Stats }
   | { type: "trace"; record: TraceRecord }
   | { type: "ask"; number: number; what: CredentialName }
-  /** What the module threw. */
+  /** What the module threw or rejected with, or why a message could not be published. */
   | { type: "thrown"; error: CarriedError }
   /** The client has ended, and everything is told. */
   | { type: "over" };

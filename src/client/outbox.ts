@@ -32,10 +32,11 @@ export class Outbox<Entry> {
   /** Adds an entry. */
   add(entry: Entry): void {
     this.#entries.push(entry);
-    this.#schedule();
+    this.schedule();
   }
 
-  #schedule(): void {
+  /** Sends what there is at the end of this tick. */
+  schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#tick(this.#flush);

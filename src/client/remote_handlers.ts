@@ -6,19 +6,22 @@ import { surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "../session/fifo.ts";
 
+/** Hears the number of each message that a handler is done with, and whether it failed. */
+export type Settled = (number: number, failed: boolean) => void;
+
 /** One handler; the thread knows it by its number. */
 export class RemoteHandler {
   readonly number: number;
   readonly onpub: OnPublish;
   /** How many of its promises may run at once. */
   concurrency = 1;
-  readonly #settled: (number: number) => void;
+  readonly #settled: Settled;
   /** Promises of it that are not settled. */
   #running = 0;
   readonly #waiting = new Fifo<{ number: number; message: Message }>();
 
-  /** `settled` hears the number of each message that the handler is done with. */
-  constructor(number: number, onpub: OnPublish, settled: (number: number) => void) {
+  /** `settled` hears of each message. */
+  constructor(number: number, onpub: OnPublish, settled: Settled) {
     this.number = number;
     this.onpub = onpub;
     this.#settled = settled;
@@ -31,25 +34,26 @@ export class RemoteHandler {
   }
 
   #call(number: number, message: Message): void {
-    const { outcome } = this.#invoke(message);
-    if (typeof (outcome as PromiseLike<unknown> | undefined)?.then !== "function") return this.#settled(number);
-    this.#running++;
-    const done = () => this.#done(number);
-    Promise.resolve(outcome).catch(surface).then(done);
-  }
-
-  #invoke(message: Message): { outcome: unknown } {
+    let outcome: unknown;
     try {
-      return { outcome: this.onpub(message.topic, message) };
+      outcome = this.onpub(message.topic, message);
     } catch (error) {
       surface(error);
-      return { outcome: undefined };
+      return this.#settled(number, true);
     }
+    if (typeof (outcome as PromiseLike<unknown> | undefined | null)?.then !== "function") {
+      return this.#settled(number, false);
+    }
+    this.#running++;
+    Promise.resolve(outcome).then(() => this.#done(number, false), (error) => {
+      surface(error);
+      this.#done(number, true);
+    });
   }
 
-  #done(number: number): void {
+  #done(number: number, failed: boolean): void {
     this.#running--;
-    this.#settled(number);
+    this.#settled(number, failed);
     while (this.#running < this.concurrency) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
@@ -76,7 +80,7 @@ interface Entry {
 
 /** All handlers of a client, as long as a filter has them. */
 export class RemoteHandlers {
-  readonly #settled: (number: number) => void;
+  readonly #settled: Settled;
   readonly #byNumber = new Map<number, Entry>();
   /** One function is one handler, of however many filters. */
   readonly #byFunction = new Map<OnPublish, Entry>();
@@ -84,8 +88,8 @@ export class RemoteHandlers {
   readonly #routes = new Map<string, Route>();
   #numbers = 0;
 
-  /** `settled` hears the number of each message that a handler is done with. */
-  constructor(settled: (number: number) => void) {
+  /** `settled` hears of each message. */
+  constructor(settled: Settled) {
     this.#settled = settled;
   }
 
@@ -146,7 +150,7 @@ export class RemoteHandlers {
   /** A message for the handler of that number has come. */
   take(handler: number, number: number, message: Message): void {
     const entry = this.#byNumber.get(handler);
-    if (entry === undefined) this.#settled(number);
+    if (entry === undefined) this.#settled(number, false);
     else entry.handler.take(number, message);
   }
 

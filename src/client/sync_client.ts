@@ -78,6 +78,8 @@ export class SyncClient implements Blocking, BlockingClient {
   #link: SyncLink | undefined;
   #stopListening = () => {};
   #left = false;
+  /** Whether disconnect() calls handlers first. */
+  #draining = false;
   /** What run() and receive() tell. */
   readonly #statuses: Status[] = [];
 
@@ -200,9 +202,18 @@ export class SyncClient implements Blocking, BlockingClient {
   #deliver(message: Message): void {
     const [first, ...others] = this.#session.handlers;
     try {
-      if (first !== undefined) call(first, message);
+      if (first !== undefined) this.#handle(first, message);
     } finally {
-      for (const onpub of others) invoke(call, onpub, message);
+      for (const onpub of others) invoke(() => this.#handle(onpub, message));
+    }
+  }
+
+  #handle(onpub: OnPublish, message: Message): void {
+    try {
+      call(onpub, message);
+    } catch (error) {
+      this.#session.countFailure();
+      throw error;
     }
   }
 
@@ -228,20 +239,23 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   #disconnect(cause: unknown, { drain }: DisconnectOptions = {}): void {
-    if (this.#left) return;
+    if (this.#left || drain && this.#draining) return; // a handler that is called as it drains need not ask again
     if (drain) this.#drain();
     this.#left = true;
     this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));
   }
 
-  /** Calls the handlers of the messages that came during other calls. */
+  /** Calls the handlers of what has come by now; not of what comes while they wait for the broker, or it might never end. */
   #drain(): void {
     const session = this.#session;
     session.settleGiven();
-    while (session.kept > 0 && session.reason === undefined) {
+    this.#draining = true;
+    this.#wait(() => true); // what was read and not looked at yet has come, too
+    for (let left = session.kept; left > 0 && session.kept > 0; left--) {
       const message = this.#next(Infinity);
-      if (message !== undefined) invoke((message) => this.#deliver(message), message);
+      if (message !== undefined) invoke(() => this.#deliver(message));
     }
+    this.#draining = false;
   }
 
   readonly #aborted = (reason: unknown) => {
@@ -295,7 +309,7 @@ export class SyncClient implements Blocking, BlockingClient {
       }
       const event = session.next();
       if (event?.type === PUBLISH) return event;
-      if (event !== undefined) this.#handle(event);
+      if (event !== undefined) this.#act(event);
       else if (isLast || session.status.type === "closed") return undefined;
       else isLast = this.#step(due);
     }
@@ -307,14 +321,14 @@ export class SyncClient implements Blocking, BlockingClient {
     session.tick(this.#clock.now()); // what is decoded now may have come long ago
     for (let isLast = false;;) {
       const event = session.nextKeepingMessages();
-      if (event !== undefined) this.#handle(event);
+      if (event !== undefined) this.#act(event);
       else if (done() || session.status.type === "closed") return true;
       else if (isLast) return false;
       else isLast = this.#step(due);
     }
   }
 
-  #handle(event: SessionEvent): void {
+  #act(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
         this.#link = new SyncLink(event.attempt, this.#linkParts);

@@ -94,6 +94,8 @@ export class Session {
   #attemptsInRow = 0;
   /** The attempt under way, or the connection. */
   #connection: Connection | undefined;
+  /** When the last byte came or went on the last connection that the broker had accepted. */
+  #lastByteThen = -Infinity;
   #status: ConnectionStatus;
   /** Those who get the last message that `next` gave. */
   #consumers: readonly Consumer[] = [];
@@ -225,8 +227,17 @@ export class Session {
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
-    const flush = this.#isOpen ? this.#flushes.due(this.#connection!.lastByte) : Infinity;
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, flush);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue);
+  }
+
+  /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
+  get #flushDue(): number {
+    return this.#isOpen || this.#isBlocked ? this.#flushes.due(this.#lastByte) : Infinity;
+  }
+
+  /** When the last byte came or went on a connection that the broker had accepted. */
+  get #lastByte(): number {
+    return this.#isOpen ? this.#connection!.lastByte : this.#lastByteThen;
   }
 
   // ---- what the program asks for
@@ -529,7 +540,7 @@ export class Session {
     }
     const error = this.#unanswered;
     const failure = this.#subscriber.expire(by, { reading: this.isReading, error, now });
-    if (this.#connection !== undefined) this.#flushes.expire(by, this.#connection.lastByte, error);
+    if (this.#flushDue <= by) this.#flushes.expire(by, this.#lastByte, error);
     if (failure !== undefined) this.#lose(failure);
     this.#ping();
     if (this.#failing <= now) this.#secondLook.plan(now, due);
@@ -740,6 +751,7 @@ export class Session {
   /** Nothing of this connection touches the next. */
   #drop(error: MqttError): void {
     if (this.#connection === undefined) return;
+    if (this.#connection.isOpen) this.#lastByteThen = this.#connection.lastByte;
     this.#connection = undefined;
     this.#events.cancelAttempt();
     this.#events.push({ type: "hangup" });

@@ -395,6 +395,25 @@ describe("flush", () => {
     assertEquals(waits.fate, undefined);
   });
 
+  test("without a connection it waits for one, but in a program that blocks no longer than timeout", () => {
+    const reconnect = { ...RECONNECT, minDelay: 60_000, maxDelay: 60_000 };
+    const talk = Talk.open({ keepalive: 0, timeout: 1000, reconnect });
+    talk.breaks();
+    const start = talk.now, call = ask(talk), { session } = talk;
+    talk.drain();
+    assertEquals(session.due, start + 60_000);
+    const blocks = (until: number) => {
+      session.tick(talk.now = until);
+      for (let event = session.nextKeepingMessages(); event; event = session.nextKeepingMessages()) talk.take(event);
+    };
+    blocks(start);
+    assertEquals(session.due, start + 1000);
+    blocks(start + 1000);
+    assertEquals([call.fate, session.due], ["pending", start + 1000], "it looks once more");
+    blocks(start + 1000);
+    assertEquals([call.fate, session.due], ["error timeout", start + 60_000]);
+  });
+
   test("its connection is lost, but the broker has had everything: that is known", () => {
     const talk = Talk.open({ reconnect: RECONNECT });
     talk.session.publish("a", "1", 0);

@@ -73,6 +73,44 @@ describe("time: nothing is given up at the first tick that finds it due", () => 
     });
   }
 
+  for (const late of [0, 1, 99, 100, 5000]) {
+    test(`the delay until the next attempt: time told ${late} ms late`, () => {
+      const talk = Talk.open({ ...QUIET, reconnect: { ...reconnect, minDelay: 3000, maxDelay: 3000 } });
+      talk.breaks();
+      const lost = talk.now;
+      const status = () => talk.session.status.type;
+      talk.session.tick(talk.now = lost + 2999);
+      assertEquals([talk.drain().map(show), status(), talk.session.due], [[], "waiting", lost + 3000], "not before");
+      talk.session.tick(talk.now = lost + 3000 + late);
+      assertEquals([talk.drain().map(show), status()], [[], "waiting"]);
+      assertEquals(talk.session.due, talk.now + Math.min(late, 100));
+      talk.session.tick(talk.session.due - 1);
+      assertEquals([talk.drain().map(show), status()], [[], "waiting"]);
+      talk.now = talk.session.due + 7000; // late once more: the attempt has all of its time from then
+      talk.session.tick(talk.now);
+      assertEquals([talk.drain().map(show), status()], [["dial 1", "connecting"], "connecting"]);
+      assertEquals(talk.session.due, talk.now + QUIET.timeout);
+    });
+  }
+
+  test("a connection that is lost by what was decoded late: the delay counts from then", () => {
+    const talk = Talk.open({ ...QUIET, reconnect: { ...reconnect, minDelay: 3000, maxDelay: 3000 } });
+    const inbox = talk.iterate("a", 1);
+    talk.sends();
+    talk.hears(join([suback(1, 0), bytes('30 03 0001 "a" f0 00')])); // what no broker may send is behind a full iterator
+    assertEquals(talk.session.status.type, "connected");
+    talk.now += 20_000; // while the iterator is full, and the thread is busy
+    talk.session.take(inbox);
+    talk.session.tick(talk.now);
+    talk.session.take(inbox);
+    talk.drain();
+    assertEquals([talk.session.status.type, talk.session.due], ["waiting", talk.now + 3000]);
+    talk.pass(2999);
+    assertEquals(talk.session.status.type, "waiting");
+    talk.pass(1);
+    assertEquals(talk.session.status.type, "connecting");
+  });
+
   test("what becomes due while it looks is looked at again", () => {
     const talk = Talk.open(QUIET);
     const first = talk.subscribe(["a"]);

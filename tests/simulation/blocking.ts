@@ -21,6 +21,10 @@ import { Remote as RemoteConnection, type RemoteObserver } from "./remote.ts";
 /** How much longer than it should a call may take, in milliseconds: what is due is looked at once more. */
 const SLACK = 150;
 const MOST_STEPS = 100_000;
+/** What a message that waits counts besides its payload. */
+const EXTRA = 256;
+/** How a connection may be lost that a flush() waits on. */
+const LOSSES = ["socketclosed", "pingresp", "protocol", "unknowncp", "overflow", "timeout"];
 
 interface Published {
   readonly seq: number;
@@ -31,6 +35,16 @@ interface Published {
   state: "asked" | "accepted" | "refused";
   remote: Remote | undefined;
   arrived: boolean;
+  /** Whether a flush() has told that the broker has it, or that it may be lost. */
+  told: boolean;
+}
+
+/** A message that the client was given. */
+interface Expected {
+  readonly sent: number;
+  readonly remote: Remote;
+  /** Whether it came during a disconnect() that drains: that need not hand it on. */
+  readonly late: boolean;
 }
 
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
@@ -63,6 +77,17 @@ class BlockingHistory implements RemoteObserver {
   #within = 0;
   #end: MqttError | undefined;
   #left = false;
+  /** Whether disconnect() drains now; whether another call has ended the client meanwhile. */
+  #drains = false;
+  #cuts = false;
+  /** Why connections were lost, as far as anybody was told; whether a flush() was given up. */
+  readonly #losses = new Set<unknown>();
+  #gaveUpFlush = false;
+  /** How long no byte has come or gone while flush() waits, at the most; since when none has. */
+  #longestQuiet = 0;
+  #quietSince = 0;
+  /** How many messages a handler has thrown for. */
+  #failures = 0;
   #leftError: unknown;
   /** Whether bytes were not sent when disconnect() closed the connection. */
   #unsent = false;
@@ -71,8 +96,9 @@ class BlockingHistory implements RemoteObserver {
   #lastHanded = -1;
   #lastArrived = -1;
   /** Messages that the client was given, in order. */
-  #expected: { sent: number; remote: Remote }[] = [];
-  #lastTaken = -1;
+  #expected: Expected[] = [];
+  /** What was given to the program: a message may have several handlers. */
+  readonly #taken = new WeakSet<Message>();
   #delivered = 0;
   #heads = 0;
   /** When an attempt failed last. */
@@ -95,6 +121,7 @@ class BlockingHistory implements RemoteObserver {
       timeout: random.pick([2000, 10_000]),
       maxPacketSize: random.pick([200, 5000, 16 << 20]),
       maxBuffered: random.pick([2000, 100_000, 16 << 20]),
+      receiveMaximum: random.pick([1, 2, 10, 1000]),
       ...random.chance(0.2) && { uname: random.pick(["user", () => "user"]) },
       ...random.chance(0.5) && { signal: this.#abort.signal },
       ...random.chance(0.75) && {
@@ -221,7 +248,7 @@ class BlockingHistory implements RemoteObserver {
       case "UNSUBSCRIBE":
         return this.#asks.wrote(remote, packet);
       case "DISCONNECT":
-        if (!this.#left) this.fail("DISCONNECT that nobody asked for");
+        if (!this.#left && !this.#drains) this.fail("DISCONNECT that nobody asked for");
         return;
       case "PUBLISH":
         return this.#handOver(remote, packet);
@@ -286,7 +313,7 @@ class BlockingHistory implements RemoteObserver {
         this.#acknowledge(remote, sent);
         if (sent.received || this.#left) return;
         sent.received = sent.qos === 2;
-        this.#expected.push({ sent: sent.seq, remote });
+        this.#expected.push({ sent: sent.seq, remote, late: this.#drains });
       }
     }
   }
@@ -304,12 +331,23 @@ class BlockingHistory implements RemoteObserver {
     if (qos > 0) this.#count(`${remote.index} ${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, 1);
   }
 
+  passes({ connacked }: Remote): void {
+    if (!connacked) return;
+    this.#longestQuiet = Math.max(this.#longestQuiet, this.#world.now - this.#quietSince);
+    this.#quietSince = this.#world.now;
+  }
+
   gone(remote: Remote): void {
     this.#note(() => `connection ${remote.index} is gone, fault ${remote.wire?.fault}`);
     this.#asks.gone(remote);
-    if (this.#calling === "disconnect" && remote.unsent > 0) this.#unsent = true;
     const { status } = this.#client ?? {};
-    if (status?.type === "waiting") this.#dialFrom = this.#world.now + status.delay;
+    const isLeaving = this.#calling === "disconnect" ||
+      this.#calling === "drain" && status?.type === "closed" && status.error.code === "disconnect";
+    if (isLeaving && remote.unsent > 0) this.#unsent = true;
+    this.#losses.add(remote.over);
+    if (status?.type !== "waiting") return;
+    this.#losses.add(status.error);
+    this.#dialFrom = this.#world.now + status.delay;
   }
 
   // ---- the program
@@ -373,8 +411,8 @@ class BlockingHistory implements RemoteObserver {
       case 9:
         return this.#run(client);
       case 10:
-        if (random.chance(0.1)) this.#disconnect(client);
-        return;
+        if (random.chance(0.1)) return random.chance(0.5) ? this.#disconnect(client) : this.#drain(client);
+        return this.#flush(client);
       case 11:
         if (random.chance(0.1)) this.#abortAll();
         return;
@@ -395,7 +433,7 @@ class BlockingHistory implements RemoteObserver {
     const at = this.#world.now, within = this.#within, outer = this.#calling, tells = this.#tells;
     this.#note(() => `${name}()`);
     this.#calling = name;
-    this.#tells = name === "run" || name === "receive";
+    this.#tells = name === "run" || name === "receive" || name === "drain";
     try {
       const result = make();
       this.#note(() => `${name}() done`);
@@ -421,12 +459,13 @@ class BlockingHistory implements RemoteObserver {
     const { status } = this.#client ?? {};
     if (name === "connect" || status?.type === "closed" && status.error === error) this.#end ??= error;
     if (this.#end !== undefined) {
-      if (error !== this.#end && name !== "disconnect" && !codes.includes(error.code)) {
+      if (error !== this.#end && name !== "disconnect" && name !== "drain" && !codes.includes(error.code)) {
         this.fail(`${name}() fails with ${error}, and the end is ${this.#end}`);
       }
-    } else if (!codes.includes(error.code) && name !== "subscribe" && name !== "disconnect") {
+    } else if (!codes.includes(error.code) && !["subscribe", "disconnect", "drain"].includes(name)) {
       this.fail(`${name}() fails with ${error}`);
     }
+    this.#checkHeldUp(name, error);
   }
 
   #publish(client: SyncClient): void {
@@ -440,6 +479,7 @@ class BlockingHistory implements RemoteObserver {
       state: "asked",
       remote: undefined,
       arrived: false,
+      told: false,
     };
     this.#published.push(published);
     this.#call("publish", this.#settings.timeout, () => {
@@ -504,6 +544,53 @@ class BlockingHistory implements RemoteObserver {
     if (message !== undefined) this.#take(message);
   }
 
+  // ---- what waits for the program
+
+  /** What a message counts while it waits, in bytes. */
+  #weightOf({ sent }: Expected): number {
+    return this.#broker.sent[sent]!.payload.length + EXTRA;
+  }
+
+  /** Whether all that has come may wait. */
+  get #canKeepAll(): boolean {
+    return this.#expected.reduce((sum, expected) => sum + this.#weightOf(expected), 0) < this.#settings.maxBuffered;
+  }
+
+  /** Whether what waits is surely the first of what has come: none of it was lost with its connection. */
+  get #isKeptKnown(): boolean {
+    return this.#expected.every(({ remote, late }) => !remote.closed && !late);
+  }
+
+  /** The bytes that wait, and those without the last message; undefined when they are not known. */
+  get #kept(): { all: number; before: number } | undefined {
+    const { unsettled } = this.#client!.stats;
+    if (!this.#isKeptKnown) return undefined;
+    const weights = this.#expected.slice(0, unsettled).map((expected) => this.#weightOf(expected));
+    const all = weights.reduce((sum, weight) => sum + weight, 0);
+    return { all, before: all - (weights.at(-1) ?? 0) };
+  }
+
+  /** A call has failed: that messages wait for the program is the reason if and only if there is no room for more. */
+  #checkHeldUp(name: string, error: MqttError): void {
+    const { maxBuffered } = this.#settings, kept = this.#client === undefined ? undefined : this.#kept;
+    if (kept === undefined || error === this.#end || this.#losses.has(error)) return;
+    const isFull = kept.all >= maxBuffered;
+    const isHeldUp = error.code === "overflow" && /wait for run|not settled/.test(error.message);
+    if (isHeldUp && !isFull) this.fail(`${name}() fails with ${error}, and ${kept.all} bytes wait`);
+    const isOfBroker = ["publish", "subscribe", "unsubscribe", "flush"].includes(name);
+    if (error.code === "timeout" && isOfBroker && isFull) {
+      this.fail(`${name}() fails with ${error}, and ${kept.all} bytes wait to be taken`);
+    }
+  }
+
+  #checkKept(client: SyncClient): void {
+    const { maxBuffered } = this.#settings, { unsettled, failed } = client.stats;
+    if (unsettled > this.#expected.length) this.fail(`${unsettled} messages wait, and ${this.#expected.length} came`);
+    const before = this.#kept?.before ?? (unsettled - 1) * EXTRA;
+    if (before >= maxBuffered) this.fail(`more waits than ${before} bytes`);
+    if (failed !== this.#failures) this.fail(`${this.#failures} handlers failed, and ${failed} are counted`);
+  }
+
   /** Handles messages until a handler has enough, or until the connections end, which they do some time. */
   #run(client: SyncClient): void {
     const random = this.#random, world = this.#world;
@@ -535,19 +622,24 @@ class BlockingHistory implements RemoteObserver {
   /** A handler gets a message: it may do anything but wait for messages. */
   #handle(filters: readonly string[], message: Message): void {
     const random = this.#random, client = this.#client!;
-    if (this.#calling !== "run") this.fail(`a handler is called in ${this.#calling}()`);
+    if (this.#calling !== "run" && this.#calling !== "drain") {
+      this.fail(`a handler is called in ${this.#calling}()`);
+    }
     if (!filters.some((filter) => filterMatches(filter, message.topic))) {
       this.fail(`a message to ${message.topic} is handled for ${filters}`);
     }
-    if (numberOf(message.payload) !== this.#lastTaken) this.#take(message); // it may have several handlers
+    if (!this.#taken.has(message)) this.#take(message);
     if (this.#depth > 0 || this.#isEnded) return;
     this.#depth++;
     if (random.chance(0.3)) this.#publish(client);
     if (random.chance(0.1)) this.#subscribe(client);
     if (random.chance(0.1)) this.#unsubscribe(client);
+    if (random.chance(0.1)) this.#flush(client);
     if (random.chance(0.03)) this.#disconnect(client);
+    if (random.chance(0.03)) this.#drain(client);
     this.#depth--;
     if (!random.chance(0.1)) return;
+    this.#failures++;
     const problem = new Error("the program's own");
     this.#thrown.add(problem);
     throw problem;
@@ -557,32 +649,96 @@ class BlockingHistory implements RemoteObserver {
     const { topic, payload, qos, retain } = message, seq = numberOf(payload), sent = this.#broker.sent[seq];
     this.#delivered++;
     this.#note(() => `message ${seq} is taken`);
-    this.#lastTaken = seq;
+    this.#taken.add(message);
     if (sent?.topic !== topic || sent.qos !== qos || sent.retain !== retain || !same(payload, sent.payload)) {
       this.fail(`message ${seq} is garbled`);
     }
-    for (let next = this.#expected.shift(); next?.sent !== seq; next = this.#expected.shift()) {
+    let next = this.#expected.shift();
+    for (; next?.sent !== seq; next = this.#expected.shift()) {
       if (next === undefined) return this.fail(`message ${seq} is taken, which did not come now`);
       this.#missed(next);
     }
+    if (this.#drains && next.late) this.fail(`message ${seq} came after disconnect({ drain: true }), and is handled`);
   }
 
   /** What the client was given and nobody got: it was not decoded when the connection was lost, as too much waited. */
-  #missed({ sent, remote }: { sent: number; remote: Remote }): void {
-    if (remote.closed && this.#settings.maxBuffered < 16 << 20 || this.#left) return;
+  #missed({ sent, remote, late }: Expected): void {
+    if (remote.closed && this.#settings.maxBuffered < 16 << 20 || this.#left || late) return;
     this.fail(`message ${sent} is lost`);
   }
 
-  #disconnect(client: SyncClient): void {
-    this.#left ||= this.#end === undefined;
-    this.#call("disconnect", this.#settings.timeout + 1000, () => {
+  /** All that was published before is with the broker when that returns, or was told to be lost. */
+  #flush(client: SyncClient): void {
+    const before = this.#published.slice(), at = this.#world.now;
+    this.#longestQuiet = 0;
+    this.#quietSince = at;
+    let error: MqttError | undefined;
+    this.#call("flush", Infinity, () => {
       try {
-        client.disconnect();
-      } catch (error) {
-        this.#leftError = error;
-        throw error;
+        client.flush();
+      } catch (thrown) {
+        error = thrown as MqttError;
+        throw thrown;
       }
-    });
+    }, LOSSES);
+    const { timeout } = this.#settings, quiet = this.#world.now - this.#quietSince;
+    this.#longestQuiet = Math.max(this.#longestQuiet, quiet);
+    if (this.#longestQuiet > timeout + SLACK) {
+      this.fail(`flush() waits though no byte came for ${this.#longestQuiet} ms`);
+    }
+    const lost = this.#published.filter(({ remote, told }) => remote?.closed && !told);
+    if (error === undefined) {
+      // Who was given up by one flush() may have had its answer before the connection was lost.
+      const missing = before.find(({ state, arrived, told }) => state === "accepted" && !arrived && !told) ??
+        (this.#gaveUpFlush ? undefined : lost.find(({ seq }) => seq < before.length));
+      if (missing !== undefined) this.fail(`flush() returns, and message ${missing.seq} may be lost`);
+      for (const published of before) published.told = true;
+    } else if (this.#losses.has(error)) {
+      if (lost.length === 0 && error !== this.#end) this.fail(`flush() fails with ${error}, and nothing is lost`);
+    } else if (error.code === "timeout") {
+      this.#gaveUpFlush = true;
+      if (quiet < timeout && error !== this.#end) this.fail(`flush() fails after ${quiet} ms without a byte`);
+    } else if (error.code !== "overflow" && error !== this.#end) {
+      this.fail(`flush() fails with ${error}`);
+    }
+    for (const published of lost) published.told = true;
+  }
+
+  #disconnect(client: SyncClient): void {
+    this.#cuts = true;
+    this.#left ||= this.#end === undefined;
+    this.#call("disconnect", this.#settings.timeout + 1000, () => this.#leave(() => client.disconnect()));
+    this.#checkLeft(client);
+  }
+
+  /** What was received is handled before that returns, and nothing more. */
+  #drain(client: SyncClient): void {
+    if (this.#drains) return void this.#call("drain", 0, () => client.disconnect({ drain: true }));
+    const wasLeft = this.#left;
+    const owed = this.#expected.slice(0, this.#canKeepAll ? Infinity : this.#isKeptKnown ? client.stats.unsettled : 0);
+    this.#cuts = false;
+    this.#drains = true;
+    const bound = this.#settings.timeout + 1000;
+    this.#call("drain", bound, () => this.#leave(() => client.disconnect({ drain: true })));
+    this.#drains = false;
+    const { status } = client;
+    this.#left ||= this.#end === undefined && status.type === "closed" && status.error.code === "disconnect";
+    this.#checkLeft(client);
+    if (wasLeft || this.#cuts) return;
+    const lost = owed.find((owed) => this.#expected.includes(owed) && !owed.late);
+    if (lost !== undefined) this.fail(`disconnect({ drain: true }) returns, and message ${lost.sent} is not handled`);
+  }
+
+  #leave(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#leftError = error;
+      throw error;
+    }
+  }
+
+  #checkLeft(client: SyncClient): void {
     if (this.#unsent && this.#leftError === undefined) this.fail("disconnect() does not tell that bytes were not sent");
     const { status } = client;
     if (status.type !== "closed") return this.fail(`the status is ${status.type} after disconnect()`);
@@ -609,6 +765,7 @@ class BlockingHistory implements RemoteObserver {
       () => client.subscribe("t"),
       () => client.unsubscribe("t"),
       () => client.receive(),
+      () => client.flush(),
     ];
     for (const call of calls) {
       try {
@@ -632,6 +789,7 @@ class BlockingHistory implements RemoteObserver {
   // ---- what must hold
 
   #check(): void {
+    if (this.#client !== undefined) this.#checkKept(this.#client);
     this.#asks.check({ told: false, left: this.#left });
     if (this.#violation !== undefined) throw this.#violation;
   }

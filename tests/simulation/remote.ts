@@ -22,6 +22,8 @@ export interface RemoteObserver {
   wrote(remote: Remote, packets: NaivePacket[]): void;
   read(remote: Remote, packet: NaivePacket): void;
   readHead(remote: Remote, head: Head): void;
+  /** The client hears that bytes came or went. */
+  passes(remote: Remote): void;
   /** The client has heard that the connection is over, or has closed it. */
   gone(remote: Remote): void;
   fail(what: string): void;
@@ -107,6 +109,7 @@ export class Remote implements WaitedFor, Line {
     if (this.closed) return false;
     if (this.#writing && this.#hasRoom) {
       this.#writing = false;
+      this.#observer.passes(this);
       this.#sink!.written();
       return true;
     }
@@ -139,6 +142,7 @@ export class Remote implements WaitedFor, Line {
       this.wire!.resume();
     }
     this.#read.hear(chunk.subarray(0, length), this.wire!.garbage);
+    this.#observer.passes(this);
     if (!sink.received(chunk, length)) this.#reading = false;
   }
 
@@ -161,7 +165,9 @@ export class Remote implements WaitedFor, Line {
     this.#output.push(bytes.slice());
     this.#flushes = bytes.length > AHEAD || packets.at(-1)?.type === "DISCONNECT";
     this.#pump();
-    return !(this.#writing = !this.#hasRoom);
+    this.#writing = !this.#hasRoom;
+    if (!this.#writing) this.#observer.passes(this);
+    return !this.#writing;
   }
 
   #pump(): void {

@@ -28,7 +28,7 @@ const FAULTS = [
   "forbids",
   "mute",
 ];
-const TOLD = ["connecting", "connected", "waiting", "refused", "dropped", "closed"];
+const TOLD = ["connecting", "connected", "waiting", "refused", "dropped", "stalled", "closed"];
 
 async function play(kind: Kind, told: readonly string[]): Promise<void> {
   const [from, count] = ranges[kind][runtime];

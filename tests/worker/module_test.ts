@@ -115,6 +115,75 @@ test(
     }),
 );
 
+/** Has errors that would be uncaught told instead, while `act` runs. */
+async function withSurfaced(act: (surfaced: string[]) => Promise<unknown>): Promise<void> {
+  const original = globalThis.queueMicrotask;
+  const surfaced: string[] = [];
+  globalThis.queueMicrotask = (callback) =>
+    original(() => {
+      try {
+        callback();
+      } catch (error) {
+        surfaced.push(String(error));
+      }
+    });
+  try {
+    await act(surfaced);
+  } finally {
+    globalThis.queueMicrotask = original;
+  }
+}
+
+test(
+  "each message that a handler fails on is counted once, the module's and the caller's",
+  tools,
+  () =>
+    withBroker(async (port) => {
+      const waiting = await connectWorker(local, slow, { port });
+      const client = await open(port);
+      const failures: [topic: string, message: string, by: Client, surfaces: string][] = [
+        ["throw/x", "1", client, "RangeError: thrown at 1"],
+        ["slow", "throw", waiting, "RangeError: rejected in time"],
+        ["mine/throws", "2", client, "Error: mine 2"],
+        ["mine/rejects", "3", client, "Error: mine 3"],
+      ];
+      await waiting.subscribe("slow");
+      await client.subscribe("throw/#");
+      await client.subscribe("mine/throws", {
+        onpub: (_, message) => {
+          throw new Error(`mine ${message}`);
+        },
+      });
+      await client.subscribe("mine/rejects", {
+        onpub: async (_, message) => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          throw new Error(`mine ${message}`);
+        },
+      });
+      await client.subscribe("mine/well", { onpub: async () => {} });
+      const until = async (what: string, isSo: () => boolean) =>
+        await within(
+          (async () => {
+            while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+          })(),
+          what,
+        );
+      await withSurfaced(async (surfaced) => {
+        for (const [topic, message, by, surfaces] of failures) {
+          const before = by.stats.failed;
+          await client.publish("mine/well", "0");
+          await client.publish(topic, message);
+          await until(`the failure at ${topic}`, () => by.stats.failed > before);
+          await until("the error", () => surfaced.length > 0);
+          assertEquals([by.stats.failed, surfaced.splice(0)], [before + 1, [surfaces]], topic);
+        }
+        await until("all is settled", () => client.stats.unsettled === 0 && waiting.stats.unsettled === 0);
+      });
+      assertEquals([client.stats.failed, waiting.stats.failed], [3, 1]);
+      await Promise.all([client.disconnect(), waiting.disconnect()]);
+    }),
+);
+
 test(
   "a handler of the caller gets its messages one at a time, in order, and waits for its own promise",
   tools,
@@ -188,7 +257,7 @@ test("publish: what waits in both threads is bounded by maxBuffered, and told by
     const payload = new Uint8Array(100_000);
     // The kernels take some; then publish() waits.
     const isAccepted = () =>
-      Promise.race([client.publish("t", payload), new Promise((resolve) => setTimeout(resolve, 300, "waits"))]);
+      Promise.race([client.publish("t", payload), new Promise((resolve) => setTimeout(resolve, 1500, "waits"))]);
     while (await isAccepted() !== "waits");
     // Nobody awaits: what waits is counted by the caller, whatever the thread knows of it.
     const outcomes = Array.from(
