@@ -276,7 +276,7 @@ export class Session {
     return this.#publishing !== undefined;
   }
 
-  /** Settles the call when a publish need not wait any more; one at a time. */
+  /** Settles the call with 0 when a publish need not wait any more; one at a time. */
   awaitRoom(call: Call): void {
     if (this.#state === "closed") {
       this.listen();
@@ -716,7 +716,7 @@ export class Session {
 
   #makeRoom(): void {
     if (this.#publishing === undefined || this.#output.buffered > HIGH_WATER) return;
-    this.#events.settle(this.#publishing);
+    this.#events.settle(this.#publishing, { code: 0 });
     this.#publishing = undefined;
   }
 

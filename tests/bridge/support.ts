@@ -211,7 +211,7 @@ export async function dial(url: string, headers: Record<string, string> = {}): P
 
 export interface Subscriber {
   inbox: Inbox<Message>;
-  publish(topic: string, message: string | Uint8Array, retain?: boolean): Promise<void>;
+  publish(topic: string, message: string | Uint8Array, retain?: boolean): Promise<number>;
   stop(): Promise<void>;
 }
 

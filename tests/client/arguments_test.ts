@@ -144,7 +144,7 @@ test("publish, subscribe, unsubscribe and messages refuse wrong arguments, and s
   try {
     const client = await connect("127.0.0.1", undefined, { port: server.port, id: "ID" });
     const refusals = new Refusals();
-    const publish = client.publish.bind(client) as (...args: unknown[]) => Promise<void>;
+    const publish = client.publish.bind(client) as (...args: unknown[]) => Promise<number>;
     const messages = (...args: unknown[]) =>
       Promise.resolve().then(() => client.messages(...args as Parameters<Client["messages"]>).next());
     for (const topic of [undefined, null, 42, "", "+", "a/#", "a\0", "\ud800", "a\udc00b"]) {
@@ -157,7 +157,7 @@ test("publish, subscribe, unsubscribe and messages refuse wrong arguments, and s
     for (const message of [undefined, null, 42, {}, [1], new ArrayBuffer(1), new Uint16Array(1)]) {
       await refusals.add(`publish ${show(message)}`, TypeError, () => publish("t", message));
     }
-    for (const qos of [1, 2, 3, -1, NaN] as 0[]) {
+    for (const qos of [3, -1, 0.5, NaN, "1"] as unknown as 0[]) {
       await refusals.add(`publish QoS ${qos}`, RangeError, () => publish("t", "m", { qos }));
       await refusals.add(`subscribe QoS ${qos}`, RangeError, () => client.subscribe("t", { qos }));
       await refusals.add(`messages QoS ${qos}`, RangeError, () => messages("t", { qos }));

@@ -84,7 +84,6 @@ const mistakes: Row[] = [
   ["packet identifier 0", "protocol", [send(hex("32 05 00 01 61 00 00"))]],
   ["SUBACK that nobody asked for", "protocol", [send(hex("90 03 00 01 00"))]],
   ["UNSUBACK that nobody asked for", "protocol", [send(hex("b0 02 00 01"))]],
-  ["PUBACK that nobody asked for", "protocol", [send(hex("40 02 00 01"))]],
   ["SUBACK without a code", "protocol", [send(hex("90 02 00 01"))]],
   ["PINGRESP with a byte", "protocol", [send(hex("d0 01 00"))]],
   ["PINGRESP with flags", "protocol", [send(hex("d1 00"))]],

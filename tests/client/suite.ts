@@ -21,7 +21,7 @@ interface Scene {
   /** The digest of what `mosquitto_sub` receives. */
   digest(topic: string, count: number): Promise<Digest>;
   /** Publishes with another client of ours, over plain TCP: a process each time would take its time. */
-  tell(topic: string, message: string): Promise<void>;
+  tell(topic: string, message: string): Promise<number>;
   port: number;
   /** See {@linkcode Way}. */
   inThread: boolean;

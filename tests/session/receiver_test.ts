@@ -42,11 +42,13 @@ describe("messages that wait while the shell takes none", () => {
     talk.gets(join([publish("own", "1"), publish("x", "2", 7), suback(1, 0), publish("own", "3")]));
     assertEquals(drainKeeping(talk).map(show), ["subscribe own: 0"]);
     assertEquals([asked.fate, talk.session.kept], [0, 3]);
-    assertEquals(hex(talk.sends()), "40 02 00 07", "acknowledged when it is kept");
+    assertEquals(hex(talk.sends()), "", "not acknowledged while it waits");
     talk.gets(publish("y", "4"));
     const found: [string, boolean][] = [];
     for (let event = talk.session.next(); event !== undefined; event = talk.session.next()) {
       found.push([show(event), talk.session.handlers[0] === own]);
+      if (found.length === 2) assertEquals(hex(talk.sends()), "", "nor while the program has it");
+      if (found.length === 3) assertEquals(hex(talk.sends()), "40 02 00 07", "but when it asks for the next one");
     }
     assertEquals(found, [["own: 1", true], ["x: 2", false], ["own: 3", true], ["y: 4", false]]);
     assertEquals(talk.session.kept, 0);

@@ -5,6 +5,7 @@ import { Output } from "../../src/protocol/output.ts";
 import { SUBACK } from "../../src/protocol/packet.ts";
 import { Backlog } from "../../src/session/backlog.ts";
 import { Events } from "../../src/session/events.ts";
+import { PacketIds } from "../../src/session/packet_ids.ts";
 import { Subscriber } from "../../src/session/subscriber.ts";
 import { bytes, join } from "../support/bytes.ts";
 import { NaiveReader } from "../support/naive.ts";
@@ -14,10 +15,13 @@ const reconnect = RECONNECT;
 
 test("requests: more subscriptions than are made again at once: the others follow the answers, in their order", () => {
   const events = new Events(() => {}), output = new Output(1 << 24);
-  const backlog = new Backlog({ maxUnsettled: 1 << 24, receiveMaximum: 1000 }, events);
+  const backlog = new Backlog({ maxUnsettled: 1 << 24, receiveMaximum: 1000 }, events, {
+    settle() {},
+    forget() {},
+  });
   const none = { onpub: undefined, concurrency: 1 };
   const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
-  const subscriber = new Subscriber(settings, { output, events, backlog });
+  const subscriber = new Subscriber(settings, { output, events, backlog, ids: new PacketIds() });
   const all = Array.from({ length: 33_000 }, (_, i) => `f/${i}`);
   /** What goes out, as SUBSCRIBE packets, and their answers. */
   const answer = (): string[] => {

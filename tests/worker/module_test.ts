@@ -237,7 +237,7 @@ test("publish: the caller may reuse its memory, and messages keep their order", 
   withServer(accept, async (server) => {
     const client = await open(server.port);
     const payload = new Uint8Array(3);
-    const sent: Promise<void>[] = [];
+    const sent: Promise<number>[] = [];
     for (let i = 0; i < 1000; i++) {
       payload.fill(i & 255);
       sent.push(client.publish("t", payload, { retain: i % 2 === 1 }));
