@@ -16,8 +16,9 @@ import type {
 } from "../api.ts";
 import { type Deferred, deferred, handled } from "../deferred.ts";
 import { invoke, MqttError, surface } from "../errors.ts";
-import { makeBlock, Message } from "../message.ts";
+import { copyPayload, makeBlock, Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
+import type { Delivery } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
@@ -94,6 +95,8 @@ export class ModuleClient implements Client {
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   readonly #handlers = new RemoteHandlers((number, failed) => this.#settle(number, failed));
+  /** Messages that crossed together last. */
+  #fresh: Delivery[] = [];
   /** The calls that the thread has not answered, and those of their callers who are told with the answer. */
   readonly #calls = new Map<number, { readonly call: Call; readonly done?: (() => void) | undefined }>();
   readonly #iterations = new Map<number, Iteration>();
@@ -105,7 +108,8 @@ export class ModuleClient implements Client {
   /** Settled when publish() may go on; all who wait share it. */
   #room: Deferred<void> | undefined;
   #status: ConnectionStatus;
-  #stats: Stats = { dropped: 0, unsettled: 0, failed: 0 };
+  /** The thread's: messages dropped, not settled, failed. */
+  readonly #counters = new Float64Array(new SharedArrayBuffer(24));
   #trusted: Trust = false;
   #stopListening = () => {};
   /** Rings when nobody has heard of the end. */
@@ -140,6 +144,7 @@ export class ModuleClient implements Client {
       },
       asks,
       traces: parts.trace !== undefined,
+      counters: this.#counters.buffer,
     };
     this.#thread = new Thread({
       code: moduleCode(),
@@ -167,7 +172,8 @@ export class ModuleClient implements Client {
   }
 
   get stats(): Stats {
-    return this.#stats;
+    const [dropped = 0, unsettled = 0, failed = 0] = this.#counters;
+    return { dropped, unsettled, failed };
   }
 
   run(): Promise<MqttError> {
@@ -262,8 +268,9 @@ export class ModuleClient implements Client {
   /** The next message of an iterator; the one before it is done with. */
   #take(iteration: Iteration, ahead: number): Message | undefined {
     if (iteration.hasOne) iteration.taken++;
-    const message = iteration.inbox.shift()?.message;
-    iteration.hasOne = message !== undefined;
+    const delivery = iteration.inbox.shift(), message = delivery?.message;
+    iteration.hasOne = delivery !== undefined;
+    if (delivery !== undefined) delivery.pending = 0;
     const isDue = message === undefined || 2 * iteration.taken >= ahead;
     if (iteration.taken > 0 && isDue && this.#iterations.has(iteration.number)) {
       this.#outbox.add({ type: "taken", inbox: iteration.number, count: iteration.taken });
@@ -360,6 +367,7 @@ export class ModuleClient implements Client {
   #hear({ entries, bytes }: Crossing<FromHost>): void {
     const block = makeBlock(bytes);
     let at = 0;
+    this.#copyWaiting();
     for (const entry of entries) {
       if (entry.type === "message" || entry.type === "iterated") {
         const { topic, first, size } = entry;
@@ -372,15 +380,25 @@ export class ModuleClient implements Client {
     }
   }
 
+  /** Others have crossed: what waits is copied out of the memory of those before, or a small message would keep all of it. */
+  #copyWaiting(): void {
+    for (const { message, pending } of this.#fresh) if (pending > 0) copyPayload(message);
+    this.#fresh = [];
+  }
+
   #deliver(entry: FromHost & { type: "message" | "iterated" }, message: Message): void {
     if (entry.type === "message") {
       // After disconnect() nothing is delivered.
-      if (!this.#ending.isAsked) this.#handlers.take(entry.handler, entry.number, message);
+      const taken = this.#ending.isAsked ? undefined : this.#handlers.take(entry.handler, entry.number, message);
+      if (taken !== undefined && taken.pending > 0) this.#fresh.push(taken);
       return;
     }
     const inbox = this.#iterations.get(entry.inbox)?.inbox;
-    inbox?.push({ message, pending: 1 });
-    if (inbox?.waiting) inbox.wake();
+    if (inbox === undefined) return;
+    const delivery = { message, pending: 1 };
+    inbox.push(delivery);
+    this.#fresh.push(delivery);
+    if (inbox.waiting) inbox.wake();
   }
 
   #handle(entry: Exclude<FromHost, { type: "message" | "iterated" }>): void {
@@ -402,9 +420,8 @@ export class ModuleClient implements Client {
       }
       case "status":
         return this.#tell(entry.status);
-      case "known":
+      case "trusted":
         this.#trusted = entry.trusted;
-        this.#stats = entry.stats;
         return;
       case "trace":
         // The thread's clock began when the thread did.

@@ -7,9 +7,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Client, Credential, OnPublish, Status } from "../api.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
-import type { Message } from "../message.ts";
+import { bytesOf, type Message } from "../message.ts";
 import { Decoder } from "../protocol/decoder.ts";
 import { PUBLISH } from "../protocol/packet.ts";
+import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { carry, restore } from "../worker/messages.ts";
@@ -56,14 +57,16 @@ class Host {
   /** Credentials that the caller was asked for. */
   readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
   #numbers = 0;
-  /** What the caller knows of the client, as text. */
-  #known = "";
+  /** What the caller knows of the server's certificate. */
+  #trusted: Trust = false;
+  readonly #counters: Float64Array;
 
   constructor(data: HostData) {
     this.#data = data;
+    this.#counters = new Float64Array(data.counters);
     this.#outbox = new Outbox((crossing) => parentPort!.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
       systemClock.tick(() => {
-        this.#tellKnown();
+        this.#tellTrusted();
         callback();
       });
     });
@@ -81,6 +84,7 @@ class Host {
         onpub,
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
+        advanced: () => this.#count(),
         failed: (error) => {
           if (error !== SURFACED) this.#throw(error);
         },
@@ -169,7 +173,7 @@ class Host {
       case "settled":
         for (const number of entry.done) this.#settled(number).resolve();
         for (const number of entry.failed) this.#settled(number).reject(SURFACED);
-        return void setImmediate(() => this.#outbox.schedule()); // the counters have changed then
+        return;
       case "credential": {
         const { number, value, error } = entry;
         const asked = this.#asked.get(number);
@@ -194,9 +198,9 @@ class Host {
   /** A handler that has the caller's called; its promise is settled when that is done. */
   #handler(handler: number): OnPublish {
     return (topic, message) => {
-      const number = ++this.#numbers, { payload } = message;
-      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: payload.length });
-      this.#outbox.addBytes(payload);
+      const number = ++this.#numbers, bytes = bytesOf(message);
+      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: bytes.length });
+      this.#outbox.addBytes(bytes);
       const settled = deferred<void>();
       this.#unsettled.set(number, settled);
       return settled.promise;
@@ -222,9 +226,9 @@ class Host {
     let error: Failure | undefined;
     try {
       for await (const message of iteration.iterator) {
-        const { topic, payload } = message;
-        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: payload.length });
-        this.#outbox.addBytes(payload);
+        const { topic } = message, bytes = bytesOf(message);
+        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: bytes.length });
+        this.#outbox.addBytes(bytes);
         iteration.free--;
         while (iteration.free <= 0 && this.#reason === undefined && this.#iterations.has(inbox)) {
           iteration.more = deferred();
@@ -245,13 +249,18 @@ class Host {
     this.#outbox.add({ type: "status", status: carryStatus(status) });
   }
 
-  #tellKnown(): void {
-    if (this.#client === undefined) return;
-    const { trusted, stats } = this.#client;
-    const known = JSON.stringify([trusted, stats]);
-    if (known === this.#known) return;
-    this.#known = known;
-    this.#outbox.add({ type: "known", trusted, stats });
+  #tellTrusted(): void {
+    const { trusted = false } = this.#client ?? {};
+    if (trusted === this.#trusted) return;
+    this.#trusted = trusted;
+    this.#outbox.add({ type: "trusted", trusted });
+  }
+
+  #count(): void {
+    const { dropped, unsettled, failed } = this.#client!.stats, counters = this.#counters;
+    counters[0] = dropped;
+    counters[1] = unsettled;
+    counters[2] = failed;
   }
 
   /** The client has ended: what it has received crosses, then that it is all. */

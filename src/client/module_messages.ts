@@ -1,7 +1,7 @@
 /** What the caller of `connectWorker` and the thread of its module say to each other.
  * @module */
 
-import type { ConnectionStatus, Stats, Status, TraceRecord } from "../api.ts";
+import type { ConnectionStatus, Status, TraceRecord } from "../api.ts";
 import type { QoS } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
@@ -23,6 +23,8 @@ export interface HostData {
   asks: readonly CredentialName[];
   /** Whether the caller wants each packet told. */
   traces: boolean;
+  /** Where the thread keeps its counters, three numbers: told in messages, they would be as many as those of the broker. */
+  counters: SharedArrayBuffer;
 }
 
 /** What is said within a tick: the entries in order, and the bytes that some of them tell the size of, one after the other. */
@@ -74,7 +76,7 @@ export type FromHost =
   | { type: "iterated"; inbox: number } & CarriedMessage
   | { type: "ended"; inbox: number; error: Failure | undefined }
   | { type: "status"; status: CarriedStatus }
-  | { type: "known"; trusted: Trust; stats: Stats }
+  | { type: "trusted"; trusted: Trust }
   | { type: "trace"; record: TraceRecord }
   | { type: "ask"; number: number; what: CredentialName }
   /** What the module threw or rejected with, or why a message could not be published. */
