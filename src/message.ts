@@ -38,6 +38,9 @@ const COPIED = "Bun" in globalThis ? 64 : 0;
 /** How many bytes the payload of a message has. */
 export let sizeOf: (message: Message) => number;
 
+/** The payload of a message, for who copies it at once: unlike `message.payload`, it is not kept with the message. */
+export let bytesOf: (message: Message) => Uint8Array;
+
 /** Copies the payload of a message out of the block that it came in, which it would keep in memory. */
 export let copyPayload: (message: Message) => void;
 
@@ -76,7 +79,11 @@ export class Message {
    * It lies among others: `slice()` it before you transfer its memory, to a thread or a byte stream.
    */
   get payload(): Uint8Array {
-    return this.#payload ??= this.#length > COPIED ? this.#view() : this.#copy();
+    return this.#payload ??= this.#bytes();
+  }
+
+  #bytes(): Uint8Array {
+    return this.#length > COPIED ? this.#view() : this.#copy();
   }
 
   #view(): Uint8Array {
@@ -108,7 +115,7 @@ export class Message {
 
   /** The payload as UTF-8 text; bytes that are not UTF-8 become U+FFFD. */
   text(): string {
-    return utf8.decode(this.payload);
+    return utf8.decode(bytesOf(this)); // who reads it and is done does not keep the block that it came in
   }
 
   /**
@@ -127,6 +134,7 @@ export class Message {
 
   static {
     sizeOf = (message) => message.#length;
+    bytesOf = (message) => message.#payload ?? message.#bytes();
     copyPayload = (message) => {
       if (message.#payload !== undefined) return; // it is the application's already
       message.#block = makeBlock(message.#view().slice());
@@ -148,9 +156,10 @@ const SHOWN_TEXT = 80;
 const SHOWN_BYTES = 32;
 
 /** A message as `console.log` shows it: its topic, what its flags say, and the beginning of its payload. */
-function show({ topic, qos, retain, dup, payload }: Message): string {
+function show(message: Message): string {
+  const { topic, qos, retain, dup } = message;
   const flags = `${retain ? ", retain: true" : ""}${dup ? ", dup: true" : ""}`;
-  return `Message { topic: ${quote(topic)}, qos: ${qos}${flags}, payload: ${showPayload(payload)} }`;
+  return `Message { topic: ${quote(topic)}, qos: ${qos}${flags}, payload: ${showPayload(bytesOf(message))} }`;
 }
 
 /** As text if it is UTF-8 without control characters, which could do something to a terminal. */

@@ -60,6 +60,8 @@ export interface LoopParts {
   closed?(): void;
   /** Hears what handlers throw and reject with; by default, that is an uncaught error. */
   failed?(error: unknown): void;
+  /** Called when it has done what there was to do: the counters may have changed. */
+  advanced?(): void;
 }
 
 /** A client whose loop runs in the event loop of its thread. */
@@ -337,6 +339,7 @@ export class LoopClient implements Client {
     }
     this.#handling = false;
     if (!onlyMessages || !session.isReading) this.#alarm.set(session.due);
+    this.#parts.advanced?.();
   };
 
   #handle(event: SessionEvent): void {

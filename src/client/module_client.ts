@@ -17,8 +17,9 @@ import type {
 } from "../api.ts";
 import { type Deferred, deferred, handled } from "../deferred.ts";
 import { invoke, MqttError, surface } from "../errors.ts";
-import { makeBlock, Message } from "../message.ts";
+import { copyPayload, makeBlock, Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
+import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
@@ -44,6 +45,7 @@ import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
 import {
   type CarriedStatus,
+  COUNTERS,
   type CredentialName,
   type Crossing,
   type Failure,
@@ -104,6 +106,8 @@ export class ModuleClient implements Client {
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   readonly #handlers = new RemoteHandlers((number, failed) => this.#settle(number, failed));
+  /** Messages that crossed together last. */
+  #fresh: Waiting[] = [];
   /** The calls that the thread has not answered, and those of their callers who are told with the answer. */
   readonly #calls = new Map<number, { readonly call: Call; readonly done?: (() => void) | undefined }>();
   readonly #iterations = new Map<number, Iteration>();
@@ -117,7 +121,8 @@ export class ModuleClient implements Client {
   /** Settled when publish() may go on; all who wait share it. */
   #room: Deferred<number> | undefined;
   #status: ConnectionStatus;
-  #stats: Stats = { dropped: 0, unsettled: 0, failed: 0, unclaimed: 0, unacknowledged: 0, ignored: 0 };
+  /** The thread's counters, in the order of COUNTERS. */
+  readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
   #trusted: Trust = false;
   #stopListening = () => {};
   /** Rings when nobody has heard of the end. */
@@ -152,6 +157,7 @@ export class ModuleClient implements Client {
       },
       asks,
       traces: parts.trace !== undefined,
+      counters: this.#counters.buffer,
     };
     this.#thread = new Thread({
       code: moduleCode(),
@@ -179,7 +185,7 @@ export class ModuleClient implements Client {
   }
 
   get stats(): Stats {
-    return this.#stats;
+    return Object.fromEntries(COUNTERS.map((name, i) => [name, this.#counters[i]!])) as unknown as Stats;
   }
 
   run(): Promise<MqttError> {
@@ -324,8 +330,9 @@ export class ModuleClient implements Client {
   /** The next message of an iterator; the one before it is done with. */
   #take(iteration: Iteration, ahead: number): Message | undefined {
     if (iteration.hasOne) iteration.taken++;
-    const message = iteration.inbox.shift()?.message;
-    iteration.hasOne = message !== undefined;
+    const delivery = iteration.inbox.shift(), message = delivery?.message;
+    iteration.hasOne = delivery !== undefined;
+    if (delivery !== undefined) delivery.pending = 0;
     const isDue = message === undefined || 2 * iteration.taken >= ahead;
     if (iteration.taken > 0 && isDue && this.#iterations.has(iteration.number)) {
       this.#outbox.add({ type: "taken", inbox: iteration.number, count: iteration.taken });
@@ -422,6 +429,7 @@ export class ModuleClient implements Client {
   #hear({ entries, bytes }: Crossing<FromHost>): void {
     const block = makeBlock(bytes);
     let at = 0;
+    this.#copyWaiting();
     for (const entry of entries) {
       if (entry.type === "message" || entry.type === "iterated") {
         const { topic, first, size } = entry;
@@ -434,15 +442,25 @@ export class ModuleClient implements Client {
     }
   }
 
+  /** Others have crossed: what waits is copied out of the memory of those before, or a small message would keep all of it. */
+  #copyWaiting(): void {
+    for (const { message, pending } of this.#fresh) if (pending > 0) copyPayload(message);
+    this.#fresh = [];
+  }
+
   #deliver(entry: FromHost & { type: "message" | "iterated" }, message: Message): void {
     if (entry.type === "message") {
       // After disconnect() nothing is delivered.
-      if (!this.#ending.isAsked) this.#handlers.take(entry.handler, entry.number, message);
+      const taken = this.#ending.isAsked ? undefined : this.#handlers.take(entry.handler, entry.number, message);
+      if (taken !== undefined && taken.pending > 0) this.#fresh.push(taken);
       return;
     }
     const inbox = this.#iterations.get(entry.inbox)?.inbox;
-    inbox?.push({ message, packetId: 0, pending: 1, begun: true, receipt: "none" });
-    if (inbox?.waiting) inbox.wake();
+    if (inbox === undefined) return;
+    const delivery: Delivery = { message, packetId: 0, pending: 1, begun: true, receipt: "none" };
+    inbox.push(delivery);
+    this.#fresh.push(delivery);
+    if (inbox.waiting) inbox.wake();
   }
 
   #handle(entry: Exclude<FromHost, { type: "message" | "iterated" }>): void {
@@ -466,9 +484,8 @@ export class ModuleClient implements Client {
       }
       case "status":
         return this.#tell(entry.status);
-      case "known":
+      case "trusted":
         this.#trusted = entry.trusted;
-        this.#stats = entry.stats;
         return;
       case "trace":
         // The thread's clock began when the thread did.

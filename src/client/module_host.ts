@@ -7,15 +7,23 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Client, Credential, OnPublish, Status } from "../api.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
-import type { Message } from "../message.ts";
+import { bytesOf, type Message } from "../message.ts";
 import { Decoder } from "../protocol/decoder.ts";
 import { PUBLISH } from "../protocol/packet.ts";
+import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { carry, restore } from "../worker/messages.ts";
 import { systemClock } from "./clock.ts";
 import { LoopClient } from "./loop_client.ts";
-import { carryStatus, type CredentialName, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
+import {
+  carryStatus,
+  COUNTERS,
+  type CredentialName,
+  type Crossing,
+  type Failure,
+  type FromHost,
+} from "./module_messages.ts";
 import type { HostData, ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
 
@@ -58,14 +66,16 @@ class Host {
   /** Credentials that the caller was asked for. */
   readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
   #numbers = 0;
-  /** What the caller knows of the client, as text. */
-  #known = "";
+  /** What the caller knows of the server's certificate. */
+  #trusted: Trust = false;
+  readonly #counters: Float64Array;
 
   constructor(data: HostData) {
     this.#data = data;
+    this.#counters = new Float64Array(data.counters);
     this.#outbox = new Outbox((crossing) => parentPort!.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
       systemClock.tick(() => {
-        this.#tellKnown();
+        this.#tellTrusted();
         callback();
       });
     });
@@ -83,6 +93,7 @@ class Host {
         onpub,
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
+        advanced: () => this.#count(),
         failed: (error) => {
           if (error !== SURFACED) this.#throw(error);
         },
@@ -117,7 +128,7 @@ class Host {
       if (entry.type === "publishes") this.#publish(entry, bytes.subarray(at, at += entry.size));
       else this.#handle(this.#client!, entry);
     }
-    this.#tellKnown(); // what was published is unacknowledged now, though the broker may say nothing
+    this.#count(); // what was published is unacknowledged now, though the broker may say nothing
   }
 
   /** Publishes what is in the packets; the last promise of QoS 0 is settled when none has to wait. */
@@ -203,7 +214,7 @@ class Host {
       case "settled":
         for (const number of entry.done) this.#settled(number).resolve();
         for (const number of entry.failed) this.#settled(number).reject(SURFACED);
-        return void setImmediate(() => this.#outbox.schedule()); // the counters have changed then
+        return;
       case "credential": {
         const { number, value, error } = entry;
         const asked = this.#asked.get(number);
@@ -228,9 +239,9 @@ class Host {
   /** A handler that has the caller's called; its promise is settled when that is done. */
   #handler(handler: number): OnPublish {
     return (topic, message) => {
-      const number = ++this.#numbers, { payload } = message;
-      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: payload.length });
-      this.#outbox.addBytes(payload);
+      const number = ++this.#numbers, bytes = bytesOf(message);
+      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: bytes.length });
+      this.#outbox.addBytes(bytes);
       const settled = deferred<void>();
       this.#unsettled.set(number, settled);
       return settled.promise;
@@ -256,9 +267,9 @@ class Host {
     let error: Failure | undefined;
     try {
       for await (const message of iteration.iterator) {
-        const { topic, payload } = message;
-        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: payload.length });
-        this.#outbox.addBytes(payload);
+        const { topic } = message, bytes = bytesOf(message);
+        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: bytes.length });
+        this.#outbox.addBytes(bytes);
         iteration.free--;
         while (iteration.free <= 0 && this.#reason === undefined && this.#iterations.has(inbox)) {
           iteration.more = deferred();
@@ -279,13 +290,16 @@ class Host {
     this.#outbox.add({ type: "status", status: carryStatus(status) });
   }
 
-  #tellKnown(): void {
-    if (this.#client === undefined) return;
-    const { trusted, stats } = this.#client;
-    const known = JSON.stringify([trusted, stats]);
-    if (known === this.#known) return;
-    this.#known = known;
-    this.#outbox.add({ type: "known", trusted, stats });
+  #tellTrusted(): void {
+    const { trusted = false } = this.#client ?? {};
+    if (trusted === this.#trusted) return;
+    this.#trusted = trusted;
+    this.#outbox.add({ type: "trusted", trusted });
+  }
+
+  #count(): void {
+    const { stats } = this.#client!;
+    for (let i = 0; i < COUNTERS.length; i++) this.#counters[i] = stats[COUNTERS[i]!];
   }
 
   /** The client has ended: what it has received crosses, then that it is all. */

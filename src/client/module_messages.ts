@@ -9,6 +9,11 @@ import { type CarriedError, carry, restore } from "../worker/messages.ts";
 import type { MqttError } from "../errors.ts";
 import type { Settings } from "./settings.ts";
 
+/** The counters, in the order in which the thread keeps them as numbers of eight bytes. */
+export const COUNTERS: readonly (keyof Stats)[] = [
+  ...(["dropped", "unsettled", "failed", "unclaimed", "unacknowledged", "ignored"] as const),
+];
+
 /** The names of what may be a function, which stays with the caller. */
 export type CredentialName = "uname" | "passwd";
 
@@ -23,6 +28,8 @@ export interface HostData {
   asks: readonly CredentialName[];
   /** Whether the caller wants each packet told. */
   traces: boolean;
+  /** Where the thread keeps its COUNTERS: told in messages, they would be as many as those of the broker. */
+  counters: SharedArrayBuffer;
 }
 
 /** What is said within a tick: the entries in order, and the bytes that some of them tell the size of, one after the other. */
@@ -77,7 +84,7 @@ export type FromHost =
   | { type: "iterated"; inbox: number } & CarriedMessage
   | { type: "ended"; inbox: number; error: Failure | undefined }
   | { type: "status"; status: CarriedStatus }
-  | { type: "known"; trusted: Trust; stats: Stats }
+  | { type: "trusted"; trusted: Trust }
   | { type: "trace"; record: TraceRecord }
   | { type: "ask"; number: number; what: CredentialName }
   /** What the module threw or rejected with, or why a message could not be published. */

@@ -32,11 +32,10 @@ export class Outbox<Entry> {
   /** Adds an entry. */
   add(entry: Entry): void {
     this.#entries.push(entry);
-    this.schedule();
+    this.#schedule();
   }
 
-  /** Sends what there is at the end of this tick. */
-  schedule(): void {
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#tick(this.#flush);

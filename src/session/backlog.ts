@@ -12,6 +12,9 @@ import type { Recipients } from "./subscriptions.ts";
 /** What a message that is not settled takes besides its payload, in bytes, about. */
 const EXTRA = 256;
 
+/** At this part of what may be unsettled, there is room again. */
+const LOW_WATER = 7 / 8;
+
 /** How many messages may be unsettled, and how many bytes of them. */
 export interface BacklogSettings {
   readonly receiveMaximum: number;
@@ -39,8 +42,8 @@ interface Kept {
  * delivery until all its consumers are done with it: it is in the queue of each handler that is busy, in the work
  * of each whose promise is pending, and in the inbox of each iterator.
  *
- * When too many are unsettled there is no room, until half of them are settled: reading on for each message costs more
- * than the message.
+ * When too many are unsettled there is no room, until an eighth of them is settled: reading on for each message costs
+ * more than the message. Not more, as those of a handler that never settles stay, and others must go on.
  */
 export class Backlog {
   readonly #settings: BacklogSettings;
@@ -49,7 +52,7 @@ export class Backlog {
   /** Messages that are not settled, and their bytes. */
   #count = 0;
   #bytes = 0;
-  /** Whether they are too many, until half of them are settled. */
+  /** Whether they are too many, until an eighth of them is settled. */
   #isFull = false;
   /** Iterators whose inboxes are full, and those that wait for a message. */
   #fullInboxes = 0;
@@ -166,7 +169,7 @@ export class Backlog {
   #updateRoom(): void {
     const { receiveMaximum, maxUnsettled } = this.#settings;
     this.#isFull = this.#isFull
-      ? this.#count > receiveMaximum >> 1 || this.#bytes > maxUnsettled >> 1
+      ? this.#count > receiveMaximum * LOW_WATER || this.#bytes > maxUnsettled * LOW_WATER
       : this.#count >= receiveMaximum || this.#bytes >= maxUnsettled;
     this.hasRoom = !this.#isFull && this.#fullInboxes === 0;
   }

@@ -5,13 +5,17 @@ import type { OnPublish } from "../api.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "./fifo.ts";
 
-/** A message that is not settled yet: some of those who get it are not done with it. */
-export interface Delivery {
+/** A message that waits for those who get it. */
+export interface Waiting {
   readonly message: Message;
-  /** By which the broker knows it; 0 at QoS 0. */
-  readonly packetId: number;
   /** How many are not done with it. */
   pending: number;
+}
+
+/** A message that is not settled yet: some of those who get it are not done with it. */
+export interface Delivery extends Waiting {
+  /** By which the broker knows it; 0 at QoS 0. */
+  readonly packetId: number;
   /** Whether a handler was called with it, or an iterator has it: then nobody need bring it again. */
   begun: boolean;
   /** Its acknowledgement: there is none, it is due when all are done with it, or it may be sent. */

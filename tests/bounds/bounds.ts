@@ -1,6 +1,6 @@
-/** Runs a scenario of `child.ts` against a broker of ours, and says how much memory it took. */
+/** Runs a scenario of `child.ts`, or `waiter.ts`, against a broker of ours, and says how much memory it took. */
 import { runScript } from "../support/spawn.ts";
-import { startFlood } from "./flood.ts";
+import { type FloodOptions, startFlood } from "./flood.ts";
 
 export interface Measured {
   /** Mebibytes of resident memory more than before, at the most. */
@@ -10,11 +10,27 @@ export interface Measured {
   sent: number;
 }
 
-export async function measure(scenario: string, count = 0): Promise<Measured> {
-  const flood = await startFlood({ deaf: scenario === "stalled" });
+/** A scenario of `child.ts`. */
+export function measure(scenario: string, count = 0): Promise<Measured> {
+  const how = { deaf: scenario === "stalled", stubborn: scenario === "untaken" };
+  return measureScript("tests/bounds/child.ts", [scenario], [`${count}`], how);
+}
+
+/** A flood into handlers of a mode that wait; each of `whats` has a client of its own, all in one process. */
+export function measureWaiting(mode: string, ...whats: string[]): Promise<Measured> {
+  return measureScript("tests/bounds/waiter.ts", [mode], whats);
+}
+
+async function measureScript(
+  script: string,
+  before: string[],
+  after: string[],
+  options: FloodOptions = {},
+): Promise<Measured> {
+  const flood = await startFlood(options);
   try {
-    const args = [scenario, `${flood.port}`, `${count}`];
-    const { code, stdout, stderr } = await runScript("tests/bounds/child.ts", args, { deadline: 300_000 });
+    const args = [...before, `${flood.port}`, ...after];
+    const { code, stdout, stderr } = await runScript(script, args, { deadline: 300_000 });
     if (code !== 0) throw new Error(`${args}: ${code} ${stdout}${stderr}`);
     return { ...JSON.parse(stdout), sent: flood.sent };
   } finally {

@@ -1,5 +1,5 @@
 import { test } from "node:test";
-import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assertEquals, assertGreater, assertLess, assertMatch } from "@std/assert";
 import { measure } from "./bounds.ts";
 
 /** Mebibytes that a runtime takes for itself while it works: blocks not collected yet, compiled code. */
@@ -35,6 +35,19 @@ test("bounds: nobody awaits publish() and the broker stalls: overflow, and maxBu
   assertGreater(overflows, 100_000);
   assertEquals(end, "timeout", "disconnect() tells that not all could be sent");
   assertLess(grown, 8 + 2 * NOISE); // 200,000 promises are the application's
+});
+
+test("bounds: a program that blocks publishes and takes nothing, and the broker reads nothing until it does: overflow", async () => {
+  const { grown, result } = await measure("untaken", 4080);
+  const { published, received, code, message } = result as Record<string, unknown>;
+  assertEquals(code, "overflow");
+  assertMatch(
+    message as string,
+    /no room to publish .* messages wait for run\(\) or receive\(\), more than maxBuffered/,
+  );
+  assertGreater(published as number, 0);
+  assertEquals(received, 4080, "when it takes them, it goes on");
+  assertLess(grown, NOISE);
 });
 
 test("bounds: 268,435,455 bytes announced and never sent take no memory", async () => {

@@ -1,6 +1,6 @@
 /** One scenario in a process of its own, whose memory is measured: `child.ts scenario port [count]`. */
 import process from "node:process";
-import { type Client, connect, type ConnectOptions, MqttError } from "../../mod.ts";
+import { type Client, connect, type ConnectOptions, connectSync, MqttError } from "../../mod.ts";
 
 const [scenario = "", port = "", count = ""] = process.argv.slice(2);
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -13,6 +13,14 @@ const open = (onpub?: () => void, op?: ConnectOptions) =>
 
 function block(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
+
+function errorOf(act: () => unknown): unknown {
+  try {
+    return act();
+  } catch (error) {
+    return error;
+  }
 }
 
 /** Each returns what the test wants to know of it; memory is measured around it. */
@@ -74,6 +82,22 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     }
     const end = await mqtt.disconnect().then(() => "done", (error) => error.code);
     return { overflows, end };
+  },
+
+  /** A program that blocks and takes nothing, and a broker that reads nothing until it has. */
+  untaken() {
+    const mqtt = connectSync("127.0.0.1", undefined, { port: Number(port), maxBuffered: 1 << 20, timeout: 5000 });
+    mqtt.subscribe("some/messages");
+    let published = 0, received = 0;
+    const publish = () => {
+      for (;; published++) mqtt.publish("t", new Uint8Array(65_536));
+    };
+    const failure = errorOf(publish) as MqttError;
+    while (received < Number(count) && mqtt.receive(10_000) !== undefined) received++;
+    mqtt.publish("t", "again");
+    mqtt.flush();
+    mqtt.disconnect();
+    return Promise.resolve({ published, received, code: failure.code, message: failure.message });
   },
 
   async promise() {

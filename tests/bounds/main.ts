@@ -3,17 +3,30 @@
  * file descriptors in all: `ulimit -n 65536` first.
  */
 import { parseArgs } from "node:util";
-import { measure } from "./bounds.ts";
+import { measure, type Measured, measureWaiting } from "./bounds.ts";
 
 const { values } = parseArgs({ options: { clients: { type: "string" }, subscriptions: { type: "string" } } });
 const counts: Record<string, number> = {
+  untaken: 4080,
   clients: Number(values.clients ?? 10_000),
   subscriptions: Number(values.subscriptions ?? 100_000),
 };
-for (const scenario of ["callback", "iterator", "blocked", "stalled", "promise", "subscriptions", "clients"]) {
+
+async function report(name: string, measured: Promise<Measured>): Promise<void> {
   const start = performance.now();
-  const { grown, result, sent } = await measure(scenario, counts[scenario]);
+  const { grown, result, sent } = await measured;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  const name = `${scenario} ${counts[scenario] ?? ""}`;
-  console.log(`${name.padEnd(20)} ${grown} MiB, ${sent} bytes of flood, ${seconds} s: ${JSON.stringify(result)}`);
+  console.log(`${name.padEnd(30)} ${grown} MiB, ${sent} bytes of flood, ${seconds} s: ${JSON.stringify(result)}`);
+}
+
+for (
+  const scenario of ["callback", "iterator", "blocked", "stalled", "untaken", "promise", "subscriptions", "clients"]
+) {
+  await report(`${scenario} ${counts[scenario] ?? ""}`, measure(scenario, counts[scenario]));
+}
+for (const mode of ["connect", "connectWorker", "a module", "a module's caller", "connectSync"]) {
+  for (const what of ["2", "3000", "never", "survivors"]) {
+    const isNone = what === "survivors" && (mode === "a module" || mode === "connectSync");
+    if (!isNone) await report(`${mode}, ${what}`, measureWaiting(mode, what));
+  }
 }

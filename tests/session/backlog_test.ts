@@ -184,17 +184,24 @@ describe("backlog: handlers", () => {
 });
 
 describe("backlog: what is read", () => {
-  test("at receiveMaximum nothing is read, until half of them are settled", () => {
-    const desk = new Desk({ receiveMaximum: 4 }, later);
-    desk.hears(publish("a", 1), publish("a", 2), publish("a", 3), publish("a", 4), publish("a", 5));
-    assertEquals([desk.reads, desk.unsettled], [false, 4]);
+  test("at receiveMaximum nothing is read, until an eighth of them is settled", () => {
+    const desk = new Desk({ receiveMaximum: 16 }, later);
+    desk.hears(...Array.from({ length: 17 }, (_, i) => publish("a", i + 1)));
+    assertEquals([desk.reads, desk.unsettled], [false, 16]);
     desk.settles("1");
-    assertEquals([desk.reads, desk.unsettled], [false, 3]);
+    assertEquals([desk.reads, desk.unsettled], [false, 15]);
     desk.settles("2");
-    assertEquals([desk.unsettled, desk.called.length], [3, 3], "what was received already is taken");
-    desk.settles("3");
-    desk.settles("4");
-    assertEquals([desk.reads, desk.called.at(-1)], [true, "a: 5"]);
+    assertEquals([desk.reads, desk.unsettled, desk.called.length], [true, 15, 3], "what was received already is taken");
+  });
+
+  test("a handler that never settles, with more than half of them behind it, does not stop the others", () => {
+    const desk = new Desk({ receiveMaximum: 16 }, later);
+    desk.subscribes("b", (topic, message) => later(topic, message));
+    desk.hears(...Array.from({ length: 10 }, (_, i) => publish("a", i + 1)));
+    desk.hears(...Array.from({ length: 12 }, (_, i) => publish("b", i + 11)));
+    assertEquals([desk.reads, desk.unsettled], [false, 16]);
+    for (let i = 11; i <= 22; i++) desk.settles(`${i}`);
+    assertEquals([desk.reads, desk.called.at(-1)], [true, "b: 22"]);
   });
 
   test("and at maxBuffered bytes, of which each takes 256 more than its payload", () => {

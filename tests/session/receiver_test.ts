@@ -79,8 +79,8 @@ describe("messages that wait while the shell takes none", () => {
     assertEquals(drainKeeping(talk), []);
     assertEquals(talk.session.kept, 10, "what comes all the same waits to be decoded");
     const found: string[] = [];
-    for (let i = 0; i < 2; i++) found.push(...messages([talk.session.next()!]));
-    assertEquals([talk.session.isReading, talk.session.kept], [false, 8], "until half of them are taken");
+    found.push(...messages([talk.session.next()!]));
+    assertEquals([talk.session.isReading, talk.session.kept], [false, 9], "until an eighth of them is taken");
     found.push(...messages(talk.drain()));
     assertEquals(found.map((each) => Number(each.slice(3))), Array.from({ length: sent }, (_, i) => i));
     assertEquals([talk.session.isReading, talk.session.kept], [true, 0]);

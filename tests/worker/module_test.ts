@@ -233,6 +233,24 @@ test(
     }),
 );
 
+test("stats tell what the module has not settled, whatever else is said", tools, () =>
+  withBroker(async (port) => {
+    const dir = mkdtempSync(join(tmpdir(), "mqtt3c-module-"));
+    try {
+      const client = await connectWorker(local, slow, { port });
+      await client.subscribe("slow/#");
+      const sender = await connect(local, undefined, { port });
+      for (let i = 0; i < 50; i++) await sender.publish(`slow${dir}/lines`, `${i}`);
+      await sender.disconnect();
+      while (client.stats.unsettled === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      while (client.stats.unsettled > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+      assertEquals(readFileSync(join(dir, "lines"), "utf8").split("\n").length, 51);
+      await client.disconnect();
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  }));
+
 test("publish: the caller may reuse its memory, and messages keep their order", () =>
   withServer(accept, async (server) => {
     const client = await open(server.port);

@@ -1,0 +1,54 @@
+/** Floods into handlers that wait: the broker waits, too, and memory does not grow. */
+import { test } from "node:test";
+import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { measureWaiting } from "./bounds.ts";
+
+/** Mebibytes that a runtime takes for itself while it works: blocks not collected yet, compiled code. */
+const NOISE = 60;
+
+interface Waited {
+  handled: number;
+  unsettled: number;
+  stalled: boolean;
+  /** Of the program that blocks. */
+  published?: number;
+  code?: string;
+}
+
+/** The modes, and each of their clients that has a process of its own: a module is a thread with a heap of its own. */
+const processes: [mode: string, ...whats: string[]][] = [
+  ["connect", "2", "3000", "never"],
+  ["connectWorker", "2", "3000", "never"],
+  ...["a module", "a module's caller", "connectSync"].flatMap((mode) =>
+    ["2", "3000", "never"].map((what): [string, string] => [mode, what])
+  ),
+];
+
+test("bounds: 192 MB into handlers that wait 2 ms, 3 s and for ever, in each mode", async () => {
+  await Promise.all(processes.map(async ([mode, ...whats]) => {
+    const { grown, result, sent } = await measureWaiting(mode, ...whats);
+    for (const what of whats) {
+      const { handled, unsettled, stalled, published, code } = (result as Record<string, Waited>)[what]!;
+      const told = `${mode}, ${what}`;
+      if (what === "2") assertGreater(handled, 499, told);
+      if (what === "3000") assertGreater(handled, 0, told);
+      if (what === "never" && mode === "connectSync") {
+        // It takes no message, and publishes, which goes on as long as the broker takes that; it cannot flush().
+        assertEquals([published, code], [20_000, "overflow"], told);
+      } else if (what === "never") {
+        assertEquals([handled, unsettled, stalled], [0, 1000, true], told);
+      }
+    }
+    assertLess(sent / whats.length, 48 << 20, `${mode}: 192 MB are held back`);
+    assertLess(grown, NOISE, mode);
+  }));
+});
+
+test("bounds: of each 64 KiB of 192 MB a small message is kept, and not the other messages beside it", async () => {
+  await Promise.all(["connect", "connectWorker", "a module's caller"].map(async (mode) => {
+    const { grown, result } = await measureWaiting(mode, "survivors");
+    const { survivors } = result as Record<string, Waited>;
+    assertGreater(survivors!.unsettled, 2999, mode);
+    assertLess(grown, 2 * NOISE, mode); // all of the flood passes; the blocks would be 192 MiB
+  }));
+});
