@@ -255,6 +255,7 @@ export class Flight {
     if (packetId > 0) (state === RECEIVED ? this.#received : this.#sent).delete(packetId);
     if (packetId > 0 && qos === 2) this.#freed?.giveBack(packetId);
     this.#shelf.drop(outgoing);
+    if (this.#shelf.isSparse) this.#shelf.compact(this.#all);
     this.#pending--;
     this.#settle(outgoing, error);
     this.#onDone(number, error);
@@ -317,8 +318,14 @@ export class Flight {
   /** Nobody waits any more, for this reason; the messages stay. */
   fail(error: MqttError): void {
     if (this.#calls === 0) return;
-    const all = [...this.#received.values(), ...this.#sent.values(), ...this.#waiting[1], ...this.#waiting[2]];
-    for (const outgoing of all) this.#settle(outgoing, error);
+    for (const outgoing of this.#all) this.#settle(outgoing, error);
+  }
+
+  /** The messages that are not done. */
+  get #all(): Outgoing[] {
+    const isUnsent = ({ state, packetId }: Outgoing) => state === WAITING && packetId <= 0;
+    const unsent = [...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
+    return [...this.#received.values(), ...this.#sent.values(), ...unsent];
   }
 }
 

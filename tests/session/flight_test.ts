@@ -886,6 +886,38 @@ describe("flight: a session that a new process takes over", () => {
 });
 
 describe("flight: memory", () => {
+  test("messages that stay where thousands have come and gone do not keep the memory of those", () => {
+    const talk = new Talk({ keepalive: 0, reconnect, maxInflight: 2000, maxInflightQoS2: 1000, cleanSession: false });
+    const stay: Sent[] = [];
+    const rounds = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        stay.push(send(talk, `${stay.length}`, i & 1 ? 1 : 2));
+        const go = Array.from({ length: 7 }, () => send(talk, "x".repeat(10_000), i & 2 ? 1 : 2));
+        for (const { outgoing } of go) talk.session.withdraw(outgoing, new MqttError("disconnect", "taken back"));
+        talk.drain();
+      }
+    };
+    rounds(300);
+    talk.connect();
+    talk.hears(CONNACK);
+    assertEquals(says(talk).length, 300);
+    talk.hears(Array.from({ length: 50 }, (_, i) => pubrec(2 * i + 1)).join(" "));
+    talk.sends();
+    talk.breaks();
+    rounds(300);
+    const pages = new Set(stay.map(({ outgoing }) => outgoing.page));
+    const memory = [...pages].reduce((sum, page) => sum + page.bytes.length, 0);
+    assertLess(memory, 2 << 20, "of 600 blocks of 64 KiB");
+    talk.redials();
+    talk.connect();
+    talk.hears(PRESENT);
+    const texts = says(talk).filter((said) => said.startsWith("QoS")).map((said) => said.split(" ")[3]!);
+    assertEquals(
+      texts.map(Number).sort((a, b) => a - b),
+      stay.flatMap(({ fate }, i) => i % 2 === 0 && i < 100 ? [] : fate === "pending" ? [i] : []),
+    );
+  });
+
   test("a broker that never acknowledges: no more than maxBuffered is kept, and all settles at the end", () => {
     const talk = Talk.open({ keepalive: 0, maxBuffered: 100_000 });
     const calls: Asked[] = [];
