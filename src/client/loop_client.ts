@@ -208,8 +208,10 @@ export class LoopClient implements Client {
         this.#schedule();
       },
       take: (inbox) => {
-        if (this.#isHeldUp) this.#schedule();
-        return session.take(inbox);
+        const message = session.take(inbox);
+        // The one before may be acknowledged now, or what was held up go on.
+        if (session.buffered > 0 || this.#isHeldUp) this.#schedule();
+        return message;
       },
       wait: (inbox, waiting) => {
         session.setWaiting(inbox, waiting);

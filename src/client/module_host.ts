@@ -117,6 +117,7 @@ class Host {
       if (entry.type === "publishes") this.#publish(entry, bytes.subarray(at, at += entry.size));
       else this.#handle(this.#client!, entry);
     }
+    this.#tellKnown(); // what was published is unacknowledged now, though the broker may say nothing
   }
 
   /** Publishes what is in the packets; the last promise of QoS 0 is settled when none has to wait. */

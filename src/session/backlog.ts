@@ -296,11 +296,12 @@ export class Backlog {
     if (kept === undefined) return undefined;
     const { delivery, consumers } = kept;
     delivery.begun = true;
-    this.#given = delivery;
+    if (delivery.packetId > 0) this.#given = delivery;
+    else this.#done(delivery); // of QoS 0, nobody need say when it is done
     return { message: delivery.message, consumers };
   }
 
-  /** The program has a message now; undefined: of QoS 0, nobody need say when it is done. */
+  /** The program has a message now; undefined when nobody need say when it is done. */
   give({ inboxes }: Recipients, message: Message, packetId: number): Delivery | undefined {
     if (packetId === 0 && inboxes.length === 0) return undefined;
     const delivery = this.#hold(message, packetId);

@@ -21,6 +21,13 @@ const scenarios: Record<string, () => Promise<void>> = {
     await mqtt.run();
   },
 
+  /** The same, with a will of QoS 2. */
+  async will2() {
+    const mqtt = await connect("127.0.0.1", undefined, { port, will: { topic: "will", message: "gone", qos: 2 } });
+    say("connected");
+    await mqtt.run();
+  },
+
   /** Nobody awaits anything when the connection ends. */
   async unawaited() {
     const mqtt = await connect("127.0.0.1", undefined, { port });

@@ -399,7 +399,7 @@ test("session: inputs in any order: every call is settled once, every status fol
     for (const { name, fate } of walk.calls) count(`${name} ${fate}`);
   }
   // It has in it what it is for.
-  for (const what of ["connected", "waiting", "closed", "unheard", "room undefined", "leave undefined"]) {
+  for (const what of ["connected", "waiting", "closed", "unheard", "room 0", "leave undefined"]) {
     assertGreater(seen.get(what) ?? 0, 10, what);
   }
   for (const fate of ["0", "error 128", "error timeout", "error socketclosed", "error disconnect"]) {

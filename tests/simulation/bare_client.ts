@@ -7,6 +7,7 @@ import type {
   ConnectionStatus,
   DisconnectOptions,
   MessagesOptions,
+  OutgoingMessage,
   PublishOptions,
   Stats,
   SubscribeCallback,
@@ -121,15 +122,19 @@ export class BareClient implements Client {
     return this.#error!;
   }
 
-  publish(topic: string, message: string | Uint8Array, { retain = false }: PublishOptions = {}): Promise<void> {
+  publish(
+    topic: string | readonly OutgoingMessage[],
+    message?: string | Uint8Array,
+    { retain = false }: PublishOptions = {},
+  ): Promise<number> {
     const session = this.#session;
     let waits = false;
     const done = this.#call((call) => {
-      waits = session.publish(topic, message, retain ? 1 : 0);
-      call.resolve(undefined);
+      waits = session.publish(topic as string, message!, retain ? 1 : 0);
+      call.resolve(0);
     });
     if (waits && !session.isRoomAwaited) this.#room = this.#call((call) => session.awaitRoom(call));
-    return (waits ? this.#room! : done) as Promise<undefined>;
+    return (waits ? this.#room! : done) as Promise<number>;
   }
 
   subscribe(

@@ -39,7 +39,6 @@ const GARBAGE = [
   [0x36, 0x05, 0x00, 0x01, 0x61, 0x00, 0x01],
   [0x30, 0x03, 0x00, 0x01, 0x23],
   [0x90, 0x03, 0xff, 0xff, 0x00],
-  [0x40, 0x02, 0x00, 0x07],
   [0xd1, 0x00],
 ];
 
@@ -50,7 +49,7 @@ export class Broker {
   readonly manners: Manners;
   readonly #world: World;
   readonly #random: Random;
-  /** The session: subscriptions, and QoS 2 messages that wait for PUBREC. */
+  /** The session: subscriptions, and messages that wait for PUBACK or PUBREC. */
   readonly filters: Set<string> = new Set();
   readonly #unacknowledged = new Map<number, Sent>();
   #packetId = 0;
@@ -126,6 +125,8 @@ export class Broker {
         return answer({ type: "UNSUBACK", packetId: packet.packetId });
       case "PINGREQ":
         return answer({ type: "PINGRESP" }, 200); // within the shortest keep alive
+      case "PUBACK":
+        return void this.#unacknowledged.delete(packet.packetId);
       case "PUBREC":
         this.#unacknowledged.delete(packet.packetId);
         return answer({ type: "PUBREL", packetId: packet.packetId });
@@ -162,7 +163,7 @@ export class Broker {
       const payload = numbered(seq, 4 + this.#random.size(longest));
       const sent = { seq, topic, payload, qos, retain: this.#random.chance(0.2), packetId, received: false };
       this.sent.push(sent);
-      if (qos === 2) this.#unacknowledged.set(packetId, sent);
+      if (qos > 0) this.#unacknowledged.set(packetId, sent);
       this.#say(wire, publishPacket(sent, false));
       // Not acknowledged yet: it may come once more, and must not be delivered again.
       if (qos === 2 && this.#random.chance(0.3)) this.#say(wire, publishPacket(sent, true));
