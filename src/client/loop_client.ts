@@ -47,6 +47,8 @@ const WRITE = 262_144;
 
 const DONE = Promise.resolve(0);
 
+const WRITES = { writes: true };
+
 /** What a client is made of, besides its settings. */
 export interface LoopParts {
   /** Opens a connection. */
@@ -276,10 +278,13 @@ export class LoopClient implements Client {
     else this.#parts.failed(error);
   }
 
+  /** What waits for the handler goes to it at once; acknowledgements are gathered: a write for each takes ten times as long. */
   #settle(work: Work, failed: boolean): void {
-    this.#session.settle(work, failed);
-    if (this.#isHeldUp) this.#schedule(); // what is decoded then counts from then
-    else this.#advance();
+    const session = this.#session;
+    session.settle(work, failed);
+    if (this.#isHeldUp) session.tick(this.#clock.now()); // what is decoded then counts from then
+    this.#advance({ writes: false });
+    this.#schedule();
   }
 
   /** Whether something goes on when messages are settled: reading, or disconnect(). */
@@ -314,7 +319,7 @@ export class LoopClient implements Client {
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
-  readonly #advance = (): void => {
+  readonly #advance = ({ writes }: { writes: boolean } = WRITES): void => {
     this.#again = true;
     if (this.#handling) return;
     this.#handling = true;
@@ -328,7 +333,7 @@ export class LoopClient implements Client {
         onlyMessages = false;
         this.#handle(event);
       }
-      if (this.#link?.write()) this.#again = true;
+      if (writes && this.#link?.write()) this.#again = true;
     }
     this.#handling = false;
     if (!onlyMessages || !session.isReading) this.#alarm.set(session.due);
