@@ -21,7 +21,6 @@ export interface Statement {
   why?: string;
 }
 
-const QOS_0 = "the client publishes at QoS 0 only";
 const NO_WEBSOCKET = "there is no WebSocket transport";
 const CONNECT = "what the broker does with CONNECT";
 const WILL = "what the broker does with the will; the real brokers' suite sees it fire";
@@ -97,7 +96,7 @@ const list: [id: string, whose: Whose, says: string, why?: string][] = [
   ["3.2.2-5", "client", "after a refusal the connection is closed: the client does too"],
   ["3.2.2-6", "client", "there are no codes but 0 to 5; others are refused"],
   // 3.3 PUBLISH
-  ["3.3.1-1", "none", "DUP is 1 when a PUBLISH is sent again", QOS_0],
+  ["3.3.1-1", "client", "DUP is 1 when a PUBLISH is sent again, and 0 the first time"],
   ["3.3.1-2", "client", "DUP is 0 at QoS 0; otherwise it is refused"],
   ["3.3.1-3", "server", "DUP is not handed on from publisher to subscriber", "what the broker sends"],
   ["3.3.1-4", "client", "QoS 3 closes the connection"],
@@ -168,18 +167,26 @@ const list: [id: string, whose: Whose, says: string, why?: string][] = [
   ["4.1.0-2", "client", "a session lasts at least as long as its connection"],
   // 4.3 Quality of service
   ["4.3.1-1", "client", "at QoS 0, PUBLISH is sent with QoS 0 and DUP 0"],
-  ["4.3.2-1", "none", "what the sender does at QoS 1", QOS_0],
-  ["4.3.2-2", "client", "what the receiver does at QoS 1: PUBACK each time"],
-  ["4.3.3-1", "none", "what the sender does at QoS 2", QOS_0],
+  ["4.3.2-1", "client", "what the sender does at QoS 1: an identifier, DUP 0, unacknowledged until PUBACK"],
+  [
+    "4.3.2-2",
+    "client",
+    "what the receiver does at QoS 1: PUBACK, and after that any PUBLISH with the identifier is a new one",
+  ],
+  ["4.3.3-1", "client", "what the sender does at QoS 2: unacknowledged until PUBREC, then PUBREL until PUBCOMP"],
   ["4.3.3-2", "client", "what the receiver does at QoS 2: PUBREC each time, delivery once, PUBCOMP for PUBREL"],
   // 4.4 to 4.6 Delivery
-  ["4.4.0-1", "none", "after a reconnect, unacknowledged PUBLISH and PUBREL packets are sent again", QOS_0],
+  [
+    "4.4.0-1",
+    "client",
+    "after a reconnect, unacknowledged PUBLISH and PUBREL packets are sent again, with their identifiers",
+  ],
   ["4.5.0-1", "server", "a message is added to the sessions whose subscriptions match", SESSIONS],
   ["4.5.0-2", "client", "a message is acknowledged whether the application wants it or not"],
-  ["4.6.0-1", "none", "PUBLISH packets are sent again in their order", QOS_0],
+  ["4.6.0-1", "client", "PUBLISH packets are sent again in their order, each QoS"],
   ["4.6.0-2", "client", "PUBACK packets go in the order of the messages"],
   ["4.6.0-3", "client", "PUBREC packets go in the order of the messages"],
-  ["4.6.0-4", "none", "PUBREL packets go in the order of the PUBREC packets", QOS_0],
+  ["4.6.0-4", "client", "PUBREL packets go in the order of the PUBREC packets"],
   ["4.6.0-5", "server", "topics are ordered by default", "what the broker sends"],
   ["4.6.0-6", "server", "messages of an ordered topic come in their order", "what the broker sends"],
   // 4.7 Topic names and topic filters

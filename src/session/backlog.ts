@@ -32,7 +32,7 @@ export interface Receipts {
 /** A message that a program that blocks has not taken yet. */
 interface Kept {
   readonly delivery: Delivery;
-  readonly consumers: readonly Consumer[];
+  consumers: readonly Consumer[];
 }
 
 /**
@@ -237,9 +237,9 @@ export class Backlog {
 
   // ---- messages that nobody takes
 
-  /** Whether there are messages that no consumer takes. */
+  /** Whether there are messages that no consumer takes, as far as the program has not taken them itself. */
   get hasUnclaimed(): boolean {
-    return this.#unclaimed.length > 0;
+    return this.#unclaimed.length > 0 || this.#kept.length > 0;
   }
 
   /** Keeps a message that no consumer takes, until one does. */
@@ -262,6 +262,10 @@ export class Backlog {
       this.#done(delivery);
       return false;
     });
+    for (const kept of this.#kept) {
+      const { delivery: { message, packetId }, consumers } = kept;
+      if (packetId > 0 && consumers.length === 0) kept.consumers = recipientsOf(message).consumers;
+    }
   }
 
   /** Nobody is to take them: the broker keeps them. */

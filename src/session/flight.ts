@@ -55,7 +55,7 @@ export interface Outgoing extends Shelved {
   packetId: number;
 }
 
-/** Hears what becomes of a message, by its number: it is acknowledged, withdrawn, or has failed. */
+/** Hears what becomes of a message, by its number: it is acknowledged or withdrawn, or has failed. */
 export type OnDone = (number: number, error: MqttError | undefined) => void;
 
 /** What it works with. */
@@ -150,9 +150,11 @@ export class Flight {
     return outgoing;
   }
 
-  /** Takes back a message, if it was never sent. */
+  /** Takes back a message, if it was never sent: its call fails, and nobody else's. */
   withdraw(outgoing: Outgoing, error: MqttError): void {
-    if (outgoing.state === WAITING && outgoing.packetId === NEW) this.#end(outgoing, error);
+    if (outgoing.state !== WAITING || outgoing.packetId !== NEW) return;
+    this.#settle(outgoing, error);
+    this.#end(outgoing);
   }
 
   // ---- to the broker
@@ -179,8 +181,10 @@ export class Flight {
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
     if (qos1 + qos2 >= maxInflight) return undefined;
     const first = this.#first(1), other = qos2 < maxInflightQoS2 ? this.#first(2) : undefined;
-    const next = first === undefined || other !== undefined && other.number < first.number ? other : first;
-    if (next === undefined || !this.#stamp(next)) return undefined;
+    // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
+    const isOther = other !== undefined && (first === undefined || other.number < first.number) && this.#stamp(other);
+    const next = isOther ? other : first;
+    if (next === undefined || !isOther && !this.#stamp(next)) return undefined;
     this.#waiting[next.qos].shift();
     this.#sending[next.qos]++;
     next.state = SENT;
@@ -251,6 +255,7 @@ export class Flight {
     if (packetId > 0) (state === RECEIVED ? this.#received : this.#sent).delete(packetId);
     if (packetId > 0 && qos === 2) this.#freed?.giveBack(packetId);
     this.#shelf.drop(outgoing);
+    if (this.#shelf.isSparse) this.#shelf.compact(this.#all);
     this.#pending--;
     this.#settle(outgoing, error);
     this.#onDone(number, error);
@@ -292,15 +297,19 @@ export class Flight {
     this.#freed?.clear();
     this.#freed = undefined;
     const { sessionLost } = this.#settings;
-    const received = [...this.#received.values()], sent = [...this.#sent.values()];
+    // In the order of accepting, whatever that of the PUBRECs was.
+    const all = [...this.#received.values(), ...this.#sent.values()].sort((one, other) => one.number - other.number);
     this.#received.clear();
     this.#sent.clear();
-    for (const outgoing of [...received, ...sent]) {
+    // Those of QoS 1 wait already, and so do some of QoS 2.
+    this.#waiting[2].discard(({ packetId, state }) => packetId > 0 || state !== WAITING);
+    this.#stale[2] = 0;
+    this.#waiting[2].putBack(all.filter(({ qos }) => qos === 2));
+    for (const outgoing of all) {
       outgoing.state = WAITING;
       outgoing.packetId = ANEW;
     }
-    this.#waiting[2].putBack(received);
-    for (const outgoing of [...received, ...sent]) {
+    for (const outgoing of all) {
       const isSentAgain = sessionLost === undefined ? outgoing.qos === 1 : sessionLost === "resend";
       if (!isSentAgain) this.#end(outgoing, sessionLostError());
     }
@@ -309,8 +318,14 @@ export class Flight {
   /** Nobody waits any more, for this reason; the messages stay. */
   fail(error: MqttError): void {
     if (this.#calls === 0) return;
-    const all = [...this.#received.values(), ...this.#sent.values(), ...this.#waiting[1], ...this.#waiting[2]];
-    for (const outgoing of all) this.#settle(outgoing, error);
+    for (const outgoing of this.#all) this.#settle(outgoing, error);
+  }
+
+  /** The messages that are not done. */
+  get #all(): Outgoing[] {
+    const isUnsent = ({ state, packetId }: Outgoing) => state === WAITING && packetId <= 0;
+    const unsent = [...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
+    return [...this.#received.values(), ...this.#sent.values(), ...unsent];
   }
 }
 

@@ -705,7 +705,9 @@ export class Session {
     this.#attemptsInRow = 0;
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
-    this.#claimDue = sessionPresent ? this.#now + this.#settings.timeout : Infinity;
+    // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
+    const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;
+    this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
     this.#flight.connected({ sessionPresent, isFirst: this.#opening !== undefined });

@@ -4,11 +4,13 @@
 import { MqttError } from "../errors.ts";
 import { Packer } from "../protocol/packer.ts";
 
-/** Blocks are as small as this at first; one packet that stays keeps its whole block. */
+/** Blocks are as small as this at first. */
 const FIRST_BLOCK = 256;
 const BLOCK = 65_536;
 /** At most so many blocks are kept to be filled again. */
 const SPARE = 8;
+/** So many bytes the blocks may have besides twice what their packets need. */
+const SLACK = 1 << 20;
 
 /** A block, and how many packets in it are still wanted. */
 interface Page {
@@ -18,20 +20,24 @@ interface Page {
 
 /** A packet on the shelf. */
 export interface Shelved {
-  readonly page: Page;
+  page: Page;
   /** Where it begins in its page, and how many bytes it has. */
-  readonly start: number;
+  start: number;
   readonly size: number;
 }
 
-/** Packs messages into blocks, and fills those again whose packets have all gone. */
+/**
+ * Packs messages into blocks, and fills those again whose packets have all gone. A packet that stays keeps its block: when
+ * blocks have become nearly empty that way, `compact` moves what is in them together.
+ */
 export class Shelf extends Packer {
   readonly #max: number;
   #page: Page = { bytes: this.block, wanted: 0 };
   #blockSize = FIRST_BLOCK;
   #spare: Page[] = [];
-  /** Bytes of the packets that are wanted. */
+  /** Bytes of the packets that are wanted, and of the blocks that have them. */
   #bytes = 0;
+  #held = 0;
 
   /** More than `max` bytes of packets are never kept. */
   constructor(max: number) {
@@ -42,6 +48,11 @@ export class Shelf extends Packer {
   /** Bytes of the packets that are wanted. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Whether the packets keep far more memory than they need: then `compact`. */
+  get isSparse(): boolean {
+    return this.#held > 2 * this.#bytes + SLACK;
   }
 
   /** The packet that was published last, which is wanted until `drop`. */
@@ -56,7 +67,28 @@ export class Shelf extends Packer {
     this.#bytes -= size;
     if (--page.wanted > 0) return;
     if (page === this.#page) this.at = 0;
-    else if (page.bytes.length === BLOCK && this.#spare.length < SPARE) this.#spare.push(page);
+    else this.#release(page);
+  }
+
+  /** A block has nothing any more that is wanted. */
+  #release(page: Page): void {
+    this.#held -= page.bytes.length;
+    if (page.bytes.length === BLOCK && this.#spare.length < SPARE) this.#spare.push(page);
+  }
+
+  /** Moves packets into blocks that have nothing else. These are all that are wanted. */
+  compact(packets: Iterable<Shelved>): void {
+    this.#renew(0);
+    for (const packet of packets) {
+      const { page, start, size } = packet;
+      if (this.at + size > this.block.length) this.#renew(size);
+      this.block.set(page.bytes.subarray(start, start + size), this.at);
+      packet.page = this.#page;
+      packet.start = this.at;
+      this.#page.wanted++;
+      this.at += size;
+      if (--page.wanted === 0) this.#release(page);
+    }
   }
 
   protected override room(size: number): number {
@@ -72,8 +104,10 @@ export class Shelf extends Packer {
 
   #renew(size: number): void {
     while (this.#blockSize < Math.min(size, BLOCK)) this.#blockSize *= 4;
+    if (this.#page.wanted === 0) this.#release(this.#page);
     const spare = size > BLOCK ? undefined : this.#spare.pop();
     this.#page = spare ?? { bytes: new Uint8Array(Math.max(size, this.#blockSize)), wanted: 0 };
+    this.#held += this.#page.bytes.length;
     this.use(this.#page.bytes);
     if (this.#blockSize < BLOCK) this.#blockSize *= 4;
   }

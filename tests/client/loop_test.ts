@@ -398,6 +398,127 @@ describe("loop: publish", () => {
     assertEquals(world.broker.packets(), []);
   });
 
+  test("[MQTT-4.3.2-1] [MQTT-4.3.3-1] QoS 1 and 2 resolve to 0 when they are acknowledged", async () => {
+    const world = await World.open();
+    const { client, broker } = world;
+    const one = client.publish("a", "1", { qos: 1 }), two = client.publish("a", "2", { qos: 2, retain: true });
+    await world.clock.settle();
+    assertEquals([await world.fate(one), await world.fate(two)], ["pending", "pending"]);
+    assertEquals(client.stats.unacknowledged, 2);
+    broker.send("40 02 0001 50 02 0002");
+    assertEquals([await world.fate(one), await world.fate(two)], [0, "pending"]);
+    broker.send("70 02 0002");
+    assertEquals([await world.fate(two), client.stats.unacknowledged], [0, 0]);
+    const packets = broker.packets();
+    assertEquals(packets.map(({ type }) => type), ["PUBLISH", "PUBLISH", "PUBREL"]);
+    assert(packets[0]?.type === "PUBLISH" && packets[1]?.type === "PUBLISH");
+    assertEquals([packets[0].qos, packets[0].retain, packets[1].qos, packets[1].retain], [1, false, 2, true]);
+  });
+
+  test("a list: in order, resolved when all of them are; one that is wrong, and none is published", async () => {
+    const world = await World.open();
+    const { client, broker } = world;
+    const all = client.publish([
+      { topic: "a", message: "1", qos: 1 },
+      { topic: "b", message: "0" },
+      { topic: "c", message: "2", qos: 2 },
+    ]);
+    assertEquals(await world.fate(all), "pending");
+    broker.send("40 02 0001 50 02 0002 70 02 0002");
+    assertEquals(await world.fate(all), 0);
+    assertEquals(broker.said().filter((said) => said.startsWith("PUBLISH")).sort(), [
+      "PUBLISH a",
+      "PUBLISH b",
+      "PUBLISH c",
+    ]);
+    const wrong: [unknown[], typeof TypeError | typeof RangeError][] = [
+      [[{ topic: "a", message: "x", qos: 1 }, { topic: "a/#", message: "x" }], TypeError],
+      [[{ topic: "a", message: "x" }, { topic: "a", message: 5 }], TypeError],
+      [[{ topic: "a", message: "x" }, { topic: "a", message: "x", qos: 3 }], RangeError],
+      [[{ topic: "a", message: "x" }, undefined], TypeError],
+      [[{ topic: "a", message: "x" }, { topic: "a", message: "x", Qos: 1 }], TypeError],
+    ];
+    for (const [list, type] of wrong) {
+      assertInstanceOf(await world.fate(client.publish(list as Parameters<typeof client.publish>[0][] as never)), type);
+    }
+    assertEquals([await world.fate(client.publish([])), broker.packets()], [0, []]);
+  });
+
+  test("its signal takes a message back as long as it is not sent", async () => {
+    const world = await World.open({ maxInflight: 1 });
+    const { client, broker } = world;
+    const controller = new AbortController(), { signal } = controller;
+    const sent = client.publish("sent", "x", { qos: 1, signal });
+    const waits = client.publish("waits", "x", { qos: 1, signal });
+    const other = client.publish("other", "x", { qos: 1 });
+    await world.clock.settle();
+    controller.abort(new Error("no longer"));
+    assertEquals([await world.fate(sent), await world.fate(waits)], ["pending", "error disconnect"]);
+    const error: unknown = await waits.catch((error) => error);
+    assert(error instanceof MqttError && (error.cause as Error).message === "no longer");
+    broker.send("40 02 0001");
+    await world.clock.settle();
+    broker.send("40 02 0002");
+    assertEquals([await world.fate(sent), await world.fate(other), broker.said()], [0, 0, [
+      "PUBLISH sent",
+      "PUBLISH other",
+    ]]);
+  });
+
+  test("a signal that was aborted before, or is when the message is refused, harms nothing", async () => {
+    const world = await World.open({ maxBuffered: 1000 });
+    const { client } = world, signal = AbortSignal.abort();
+    for (const qos of [0, 1, 2] as const) {
+      assertEquals(await world.fate(client.publish("a", "x", { qos, signal })), "error disconnect");
+    }
+    const controller = new AbortController(), op = { qos: 1, signal: controller.signal } as const;
+    const fates = [client.publish("a", new Uint8Array(2000), op), client.publish("a/#", "x", op)].map((each) =>
+      world.fate(each)
+    );
+    const accepted = client.publish("a", "x", op);
+    controller.abort();
+    const [overflow, wrong] = await Promise.all(fates);
+    assertEquals([overflow, await world.fate(accepted)], ["error overflow", "error disconnect"]);
+    assertInstanceOf(wrong, TypeError);
+    assertEquals(world.broker.packets(), []);
+  });
+
+  test("the end of the client settles them, and is no unhandled rejection", async () => {
+    const world = await World.open({ maxInflight: 1 });
+    const { client } = world;
+    const all = [client.publish("a", "1", { qos: 1 }), client.publish("a", "2", { qos: 2 })];
+    world.client.publish("a", "nobody looks", { qos: 1 });
+    await world.clock.settle();
+    world.broker.break();
+    await world.over("socketclosed");
+    for (const each of all) assertEquals(await world.fate(each), "error socketclosed");
+    assertEquals(await world.fate(client.publish("a", "3", { qos: 1 })), "error socketclosed");
+  });
+
+  test("a handler may await a publish, of any QoS, in the middle of many messages", async () => {
+    const world = await World.open({ receiveMaximum: 2 });
+    const done: string[] = [];
+    const asked = world.client.subscribe("a", {
+      qos: 1,
+      onpub: async (_, message) => {
+        await world.client.publish("answer", message.text(), { qos: 1 });
+        done.push(message.text());
+      },
+    });
+    await world.clock.settle();
+    world.broker.send(suback(1, 1));
+    assertEquals(await world.fate(asked), 1);
+    const message = (packetId: number) => `32 06 0001 "a" 000${packetId} "${packetId}"`;
+    world.broker.send(bytes([1, 2, 3, 4, 5].map(message).join(" ")));
+    for (let i = 0; i < 20 && done.length < 5; i++) {
+      await world.clock.settle();
+      for (const packet of world.broker.packets()) {
+        if (packet.type === "PUBLISH") world.broker.send(encodeNaive({ type: "PUBACK", packetId: packet.packetId }));
+      }
+    }
+    assertEquals(done, ["1", "2", "3", "4", "5"]);
+  });
+
   test("backpressure: while more than 64 KiB wait, publish waits", async () => {
     const world = await World.open();
     world.broker.flows = false;

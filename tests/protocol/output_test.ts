@@ -538,3 +538,43 @@ describe("output: restart", () => {
     assertBytes(drain(output), published("t", "x"));
   });
 });
+
+describe("output: acknowledgements, and copies of what waits elsewhere", () => {
+  test("[MQTT-3.6.1-1] [MQTT-2.3.1-6] four bytes each, PUBREL with its flags", () => {
+    const output = new Output(100);
+    output.acknowledge(4, 0x0102);
+    output.acknowledge(5, 0xffff);
+    output.acknowledge(6, 1);
+    output.acknowledge(7, 0x0100);
+    assertEquals(hex(output.take()!), hex(bytes("40 02 0102 50 02 ffff 62 02 0001 70 02 0100")));
+  });
+
+  test("they have a place whatever waits, and are a flood when no broker that reads can want so many", () => {
+    const output = new Output(10);
+    const most = 10 + 4 * 65_535 + 262_144;
+    for (let size = 4; size <= most; size += 4) output.acknowledge(4, 1);
+    assertEquals(output.isFlooded, false);
+    output.acknowledge(4, 1);
+    assertEquals(output.isFlooded, true);
+    while (output.take() !== undefined) output.written();
+    assertEquals([output.buffered, output.isFlooded], [0, false]);
+  });
+
+  test("another connection: neither they nor copies are kept, only messages of QoS 0, in their order", () => {
+    const output = new Output(1000);
+    output.publish("a", "1", 0);
+    output.acknowledge(4, 1);
+    output.addCopies(bytes('32 06 0001 "a" 0001 "x" 3c 06 0001 "a" 0002 "y"'));
+    output.publish("a", "2", 1);
+    output.acknowledge(6, 2);
+    assertEquals(output.restart(), 2);
+    assertEquals(hex(output.take()!), hex(bytes('30 04 0001 "a" "1" 31 04 0001 "a" "2"')));
+  });
+
+  test("copies have a place although the rest is used up: they are counted where they wait", () => {
+    const output = new Output(10);
+    output.addCopies(new Uint8Array(100));
+    assertEquals(output.buffered, 100);
+    assertThrows(() => output.publish("a", "x", 0), MqttError, "maxBuffered");
+  });
+});

@@ -1,87 +1,15 @@
 /** Messages that are not settled: who gets them when, and what is read meanwhile. */
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { describe, test } from "node:test";
 import type { Message } from "../../src/message.ts";
-import type { Handling, Work } from "../../src/session/consumer.ts";
-import type { SessionEvent } from "../../src/session/events.ts";
-import type { SessionSettings } from "../../src/session/settings.ts";
-import { bytes, join } from "../support/bytes.ts";
+import { bytes } from "../support/bytes.ts";
 import { encodeNaive } from "../support/naive.ts";
-import { Asked, CONNACK, RECONNECT, show, suback, Talk } from "./driver.ts";
+import { Asked, CONNACK, Desk, RECONNECT, suback, Talk } from "./driver.ts";
 
 function publish(topic: string, payload: string | number, padding = 0): Uint8Array {
   const text = `${payload}`.padEnd(padding);
   const flags = { qos: 0, retain: false, dup: false, packetId: 0 } as const;
   return encodeNaive({ type: "PUBLISH", topic, payload: new TextEncoder().encode(text), ...flags });
-}
-
-/** A session whose handlers return what the test says; promises are their names. */
-class Desk {
-  readonly talk: Talk;
-  /** What handlers were called with. */
-  readonly called: string[] = [];
-  /** The calls whose promises are pending, by what they were called with. */
-  readonly works = new Map<string, Work>();
-  readonly #handling: Handling = {
-    call: (onpub, message) => {
-      this.called.push(`${message.topic}: ${message.text().trim()}`);
-      return onpub(message.topic, message);
-    },
-    watch: (promise, work) => void this.works.set(promise as string, work),
-  };
-
-  constructor(settings: Partial<SessionSettings> = {}, onpub?: (topic: string, message: Message) => unknown) {
-    this.talk = Talk.open({ keepalive: 0, ...settings }, onpub && { onpub });
-  }
-
-  /** What the session tells meanwhile. */
-  drain(): SessionEvent[] {
-    const events: SessionEvent[] = [];
-    const next = () => this.talk.session.nextDelivering(this.#handling);
-    for (let event = next(); event !== undefined; event = next()) events.push(this.talk.take(event));
-    return events;
-  }
-
-  hears(...parts: Uint8Array[]): string[] {
-    this.talk.gets(join(parts));
-    return this.drain().map(show);
-  }
-
-  /** The promise of a call settles. */
-  settles(name: string, failed = false): void {
-    this.talk.session.settle(this.works.get(name)!, failed);
-    this.works.delete(name);
-    this.drain();
-  }
-
-  /** The time comes. */
-  pass(milliseconds: number): string[] {
-    const { talk } = this, end = talk.now + milliseconds, told: string[] = [];
-    while (talk.session.due <= end) {
-      talk.now = Math.max(talk.session.due, talk.now);
-      talk.session.tick(talk.now);
-      told.push(...this.drain().map(show));
-    }
-    talk.now = end;
-    return told;
-  }
-
-  subscribes(filter: string, onpub: (topic: string, message: Message) => unknown, concurrency = 1): void {
-    const { talk } = this, call = new Asked(`subscribe ${filter}`);
-    talk.session.subscribe([{ topic: filter, qos: 0 }], { onpub, concurrency }, call, talk.now);
-    const [packet] = talk.packets();
-    assert(packet?.type === "SUBSCRIBE");
-    this.hears(suback(packet.packetId, 0));
-    assertEquals(call.fate, 0);
-  }
-
-  get reads(): boolean {
-    return this.talk.session.isReading;
-  }
-
-  get unsettled(): number {
-    return this.talk.session.stats.unsettled;
-  }
 }
 
 /** A promise, by the message's text. */

@@ -5,6 +5,7 @@ import type { ReconnectSettings } from "../../src/session/retry.ts";
 import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import type { FilterRequest, QoS } from "../../src/protocol/packet.ts";
+import type { Handling, Work } from "../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../src/session/events.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import type { Credentials } from "../../src/session/connection.ts";
@@ -310,5 +311,83 @@ export class Talk {
     const call = new Asked("disconnect");
     this.session.disconnect(call, {}, this.now);
     return call;
+  }
+}
+
+/** A session whose handlers return what the test says; promises are their names. */
+export class Desk {
+  readonly talk: Talk;
+  /** What handlers were called with. */
+  readonly called: string[] = [];
+  /** The calls whose promises are pending, by what they were called with. */
+  readonly works: Map<string, Work> = new Map<string, Work>();
+  readonly #handling: Handling = {
+    call: (onpub, message) => {
+      this.called.push(`${message.topic}: ${message.text().trim()}`);
+      return onpub(message.topic, message);
+    },
+    watch: (promise, work) => void this.works.set(promise as string, work),
+  };
+
+  constructor(settings: Partial<SessionSettings> = {}, onpub?: (topic: string, message: Message) => unknown) {
+    this.talk = Talk.open({ keepalive: 0, ...settings }, onpub && { onpub });
+  }
+
+  /** What the session tells meanwhile. */
+  drain(): SessionEvent[] {
+    const events: SessionEvent[] = [];
+    const next = () => this.talk.session.nextDelivering(this.#handling);
+    for (let event = next(); event !== undefined; event = next()) events.push(this.talk.take(event));
+    return events;
+  }
+
+  hears(...parts: (string | Uint8Array)[]): string[] {
+    this.talk.gets(join(parts.map((part) => typeof part === "string" ? bytes(part) : part)));
+    return this.drain().map(show);
+  }
+
+  /** The promise of a call settles. */
+  settles(name: string, failed = false): void {
+    this.talk.session.settle(this.works.get(name)!, failed);
+    this.works.delete(name);
+    this.drain();
+  }
+
+  /** The time comes. */
+  pass(milliseconds: number): string[] {
+    const { talk } = this, end = talk.now + milliseconds, told: string[] = [];
+    while (talk.session.due <= end) {
+      talk.now = Math.max(talk.session.due, talk.now);
+      talk.session.tick(talk.now);
+      told.push(...this.drain().map(show));
+    }
+    talk.now = end;
+    return told;
+  }
+
+  /** The connection breaks; the next one is accepted. What was told from CONNACK on, and after it. */
+  reconnect(connack: string, ...parts: string[]): string[] {
+    const { talk } = this;
+    talk.breaks();
+    talk.redials();
+    talk.connect();
+    return this.hears(bytes([connack, ...parts].join(" ")));
+  }
+
+  subscribes(filter: string, onpub: (topic: string, message: Message) => unknown, concurrency = 1): void {
+    const { talk } = this, call = new Asked(`subscribe ${filter}`);
+    talk.session.subscribe([{ topic: filter, qos: 0 }], { onpub, concurrency }, call, talk.now);
+    const [packet] = talk.packets();
+    assert(packet?.type === "SUBSCRIBE");
+    this.hears(suback(packet.packetId, 0));
+    assertEquals(call.fate, 0);
+  }
+
+  get reads(): boolean {
+    return this.talk.session.isReading;
+  }
+
+  get unsettled(): number {
+    return this.talk.session.stats.unsettled;
   }
 }

@@ -307,7 +307,12 @@ test("blocking: credentials may be functions, but not async ones", tools, async 
 test("blocking: wrong arguments are refused, and the connection goes on", tools, () =>
   withClient((mqtt) => {
     assertThrows(() => mqtt.publish("a/+", ""), TypeError);
-    assertThrows(() => mqtt.publish("a", "", { qos: 1 }), RangeError);
+    assertThrows(() => mqtt.publish("a/+", "", { qos: 1 }), TypeError);
+    assertThrows(() => mqtt.publish("a", "", { qos: 3 as 2 }), RangeError);
+    assertThrows(
+      () => mqtt.publish([{ topic: "fine", message: "no", qos: 1 }, { topic: "a/+", message: "" }]),
+      TypeError,
+    );
     assertThrows(() => mqtt.subscribe("a/#/b"), TypeError);
     assertThrows(() => mqtt.subscribe([]), TypeError);
     assertThrows(() => mqtt.subscribe("a", { onpub: 1 as unknown as OnPublish }), TypeError);
@@ -315,9 +320,23 @@ test("blocking: wrong arguments are refused, and the connection goes on", tools,
     assertThrows(() => connectSync({} as unknown as string), TypeError, "stays in its thread");
     assertThrows(() => connectSync(local, undefined, { keepalive: -1 }), RangeError);
     mqtt.subscribe("fine");
-    mqtt.publish("fine", "yes");
+    assertEquals(mqtt.publish("fine", "yes"), 0);
     assertEquals(receive(mqtt), "fine: yes");
   }));
+
+test(
+  "blocking: QoS 1 and 2 return when they are acknowledged, a list too, and come back in order",
+  tools,
+  () =>
+    withClient((mqtt) => {
+      assertEquals(mqtt.subscribe("q/#", { qos: 2 }), 2);
+      assertEquals([mqtt.publish("q/1", "one", { qos: 1 }), mqtt.publish("q/2", "two", { qos: 2 })], [0, 0]);
+      const list = Array.from({ length: 300 }, (_, i) => ({ topic: "q/list", message: `${i}`, qos: 1 as const }));
+      assertEquals([mqtt.publish(list), mqtt.stats.unacknowledged], [0, 0]);
+      assertEquals([receive(mqtt), receive(mqtt)], ["q/1: one", "q/2: two"]);
+      for (let i = 0; i < list.length; i++) assertEquals(receive(mqtt), `q/list: ${i}`);
+    }),
+);
 
 test("blocking: reconnect makes the subscriptions again, and receive() goes on", tools, async () => {
   const first = await startMosquitto({ config: "log_type none" });
