@@ -70,9 +70,10 @@ export class Requests {
     for (const table of [this.#sent, this.#waiting, this.#abandoned]) ids.add(table);
   }
 
-  /** Whether one waits for its answer. */
+  /** Whether a call waits for an answer. */
   get isAwaited(): boolean {
-    return this.#sent.size > 0;
+    for (const { call } of this.#sent.values()) if (call !== undefined) return true;
+    return false;
   }
 
   /** When the first has failed; Infinity when none is sent. */
