@@ -2,14 +2,14 @@
 import { Aedes } from "aedes";
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { getAvailablePort } from "@std/net";
 import { type Certificate, certificates } from "./certificates.ts";
-import { patience, type Process, run, startProcess, which } from "./process.ts";
+import { patience, type Process, type ProcessOptions, run, startProcess, which } from "./process.ts";
 
 export interface Server {
   port: number;
@@ -34,6 +34,8 @@ export interface MosquittoOptions {
   tls?: boolean | Certificate;
   /** Only a client with `certificates().client` may connect; implies `tls`. */
   clientCert?: boolean;
+  /** A directory where it keeps sessions and messages: it has them again when it is started again. */
+  data?: string;
   /** More lines for mosquitto.conf. */
   config?: string;
 }
@@ -44,7 +46,13 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
   const passwordFile = join(dir, "passwords");
   const lines = [
     "user root",
-    "persistence false",
+    // Each change is written at once; what is lost by a kill is what mosquitto had not written all the same.
+    ...options.data === undefined ? ["persistence false"] : [
+      "persistence true",
+      `persistence_location ${options.data}/`,
+      "autosave_interval 1",
+      "autosave_on_changes true",
+    ],
     "log_dest stderr",
     "log_type all",
     `allow_anonymous ${!options.password}`,
@@ -81,20 +89,91 @@ export function startMicrosocks(options: { user?: string; password?: string } = 
   return startServer(undefined, "microsocks", (port) => ["-i", "127.0.0.1", "-p", `${port}`, ...login]);
 }
 
+/** A server that keeps sessions and messages in a directory. */
+export interface KeepingOptions {
+  port?: number | undefined;
+  data: string;
+}
+
+/** A NATS server with JetStream, which speaks MQTT 3.1.1. */
+export function startNats({ port: wanted, data }: KeepingOptions): Promise<ServerProcess> {
+  const file = join(data, "nats.conf");
+  return startServer(wanted, "nats-server", (port) => {
+    const lines = [
+      "server_name: mqtt3c",
+      "host: 127.0.0.1",
+      "port: -1",
+      `jetstream { store_dir: "${data}" }`,
+      `mqtt { host: 127.0.0.1, port: ${port} }`,
+    ];
+    writeFileSync(file, lines.join("\n"));
+    return ["-c", file];
+  });
+}
+
+/** RabbitMQ with its plugin for MQTT 3.1.1, and a port mapper (epmd) of its own; it takes some ten seconds to start. */
+export async function startRabbit({ port: wanted, data }: KeepingOptions): Promise<ServerProcess> {
+  const mapperPort = freePort(), config = join(data, "rabbitmq.conf"), plugins = join(data, "plugins");
+  // Debian's own command is for its service: it changes the user and the directories.
+  const debian = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+  const env = {
+    HOME: data,
+    ERL_EPMD_PORT: `${mapperPort}`,
+    ERL_EPMD_ADDRESS: "127.0.0.1",
+    RABBITMQ_NODENAME: "mqtt3c@localhost",
+    RABBITMQ_DIST_PORT: `${freePort()}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
+    RABBITMQ_MNESIA_BASE: data,
+    RABBITMQ_LOG_BASE: data,
+    RABBITMQ_LOGS: "-",
+    RABBITMQ_PID_FILE: join(data, "pid"),
+    RABBITMQ_CONF_ENV_FILE: "/dev/null",
+    RABBITMQ_CONFIG_FILE: config,
+    RABBITMQ_ENABLED_PLUGINS_FILE: plugins,
+    RUNNING_UNDER_SYSTEMD: "true", // it becomes the server, and is no shell that waits for it
+    NOTIFY_SOCKET: undefined,
+  };
+  writeFileSync(plugins, "[rabbitmq_mqtt].\n");
+  const mapper = await startProcess(which("epmd") ?? "epmd", ["-address", "127.0.0.1", "-port", `${mapperPort}`]);
+  try {
+    const server = await startServer(wanted, existsSync(debian) ? debian : "rabbitmq-server", (port) => {
+      const lines = [
+        "listeners.tcp = none",
+        `mqtt.listeners.tcp.1 = 127.0.0.1:${port}`,
+        "mqtt.allow_anonymous = true",
+        "log.console.level = warning",
+      ];
+      writeFileSync(config, lines.join("\n"));
+      return [];
+    }, { env, deadline: 4 * patience });
+    return {
+      ...server,
+      async stop() {
+        await server.stop();
+        await mapper.stop();
+      },
+    };
+  } catch (error) {
+    await mapper.stop();
+    throw error;
+  }
+}
+
 /** Starts a daemon and waits until it accepts connections; another port when somebody was faster. */
 async function startServer(
   wanted: number | undefined,
   name: string,
   argsFor: (port: number) => string[],
+  { env = {}, deadline = patience }: { env?: ProcessOptions["env"]; deadline?: number } = {},
 ): Promise<ServerProcess> {
-  const command = which(name);
+  const command = name.startsWith("/") ? name : which(name);
   if (!command) throw new Error(`${name} is not installed`);
   for (let tries = 1;; tries++) {
     const port = wanted ?? freePort();
-    const daemon = await startProcess(command, argsFor(port));
+    const daemon = await startProcess(command, argsFor(port), { env });
     let ended = false;
     daemon.exited.then(() => ended = true);
-    for (const start = performance.now(); !ended && performance.now() - start < patience;) {
+    for (const start = performance.now(); !ended && performance.now() - start < deadline;) {
       if (await accepts(port) && !ended) {
         const { pid, kill, exited, stop } = daemon;
         return { port, pid, kill, exited, stop, log: () => daemon.stdout() + daemon.stderr() };
