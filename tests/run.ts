@@ -136,6 +136,8 @@ function onSoak(): Promise<Result> {
 const tools: [string, string, string][] = [
   ["mosquitto", "mosquitto", "mosquitto"],
   ["mosquitto_sub", "mosquitto-clients", "mosquitto"],
+  ["nats-server", "nats-server", "nats-server"],
+  ["rabbitmq-server", "rabbitmq-server", "rabbitmq"],
   ["microsocks", "microsocks", "microsocks"],
   ["chromium", "chromium", "chromium"],
   ["openssl", "openssl", "openssl"],

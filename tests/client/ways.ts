@@ -166,31 +166,10 @@ export const overHttpConnect = (): Promise<Way> =>
 
 export const overAedes = async (): Promise<Way> => {
   const { port, broker, stop } = await startAedes();
-  const handle = broker.handle;
-  broker.handle = (socket) => handle(paced(socket as Socket));
   broker.authorizeSubscribe = (_client, subscription, done) =>
     done(null, subscription.topic.startsWith("denied/") ? null : subscription);
   return { port, connect: (onpub, op) => connect("127.0.0.1", onpub, { port, ...op }), stop };
 };
-
-/**
- * One read a turn. The parser of aedes reads on while it hands out a packet; where the socket has
- * more by then, as on Deno, it hands out that packet twice and loses its place.
- */
-function paced(socket: Socket): Socket {
-  const read = socket.read.bind(socket);
-  let done = false;
-  socket.read = (size) => {
-    if (done) return null;
-    done = true;
-    setImmediate(() => {
-      done = false;
-      if (socket.readableLength > 0) socket.emit("readable");
-    });
-    return read(size);
-  };
-  return socket;
-}
 
 function opened<S extends Socket>(socket: S, event: string): Promise<S> {
   return new Promise((resolve, reject) => socket.once("error", reject).once(event, () => resolve(socket)));

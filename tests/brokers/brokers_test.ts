@@ -1,0 +1,165 @@
+/** Other brokers than mosquitto, with every QoS they have: messages pass, and sessions are resumed. */
+import { after, before, describe, test } from "node:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assertEquals, assertGreater } from "@std/assert";
+import { type Client, connect, type ConnectOptions, type Message, type QoS, type Status } from "../../mod.ts";
+import { modes, numbered, Scene, turn } from "../client/qos_scene.ts";
+import { within } from "../client/support.ts";
+import { type FaultProxy, startFaultProxy } from "../faults/proxy.ts";
+import { describe as inWords, load, type Promises } from "../restarts/restarts.ts";
+import { needs } from "../support/process.ts";
+import { Random } from "../support/random.ts";
+import { type Server, startAedes, startNats, startRabbit } from "../support/servers.ts";
+import { runtime } from "../support/spawn.ts";
+
+interface Broker {
+  tools: { skip?: string };
+  start(data: string): Promise<Server>;
+  highest: QoS;
+  /** What it keeps to when it sends again; aedes has no order then, and QoS 2 comes with other identifiers. */
+  keeps: Promises;
+  /** Whether it runs in this process: a client that blocks cannot speak with it. */
+  isEmbedded?: boolean;
+}
+
+const inOrder: Promises = { all: true, order: true };
+const brokers: Record<string, Broker> = {
+  aedes: { tools: {}, start: () => startAedes(), highest: 2, keeps: { all: true }, isEmbedded: true },
+  "nats-server": { tools: needs("nats-server"), start: (data) => startNats({ data }), highest: 1, keeps: inOrder },
+  // It takes long to start: one runtime does.
+  ...runtime === "deno" &&
+    {
+      RabbitMQ: {
+        tools: needs("rabbitmq-server", "epmd"),
+        start: (data) => startRabbit({ data }),
+        highest: 1,
+        keeps: inOrder,
+      },
+    },
+};
+
+const until = (holds: () => boolean, what: string) =>
+  within(
+    (async () => {
+      while (!holds()) await turn(5);
+    })(),
+    what,
+  );
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
+
+for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Object.entries(brokers)) {
+  describe(name, () => {
+    let server: Server, proxy: FaultProxy, data = "";
+    before(async () => {
+      if (tools.skip !== undefined) return;
+      data = mkdtempSync(join(tmpdir(), "mqtt3c-broker-"));
+      server = await start(data);
+      proxy = await startFaultProxy(server.port);
+    });
+    after(async () => {
+      await proxy?.stop();
+      await server?.stop();
+      if (data !== "") rmSync(data, { recursive: true, force: true });
+    });
+
+    const levels = ([0, 1, 2] as const).filter((qos) => qos <= highest);
+    const open = (op: ConnectOptions = {}, onpub?: (topic: string, message: Message) => unknown): Promise<Client> =>
+      connect("127.0.0.1", onpub as undefined, { port: server.port, ...op });
+
+    for (const [mode, openMode] of modes.filter(([mode]) => !isEmbedded || mode !== "connectSync")) {
+      for (const qos of levels) {
+        test(`${mode}: QoS ${qos}: messages are acknowledged, and come once, in order`, tools, async () => {
+          const mqtt = await openMode(server.port), topic = `${mode}/${qos}`.replaceAll(" ", "-");
+          try {
+            const scene = new Scene(mqtt, server.port);
+            assertEquals(await scene.subscribe(topic, qos), qos);
+            assertEquals(await mqtt.publish(numbered(topic, 300, qos)), 0);
+            await scene.until(() => scene.got.length >= 300, "300 messages");
+            await mqtt.flush();
+            assertEquals(scene.texts, numbers(300).map((text) => `${text} ${qos}`));
+          } finally {
+            await mqtt.disconnect();
+          }
+        });
+      }
+    }
+
+    if (highest === 1) {
+      test("a subscription at QoS 2 is granted QoS 1, and that is told", tools, async () => {
+        const mqtt = await open();
+        assertEquals(await mqtt.subscribe("granted", { qos: 2 }), 1);
+        await mqtt.disconnect();
+      });
+    }
+
+    for (const qos of levels.slice(1)) {
+      test(`QoS ${qos}: what is queued while a client is away comes when it is back`, tools, async () => {
+        const id = `away${qos}`, topic = `queued/${qos}`, got: string[] = [], statuses: Status[] = [];
+        const onstatus = (status: Status) => void statuses.push(status);
+        const onpub = (_: string, message: Message) => void got.push(message.text());
+        const first = await open({ id, session: true, onstatus });
+        await first.subscribe(topic, { qos, onpub });
+        await first.disconnect();
+        const other = await open();
+        await other.publish(numbered(topic, 50, qos));
+        await other.disconnect();
+        const again = await open({ id, session: true, onstatus }, onpub); // it has not subscribed: the broker knows
+        await within(
+          (async () => {
+            while (got.length < 50) await turn(5);
+          })(),
+          "50 messages",
+        );
+        await again.flush();
+        assertEquals(got, numbers(50));
+        const present = statuses.filter(({ type }) => type === "connected").map((status) =>
+          "sessionPresent" in status && status.sessionPresent
+        );
+        assertEquals(present, [false, true]);
+        await again.disconnect();
+        const last = await open({ id }, onpub); // a clean session: the broker forgets it
+        await last.disconnect();
+        assertEquals(got.length, 50, "what was acknowledged does not come again");
+      });
+
+      test(
+        `QoS ${qos}: what is in hand, or waits for that, when the connection breaks is not lost`,
+        tools,
+        async () => {
+          const topic = `hand/${qos}`, got: string[] = [];
+          let end: (() => void) | undefined;
+          const mqtt = await open({ port: proxy.port, id: `hand${qos}`, session: true, reconnect: { minDelay: 10 } });
+          const onpub = (_: string, message: Message) => {
+            got.push(message.text());
+            if (end === undefined) return new Promise<void>((resolve) => end = resolve);
+          };
+          await mqtt.subscribe(topic, { qos, onpub });
+          const other = await open();
+          await other.publish(numbered(topic, 10, qos));
+          await until(() => got.length > 0, "the first message");
+          proxy.reset();
+          await until(() => mqtt.status.type !== "connected", "the end of the connection");
+          await until(() => mqtt.status.type === "connected", "another connection");
+          end!();
+          await until(() => new Set(got).size === 10, "all messages");
+          await mqtt.flush();
+          if (qos === 2) assertEquals(got.toSorted(), numbers(10), "each once");
+          await other.disconnect();
+          await mqtt.disconnect();
+        },
+      );
+
+      test(`QoS ${qos}: connections break under load: nothing is lost`, tools, async () => {
+        const random = new Random(qos);
+        const figures = await load({ qos, restarts: 10, keeps, random }, proxy.port, () => {
+          proxy.reset();
+          return Promise.resolve();
+        });
+        console.log(`${name}: ${inWords(figures)}`);
+        assertGreater(figures.received, 1000);
+      });
+    }
+  });
+}
