@@ -10,6 +10,7 @@
  * - messages to `late/...` are acknowledged a millisecond later; `$most` prints how many have waited for that at the most
  * - a message to `$drop/keep` or `$drop/forget`: it hangs up, and has, or has not, the session at the next CONNACK
  * - a message to `$give`: its payload is a list of PUBLISH packets that it sends: `topic payload qos packetId [dup]`, in lines
+ * - a message to `$flood/COUNT`: so many messages of QoS 2 to `flood`, with all packet identifiers in turn; PUBREL never follows
  * - a message to `$later/MS`: the same, so many milliseconds later; it prints how long each acknowledgement has taken
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
@@ -23,7 +24,7 @@ function serve(socket: Socket): void {
   const index = connections++, reader = new NaiveReader();
   /** The topics of QoS 2, and what waits to be acknowledged. */
   const topics = new Map<number, string>();
-  let held: NaivePacket[] = [], given = 0;
+  let held: NaivePacket[] = [], given = 0, isFlooding = false;
   const reversed = new Map<string, NaivePacket[]>();
   const send = (...packets: NaivePacket[]) => packets.forEach((packet) => void socket.write(encodeNaive(packet)));
   socket.setNoDelay(true).on("error", () => {});
@@ -68,9 +69,30 @@ function serve(socket: Socket): void {
     }
   }
 
+  function flood(count: number): void {
+    isFlooding = true;
+    const packet: Publish = {
+      type: "PUBLISH",
+      topic: "flood",
+      payload: new Uint8Array(100),
+      qos: 2,
+      retain: false,
+      dup: false,
+      packetId: 0,
+    };
+    const bytes = encodeNaive(packet), at = bytes.length - 102;
+    for (let i = 0; i < count; i++) {
+      const packetId = i % 65_535 + 1;
+      bytes[at] = packetId >> 8;
+      bytes[at + 1] = packetId & 255;
+      socket.write(bytes.slice());
+    }
+  }
+
   function order({ topic, payload }: Publish): void {
     const [name, value] = topic.split("/");
     if (name === "$acknowledge") send(...held.splice(0));
+    if (name === "$flood") flood(Number(value));
     if (name === "$most") say(`most ${most}`);
     if (name === "$give") give(payload);
     if (name === "$later") setTimeout(() => give(payload), Number(value));
@@ -91,7 +113,7 @@ function serve(socket: Socket): void {
       if (packet.type === "PUBLISH") {
         const { topic, payload, qos, packetId, dup } = packet;
         if (topic.startsWith("$")) order(packet);
-        if (qos === 0) continue;
+        if (qos === 0 || isFlooding) continue;
         say(
           `${index} PUBLISH ${packetId} ${topic} ${new TextDecoder().decode(payload.subarray(0, 20))} ${qos}${
             dup ? " dup" : ""
@@ -105,6 +127,7 @@ function serve(socket: Socket): void {
         acknowledge(topics.get(packetId) ?? "", { type: "PUBCOMP", packetId });
       } else if (packet.type === "PUBACK" || packet.type === "PUBREC" || packet.type === "PUBCOMP") {
         const { type, packetId } = packet;
+        if (isFlooding) continue;
         say(`${index} ${type} ${packetId}`);
         say(`# ${type} ${packetId} after ${Math.round(performance.now() - given)} ms`);
         if (type === "PUBREC") send({ type: "PUBREL", packetId });
