@@ -126,7 +126,7 @@ function onNode(files: string[]): Promise<Result> {
 
 /** Each mode at a mixed load, for two minutes in all. */
 function onSoak(): Promise<Result> {
-  return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.67"], (text) => ({
+  return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.5"], (text) => ({
     passed: [...text.matchAll(/^flat$/gm)].length,
     failed: [...text.matchAll(/^GROWN$/gm)].length,
   }));

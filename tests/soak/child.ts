@@ -3,7 +3,15 @@ import { readdirSync } from "node:fs";
 import process from "node:process";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type Client, connect, connectSync, connectWorker, type Message } from "../../mod.ts";
+import {
+  type Client,
+  connect,
+  type ConnectOptions,
+  connectSync,
+  connectWorker,
+  type Message,
+  type QoS,
+} from "../../mod.ts";
 import { Random } from "../support/random.ts";
 
 const [mode = "", port = "", seconds = "", every = ""] = process.argv.slice(2);
@@ -67,33 +75,49 @@ function take({ payload }: Message): void {
   latencies.push(performance.now() - new DataView(payload.buffer, payload.byteOffset).getFloat64(0));
 }
 
-async function soak(open: typeof connect | typeof connectWorker): Promise<void> {
-  const mqtt = await open(url, (_, message) => take(message), { keepalive: 5 });
-  await mqtt.subscribe("soak/echo");
+const levels: readonly QoS[] = [0, 1, 2];
+const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
+const module = new URL(`../worker/modules/idle${extension}`, import.meta.url);
+type Open = (op?: ConnectOptions) => Promise<Client>;
+const opens: Record<string, Open> = {
+  "connect": (op) => connect(url, undefined, op),
+  "connectWorker": (op) => connectWorker(url, undefined, op),
+  "connectWorker with a module": (op) => connectWorker(url, module, op),
+};
+const onpub = (_topic: string, message: Message) => take(message);
+
+/** A client for each QoS: mosquitto 2.0.11 loses messages to one that gets QoS 1 and 2 at the same time. */
+async function soak(open: Open, qos: QoS): Promise<void> {
+  const topic = `soak/echo/${qos}`;
+  const mqtt = await open({ keepalive: 5 });
+  await mqtt.subscribe(topic, { qos, onpub });
   for (let round = 0; report(); round++) {
-    for (let i = random.int(1, 5); i > 0; i--) await mqtt.publish("soak/echo", message());
-    if (round % 20 === 5) await comeAndGo(mqtt);
+    for (let i = random.int(1, 5); i > 0; i--) await mqtt.publish(topic, message(), { qos });
+    if (round % 20 === 5) await comeAndGo(mqtt, qos);
     if (round % 50 === 10) {
-      const other = await open(url, undefined, { will: { topic: "soak/will", message: "gone" } });
-      await other.subscribe("soak/other");
-      await other.publish("soak/other", message());
+      const other = await open({ will: { topic: "soak/will", message: "gone", qos } });
+      await other.subscribe(`soak/other/${qos}`, { qos });
+      await other.publish(Array.from({ length: 5 }, () => ({ topic: `soak/other/${qos}`, message: message(), qos })));
       await other.disconnect();
       await other.run();
     }
     await sleep(10);
   }
+  await mqtt.flush();
+  const { unacknowledged } = mqtt.stats;
+  if (unacknowledged > 0) throw new Error(`${unacknowledged} messages are not acknowledged`);
   await mqtt.disconnect();
 }
 
 /** Subscriptions and iterators come and go. */
-async function comeAndGo(mqtt: Client): Promise<void> {
+async function comeAndGo(mqtt: Client, qos: QoS): Promise<void> {
   const topic = `soak/${random.int(0, 1e6)}`;
-  await mqtt.subscribe(topic, { onpub: (_, message) => take(message) });
-  await mqtt.publish(topic, message());
+  await mqtt.subscribe(topic, { qos, onpub });
+  await mqtt.publish(topic, message(), { qos });
   await mqtt.unsubscribe(topic);
-  const messages = mqtt.messages(topic, { limit: 2 });
+  const messages = mqtt.messages(topic, { qos, limit: 2 });
   const published = (async () => {
-    for (let i = 0; i < 5; i++) await mqtt.publish(topic, message());
+    for (let i = 0; i < 5; i++) await mqtt.publish(topic, message(), { qos });
   })();
   let got = 0;
   for await (const _ of messages) if (++got === 5) break;
@@ -101,24 +125,29 @@ async function comeAndGo(mqtt: Client): Promise<void> {
 }
 
 function soakSync(): void {
-  const mqtt = connectSync(url, undefined, { keepalive: 5 });
-  mqtt.subscribe("soak/echo");
+  const clients = levels.map((qos) => {
+    const mqtt = connectSync(url, undefined, { keepalive: 5 });
+    mqtt.subscribe(`soak/echo/${qos}`, { qos });
+    return { mqtt, qos };
+  });
   for (let round = 0; report(); round++) {
-    for (let i = random.int(1, 5); i > 0; i--) mqtt.publish("soak/echo", message());
-    for (let next = mqtt.receive(10); next !== undefined; next = mqtt.receive(10)) take(next);
+    for (const { mqtt, qos } of clients) {
+      for (let i = random.int(1, 5); i > 0; i--) mqtt.publish(`soak/echo/${qos}`, message(), { qos });
+      for (let next = mqtt.receive(3); next !== undefined; next = mqtt.receive(3)) take(next);
+    }
     if (round % 50 === 10) {
-      const other = connectSync(url);
-      other.subscribe("soak/other");
-      other.publish("soak/other", message());
+      const other = connectSync(url), topic = "soak/other", qos = levels[round / 50 % 3 | 0]!;
+      other.subscribe(topic, { qos });
+      other.publish([{ topic, message: message(), qos }, { topic, message: message(), qos }]);
       other.receive(1000);
-      other.unsubscribe("soak/other");
+      other.unsubscribe(topic);
       other.disconnect();
     }
   }
-  mqtt.disconnect();
+  for (const { mqtt } of clients) mqtt.disconnect();
 }
 
 if (mode === "connectSync") soakSync();
-else await soak(mode === "connect" ? connect : connectWorker);
+else await Promise.all(levels.map((qos) => soak(opens[mode]!, qos)));
 await sleep(1000); // threads and sockets end
 report(true);

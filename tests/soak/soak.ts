@@ -2,7 +2,7 @@
 import { startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
 
-export const modes = ["connect", "connectWorker", "connectSync"] as const;
+export const modes = ["connect", "connectWorker", "connectWorker with a module", "connectSync"] as const;
 
 /** A process at a moment: mebibytes, resident and used by this thread's objects, open files, threads, messages so far, and latencies in milliseconds. */
 export interface Moment {
