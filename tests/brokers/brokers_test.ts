@@ -18,16 +18,20 @@ interface Broker {
   tools: { skip?: string };
   start(data: string): Promise<Server>;
   highest: QoS;
-  /** What it keeps to when it sends again; aedes has no order then, and QoS 2 comes with other identifiers. */
+  /** What it keeps to when it sends again; NATS sends what is new first, aedes in no order, and QoS 2 with other identifiers. */
   keeps: Promises;
   /** Whether it runs in this process: a client that blocks cannot speak with it. */
   isEmbedded?: boolean;
 }
 
-const inOrder: Promises = { all: true, order: true };
 const brokers: Record<string, Broker> = {
   aedes: { tools: {}, start: () => startAedes(), highest: 2, keeps: { all: true }, isEmbedded: true },
-  "nats-server": { tools: needs("nats-server"), start: (data) => startNats({ data }), highest: 1, keeps: inOrder },
+  "nats-server": {
+    tools: needs("nats-server"),
+    start: (data) => startNats({ data }),
+    highest: 1,
+    keeps: { all: true },
+  },
   // It takes long to start: one runtime does.
   ...runtime === "deno" &&
     {
@@ -35,7 +39,7 @@ const brokers: Record<string, Broker> = {
         tools: needs("rabbitmq-server", "epmd"),
         start: (data) => startRabbit({ data }),
         highest: 1,
-        keeps: inOrder,
+        keeps: { all: true, order: true },
       },
     },
 };
