@@ -513,6 +513,7 @@ export class Session {
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing") {
         this.#state = "leaving";
+        this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
         bytes = encode({ type: DISCONNECT });
       } else if (bytes !== undefined) {
         this.#flushes.taken(bytes);
@@ -532,14 +533,15 @@ export class Session {
     if (now < due) return;
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
+    // As it was when they were due: what is given up here makes room, and the answer may come with what is read then.
+    const reading = this.isReading, error = this.#unanswered;
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
     if (this.#claimDue <= by) {
       this.#claimDue = Infinity;
       this.#backlog.giveUpUnclaimed();
     }
-    const error = this.#unanswered;
-    const failure = this.#subscriber.expire(by, { reading: this.isReading, error, now });
+    const failure = this.#subscriber.expire(by, { reading, error, now });
     if (this.#flushDue <= by) this.#flushes.expire(by, this.#lastByte, error);
     if (failure !== undefined) this.#lose(failure);
     this.#ping();

@@ -2,10 +2,11 @@
 import { playBlocking } from "./blocking.ts";
 import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
+import { playQos } from "./qos/history.ts";
 
-/** What is played: the client of the event loop, the bare session, or the blocking client. */
-export type Kind = "loop" | "bare" | "blocking";
-export const kinds: readonly Kind[] = ["loop", "bare", "blocking"];
+/** What is played: the client of the event loop, the bare session, the blocking client, or QoS 1 and 2. */
+export type Kind = "loop" | "bare" | "blocking" | "qos";
+export const kinds: readonly Kind[] = ["loop", "bare", "blocking", "qos"];
 
 type Log = (line: string) => void;
 
@@ -13,6 +14,7 @@ const players: Record<Kind, (seed: number, using: Library, log?: Log) => Promise
   loop: (seed, using, log) => play(seed, makeLoopClient, using, log),
   bare: (seed, using, log) => play(seed, makeBareClient, using, log),
   blocking: playBlocking,
+  qos: playQos,
 };
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */
