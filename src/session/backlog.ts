@@ -302,9 +302,7 @@ export class Backlog {
     const kept = this.#kept.shift();
     if (kept === undefined) return undefined;
     const { delivery, consumers } = kept;
-    delivery.begun = true;
-    if (delivery.packetId > 0) this.#given = delivery;
-    else this.#done(delivery); // of QoS 0, nobody need say when it is done
+    this.#handOut(delivery);
     return { message: delivery.message, consumers };
   }
 
@@ -313,8 +311,15 @@ export class Backlog {
     if (packetId === 0 && inboxes.length === 0) return undefined;
     const delivery = this.#hold(message, packetId);
     for (const inbox of inboxes) this.#push(inbox, delivery);
+    this.#handOut(delivery);
+    return delivery;
+  }
+
+  /** The program has a message; of QoS 0 it need not say when it is done. */
+  #handOut(delivery: Delivery): void {
     delivery.begun = true;
-    return this.#given = delivery;
+    if (delivery.packetId > 0) this.#given = delivery;
+    else this.#done(delivery);
   }
 
   /** The program is done with the message that it has. */

@@ -115,6 +115,7 @@ class QosHistory {
   #again = false;
   /** What messages were taken back with. */
   readonly #takenBack = new Set<unknown>();
+  readonly #withdrawn = new Set<Sending>();
   #left = false;
   #drains = false;
   #end: MqttError | undefined;
@@ -313,7 +314,9 @@ class QosHistory {
     this.#takenBack.add(error);
     const before = this.#session.unacknowledged;
     this.#session.withdraw(sending.outgoing!, error);
-    if (this.#session.unacknowledged < before) this.#publishing.withdrawn(sending);
+    if (this.#session.unacknowledged === before) return;
+    this.#withdrawn.add(sending);
+    this.#publishing.withdrawn(sending);
   }
 
   #flush(): void {
@@ -328,7 +331,7 @@ class QosHistory {
             this.#decodeUntil(() => waiting.state === "done");
             if (waiting.state !== "done") this.fail(`flush() is done, and message ${waiting.seq} is ${waiting.state}`);
           }
-          const isLost = before.some(({ state }) => state === "failed");
+          const isLost = before.some((sending) => sending.state === "failed" && !this.#withdrawn.has(sending));
           if (error === undefined && isLost) this.fail("flush() is done, and a message is lost");
           const mayFail = isLost || error?.code === "timeout" || error?.code === "overflow" ||
             error === this.#session.reason;
@@ -477,7 +480,6 @@ class QosHistory {
     if (this.#depth > 0) return;
     for (;;) {
       this.#receiving.settleTaken();
-      const hasKept = this.#session.kept > 0;
       const event = this.#session.next();
       if (event === undefined) break;
       if (event.type !== 3) {
@@ -487,7 +489,7 @@ class QosHistory {
       const seq = this.#checkMessage(event);
       this.#note(() => `the program takes ${seq}`);
       this.#decodeUntil(() => this.#receiving.kept[0]?.seq === seq);
-      this.#receiving.takes(seq, { isKept: hasKept });
+      this.#receiving.takes(seq);
       break;
     }
   }
