@@ -107,8 +107,10 @@ export class Receiver {
 
   /** Nobody will be busy with a message: the broker is to bring it again. */
   forget(delivery: Delivery): void {
+    if (delivery.receipt !== "due") return;
     this.#remove(delivery);
     delivery.receipt = "none";
+    this.#sendSettled(delivery.message.qos); // those behind it do not wait for it
   }
 
   /** What will be acknowledged when it is settled. */
@@ -131,7 +133,10 @@ export class Receiver {
   /** Sends what need not wait any more. */
   #sendSettled(qos: QoS): void {
     const receipts = this.#receipts[qos as 1 | 2];
-    while (receipts.first?.receipt === "settled") this.#send(qos, receipts.shift()!.packetId);
+    while (receipts.first !== undefined && receipts.first.receipt !== "due") {
+      const { packetId, receipt } = receipts.shift()!;
+      if (receipt === "settled") this.#send(qos, packetId);
+    }
   }
 
   #send(qos: QoS, packetId: number): void {

@@ -502,6 +502,7 @@ class QosHistory {
     this.#drains = drain && isOpen;
     if (this.#drains) {
       this.#receiving.isOver = true;
+      this.#receiving.mayHaveLeft = this.#hangs;
       this.#receiving.discardUnclaimed();
     } else {
       this.#receiving.leave();

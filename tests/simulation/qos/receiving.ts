@@ -22,6 +22,8 @@ export interface Delivery {
 
 interface Receipt {
   readonly packetId: number;
+  /** What it is of; undefined when that was settled when it came. */
+  readonly delivery: Delivery | undefined;
   isSettled: boolean;
 }
 
@@ -62,8 +64,9 @@ export class Receiving {
   #claimUntil = -Infinity;
   claimed = 0;
   givenUp = 0;
-  /** Whether nothing is delivered any more. */
+  /** Whether nothing is delivered any more; whether it may be that nothing is waited for, either. */
   isOver = false;
+  mayHaveLeft = false;
   /** What is not settled. */
   count = 0;
   bytes = 0;
@@ -113,7 +116,7 @@ export class Receiving {
       if (hand.receipt === undefined) this.#expect(hand);
       return;
     }
-    if (qos === 2 && this.#recorded.has(packetId)) return void this.#receipts[2]!.push({ packetId, isSettled: true });
+    if (qos === 2 && this.#recorded.has(packetId)) return void this.#receipts[2]!.push({ packetId, delivery: undefined, isSettled: true });
     const delivery: Delivery = {
       seq,
       qos,
@@ -146,7 +149,7 @@ export class Receiving {
 
   #expect(delivery: Delivery): void {
     const { packetId, qos } = delivery;
-    delivery.receipt = { packetId, isSettled: false };
+    delivery.receipt = { packetId, delivery, isSettled: false };
     this.#receipts[qos]!.push(delivery.receipt);
   }
 
@@ -223,6 +226,8 @@ export class Receiving {
 
   #forget(delivery: Delivery): void {
     delivery.isForgotten = true;
+    const { qos, receipt } = delivery;
+    if (receipt !== undefined) this.#receipts[qos] = this.#receipts[qos]!.filter((other) => other !== receipt);
     if (this.#hands.get(delivery.packetId) === delivery) this.#hands.delete(delivery.packetId);
   }
 
@@ -273,7 +278,12 @@ export class Receiving {
   }
 
   #acknowledged(qos: number, packetId: number): void {
-    const what = `${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, receipt = this.#receipts[qos]!.shift();
+    const receipts = this.#receipts[qos]!;
+    const isNobodys = ({ delivery }: Receipt) => delivery !== undefined && delivery.pending > 0;
+    while (this.mayHaveLeft && receipts[0]?.packetId !== packetId && receipts[0] && isNobodys(receipts[0])) {
+      receipts.shift();
+    }
+    const what = `${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, receipt = receipts.shift();
     if (receipt?.packetId !== packetId) return this.#fail(`${what} instead of ${receipt?.packetId}`);
     if (!receipt.isSettled) this.#fail(`${what} before the message is settled`);
   }
