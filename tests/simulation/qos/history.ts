@@ -99,8 +99,6 @@ class QosHistory {
   #claims: "no" | "asking" | "yes" = "no";
   readonly #asked = new Set<Asked>();
   #flushes: { readonly asked: Asked; readonly before: readonly Sending[] }[] = [];
-  /** Whether subscriptions may be made again that are not written yet. */
-  #mayRenew = false;
   #connections = 0;
   #dialed: number | undefined;
   #line: Line | undefined;
@@ -328,7 +326,7 @@ class QosHistory {
             this.#decodeUntil(() => waiting.state === "done");
             if (waiting.state !== "done") this.fail(`flush() is done, and message ${waiting.seq} is ${waiting.state}`);
           }
-          const isLost = before.some(({ state }) => state === "failed");
+          const isLost = before.some(({ state, outcome }) => state === "failed" && !this.#takenBack.has(outcome));
           if (error === undefined && isLost) this.fail("flush() is done, and a message is lost");
           const mayFail = isLost || error?.code === "timeout" || error?.code === "overflow" ||
             error === this.#session.reason;
@@ -588,7 +586,7 @@ class QosHistory {
         const { sessionPresent } = packet;
         this.#receiving.connected(sessionPresent, this.#now);
         this.#publishing.connected(sessionPresent, this.#connections++ === 0);
-        this.#line!.isOpen = this.#mayRenew = true;
+        this.#line!.isOpen = true;
         this.#broker.accepted(this.#settings.cleanSession);
       } else {
         this.#publishing.heard(packet, isGenuine);
@@ -647,7 +645,6 @@ class QosHistory {
   /** There is nothing more to be written. */
   #checkSent({ isOpen }: Line): void {
     if (!isOpen || this.#end !== undefined || this.#given.length > 0) return;
-    this.#mayRenew = false;
     if (!this.#left) this.#receiving.checkSent();
     if (this.#session.status.type === "connected") this.#publishing.checkSent();
   }
@@ -934,8 +931,7 @@ class QosHistory {
     if (!isReading && isAwaited && hasSpace) this.fail("nothing is read, though the program waits for the broker");
     if (isReading && !hasSpace) this.fail(`more is read, and ${bytes} bytes are not settled`);
     if (isReading && hasRoom === false && !isAwaited && !this.#takes && this.#asked.size === 0) {
-      const isAsking = this.#publishing.isAsking || this.#mayRenew;
-      if (!isAsking) this.fail(`more is read, and ${count} messages are not settled`);
+      this.fail(`more is read, and ${count} messages are not settled`);
     }
   }
 }

@@ -202,12 +202,12 @@ export class Receiving {
     if (taken !== undefined) this.#done(taken);
   }
 
-  /** It gets one, which was kept or has just come: then one of QoS 0 is nobody's to settle. */
+  /** It gets one, which was kept or has just come; one of QoS 0 is nobody's to settle. */
   takes(seq: number, { isKept }: { isKept: boolean }): void {
     const delivery = this.#taken = this.kept.shift();
     if (delivery?.seq !== seq) return this.#fail(`message ${seq} is taken instead of ${delivery?.seq}`);
     this.#begin("the program", delivery);
-    if (!isKept && delivery.qos === 0 && delivery.pending === 1) this.settleTaken();
+    if (delivery.qos === 0 && (isKept || delivery.pending === 1)) this.settleTaken();
   }
 
   #done(delivery: Delivery): void {
