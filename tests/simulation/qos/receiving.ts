@@ -23,6 +23,8 @@ export interface Delivery {
 interface Receipt {
   readonly packetId: number;
   isSettled: boolean;
+  /** Whether it never will be: then nothing behind it is acknowledged on this connection. */
+  isForgotten: boolean;
 }
 
 /** Who gets messages. */
@@ -113,7 +115,9 @@ export class Receiving {
       if (hand.receipt === undefined) this.#expect(hand);
       return;
     }
-    if (qos === 2 && this.#recorded.has(packetId)) return void this.#receipts[2]!.push({ packetId, isSettled: true });
+    if (qos === 2 && this.#recorded.has(packetId)) {
+      return void this.#receipts[2]!.push({ packetId, isSettled: true, isForgotten: false });
+    }
     const delivery: Delivery = {
       seq,
       qos,
@@ -146,7 +150,7 @@ export class Receiving {
 
   #expect(delivery: Delivery): void {
     const { packetId, qos } = delivery;
-    delivery.receipt = { packetId, isSettled: false };
+    delivery.receipt = { packetId, isSettled: false, isForgotten: false };
     this.#receipts[qos]!.push(delivery.receipt);
   }
 
@@ -223,6 +227,7 @@ export class Receiving {
 
   #forget(delivery: Delivery): void {
     delivery.isForgotten = true;
+    if (delivery.receipt !== undefined) delivery.receipt.isForgotten = true;
     if (this.#hands.get(delivery.packetId) === delivery) this.#hands.delete(delivery.packetId);
   }
 
@@ -349,9 +354,9 @@ export class Receiving {
     if (this.#owedCompletions.length > 0) this.#fail(`PUBCOMP ${this.#owedCompletions[0]} is not sent`);
   }
 
-  /** Whether everything is acknowledged. */
+  /** Whether everything is acknowledged that can be. */
   get isAcknowledged(): boolean {
-    return this.#receipts[1]!.length + this.#receipts[2]!.length === 0;
+    return [1, 2].every((qos) => this.#receipts[qos]![0]?.isForgotten ?? true);
   }
 
   /** Whether a message reached one of its consumers. */
