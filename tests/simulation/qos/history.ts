@@ -137,6 +137,7 @@ class QosHistory {
       session: random.chance(0.8),
       maxInflight: random.pick([1, 2, 5, 20, undefined]),
       sessionLost: random.pick([undefined, undefined, "resend", "reject"]),
+      maxPacketSize: random.pick([MAX_PACKET_SIZE, 16 << 20]),
       maxBuffered: this.#isRoomy ? 16 << 20 : random.pick([1000, 1500, 4000, 16 << 20]),
       receiveMaximum: this.#isRoomy ? 65_535 : random.pick([1, 2, 5, 1000]),
       reconnect: { minDelay: 10, maxDelay: 10, attempts: Infinity },
@@ -294,6 +295,7 @@ class QosHistory {
   #settled(sending: Sending, outcome: number | MqttError): void {
     this.#note(() => `publish ${sending.seq}: ${typeof outcome === "number" ? outcome : outcome.code}`);
     if (typeof outcome === "number") this.#decodeUntil(() => sending.state === "done");
+    else this.#told.add(String(outcome.code));
     this.#publishing.settled(sending, outcome, {
       withdrawn: this.#takenBack.has(outcome),
       isOver: outcome === this.#session.reason,
@@ -553,7 +555,7 @@ class QosHistory {
         if (status.type === "waiting" && !["socketclosed", "timeout"].includes(status.error.code as string)) {
           this.fail(`the connection is given up: ${status.error}`);
         }
-        if (status.type === "dropped") {
+        if (status.type === "dropped" && status.error.code === "unclaimed") {
           this.#told.add("unclaimed");
           this.#receiving.giveUp(this.#now);
         }
@@ -585,6 +587,8 @@ class QosHistory {
       if (packet.type === "CONNACK") {
         const { sessionPresent } = packet;
         this.#receiving.connected(sessionPresent, this.#now);
+        if (sessionPresent) this.#told.add(this.#connections === 0 ? "taken over" : "resumed");
+        else if (this.#connections > 0) this.#told.add("lost");
         this.#publishing.connected(sessionPresent, this.#connections++ === 0);
         this.#line!.isOpen = true;
         this.#broker.accepted(this.#settings.cleanSession);
@@ -685,7 +689,9 @@ class QosHistory {
     while (given.length < most && line.toClient.length > 0) {
       const { bytes, answer } = line.toClient[0]!;
       const left = bytes.length - line.at;
-      const length = random.chance(0.7) ? left : random.int(1, left);
+      // One that is too long is answered at its head.
+      const isWhole = bytes.length > MAX_PACKET_SIZE || random.chance(0.7);
+      const length = isWhole ? left : random.int(1, left);
       chunk = Uint8Array.of(...chunk, ...bytes.subarray(line.at, line.at + length));
       line.at += length;
       if (length < left) break;
@@ -778,7 +784,7 @@ class QosHistory {
           this.#broker.publish(
             random.pick(["a", "b", "c", "d", "e"]),
             random.pick([0, 1, 1, 2, 2]),
-            4 + random.size(200),
+            random.chance(0.03) ? MAX_PACKET_SIZE : 4 + random.size(200),
           );
         }
         break;
@@ -887,8 +893,9 @@ class QosHistory {
       this.fail(`message ${sent.seq} is not acknowledged though nothing is wrong: it is ${sent.state}`);
     }
     for (const { name } of this.#asked) this.fail(`${name} waits though nothing is wrong`);
-    for (const { seq, topic, qos, state } of this.#broker.sent) {
-      if (qos === 0 || state === "lost") continue;
+    for (const { seq, topic, qos, state, payload } of this.#broker.sent) {
+      const isDropped = payload.length >= this.#settings.maxPacketSize;
+      if (qos === 0 || state === "lost" || isDropped) continue;
       const names: Record<string, string[]> = { a: ["a"], b: ["b"], d: ["d", "d iterated"] };
       for (const name of this.#takes ? ["the program"] : names[topic] ?? []) {
         if (!this.#receiving.has(name, seq)) this.fail(`${name} never got message ${seq}`);
@@ -914,7 +921,7 @@ class QosHistory {
     if (!this.#left && !this.#takes) this.#receiving.check();
     const { stats, isReading } = this.#session, { count, givenUp, hasRoom, bytes } = this.#receiving;
     const right = {
-      dropped: 0,
+      dropped: this.#receiving.dropped,
       unsettled: this.#drains && this.#hangs ? stats.unsettled : count, // it may have given up draining
       failed: this.#failures,
       unclaimed: givenUp,
@@ -935,5 +942,8 @@ class QosHistory {
     }
   }
 }
+
+/** Where it is a bound, some messages exceed it. */
+const MAX_PACKET_SIZE = 400;
 
 const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0 };
