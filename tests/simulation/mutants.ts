@@ -1,4 +1,5 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+import { qosMutants } from "./qos/mutants.ts";
 import type { Kind } from "./simulate.ts";
 
 /** A mistake. */
@@ -94,7 +95,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "acknowledgements of the old connection go to the next one",
     file: "src/protocol/output.ts",
-    find: "if (block[start]! >> 4 !== PUBLISH) continue;",
+    find: "if (block[start]! >> 4 !== PUBLISH || (block[start]! & 6) !== 0) continue;",
     replace: "",
   },
   {
@@ -102,12 +103,6 @@ export const mutants: readonly Mutant[] = [
     file: session,
     find: "const how = { writing: this.#output.writing, reading: this.isReading };",
     replace: "const how = { writing: this.#output.writing, reading: true };",
-  },
-  {
-    mistake: "a QoS 2 message is delivered again when it is sent again",
-    file: receiver,
-    find: "return isNew;",
-    replace: "return true;",
   },
   {
     mistake: "a block is filled again while a part of it waits",
@@ -244,9 +239,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a packet identifier in use is taken",
-    file: "src/session/requests.ts",
-    find: "do this.#lastId = this.#lastId % 65_535 + 1; while (tables.some((table) => table.has(this.#lastId)));",
-    replace: "this.#lastId = this.#lastId % 8 + 1;",
+    file: "src/session/packet_ids.ts",
+    find: "do this.#last = this.#last % 65_535 + 1; while (this.#isUsed(this.#last));",
+    replace: "this.#last = this.#last % 8 + 1;",
   },
 
   // ---- messages over maxPacketSize
@@ -255,18 +250,6 @@ export const mutants: readonly Mutant[] = [
     file: session,
     find: "if (this.#isDelivering) this.#receiver.drop(packet);",
     replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
-  },
-  {
-    mistake: "a message over maxPacketSize is not acknowledged",
-    file: receiver,
-    find: "    if (!this.accept(qos, packetId)) return;\n    this.#dropped++;",
-    replace: "    this.#dropped++;",
-  },
-  {
-    mistake: "a message over maxPacketSize is counted again when it is sent again",
-    file: receiver,
-    find: "if (!this.accept(qos, packetId)) return;",
-    replace: "this.accept(qos, packetId);",
   },
   {
     mistake: "a message over maxPacketSize is not counted",
@@ -454,9 +437,9 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "messages that waited come after newer ones",
     file: session,
-    find: "else this.#give(kept.consumers, kept.message);",
-    replace:
-      "else { this.#decode(this.#take); if (this.#taken === undefined) this.#give(kept.consumers, kept.message); }",
+    find: "else ({ message: this.#taken, consumers: this.#consumers } = kept);",
+    replace: "else { this.#decode(this.#take); " +
+      "if (this.#taken === undefined) ({ message: this.#taken, consumers: this.#consumers } = kept); }",
     kind: "blocking",
   },
   {
@@ -513,8 +496,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking flush() is done when its connection is lost",
     file: flushes,
-    find: "this.#events.settle(call, { error: isDone ? undefined : error });",
-    replace: "this.#events.settle(call);",
+    find: "      else this.#fail(flush, error);\n      return false;",
+    replace: "      else this.#events.settle(flush.call);\n      flush.call = undefined;\n      return false;",
     kind: "blocking",
   },
   {
@@ -707,8 +690,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "flush() is done when the connection is lost",
     file: flushes,
-    find: "this.#events.settle(call, { error: isDone ? undefined : error });",
-    replace: "this.#events.settle(call);",
+    find: "      else this.#fail(flush, error);\n      return false;",
+    replace: "      else this.#events.settle(flush.call);\n      flush.call = undefined;\n      return false;",
   },
   {
     mistake: "what was lost before flush() is not told",
@@ -737,7 +720,9 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "handlers are called with what waits after disconnect()",
     file: session,
-    find: "    this.#backlog.clear();\n    this.#stallDue",
-    replace: "    this.#stallDue",
+    find: "    this.#backlog.clear();\n    this.#stall.cancel();",
+    replace: "    this.#stall.cancel();",
   },
+
+  ...qosMutants,
 ];

@@ -11,6 +11,7 @@ const ranges: Record<Kind, Record<Runtime, Range>> = {
   loop: { deno: [1, 6000], bun: [6001, 2000], node: [8001, 2000] },
   bare: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   blocking: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
+  qos: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
 };
 
 /** What the histories must have in them: the codes of their ends, the faults of their connections, and what is told. */
@@ -30,7 +31,21 @@ const FAULTS = [
 ];
 const TOLD = ["connecting", "connected", "waiting", "refused", "dropped", "stalled", "closed"];
 
-async function play(kind: Kind, told: readonly string[]): Promise<void> {
+/** The same of those of QoS 1 and 2. */
+const QOS = [
+  "connected",
+  "waiting",
+  "dropped",
+  "unclaimed",
+  "stalled",
+  "resumed",
+  "taken over",
+  "lost",
+  "sessionlost",
+  "overflow",
+];
+
+async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<void> {
   const [from, count] = ranges[kind][runtime];
   const seen = new Set<string | number>();
   let connections = 0, published = 0, delivered = 0;
@@ -41,16 +56,20 @@ async function play(kind: Kind, told: readonly string[]): Promise<void> {
     delivered += outcome.delivered;
   };
   await simulate(from, count, { kind, each });
-  for (const what of [...CODES, ...FAULTS, ...told]) assert(seen.has(what), `no history has ${what} in it`);
+  for (const what of wanted) assert(seen.has(what), `no history has ${what} in it`);
   assertGreater(connections, count / 2);
   assertGreater(published, 10 * count);
   assertGreater(delivered, 5 * count);
 }
 
 test("simulation: in all histories everything settles and nothing is lost, repeated or left over", () =>
-  play("loop", [...TOLD, "surfaced"]));
+  play("loop", [...CODES, ...FAULTS, ...TOLD, "surfaced"]));
 
 test("simulation: the bare session keeps its contract, however its shell uses its freedom", () =>
-  play("bare", [...TOLD, "surfaced"]));
+  play("bare", [...CODES, ...FAULTS, ...TOLD, "surfaced"]));
 
-test("simulation: no call of the blocking client takes too long, and no message is lost", () => play("blocking", TOLD));
+test("simulation: no call of the blocking client takes too long, and no message is lost", () =>
+  play("blocking", [...CODES, ...FAULTS, ...TOLD]));
+
+test("simulation: QoS 1 comes at least once, QoS 2 once, in order, and nothing is acknowledged that is not settled", () =>
+  play("qos", QOS));

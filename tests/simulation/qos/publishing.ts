@@ -66,11 +66,6 @@ export class Publishing {
     return this.#live.some(({ isGivenUp }) => !isGivenUp);
   }
 
-  /** Whether a request has no answer. */
-  get isAsking(): boolean {
-    return this.#requests.size > 0;
-  }
-
   // ---- what the program does
 
   /** A message that is to be published. */

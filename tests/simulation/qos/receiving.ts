@@ -71,6 +71,8 @@ export class Receiving {
   count = 0;
   bytes = 0;
   delivered = 0;
+  /** How many were passed over as they are too long. */
+  dropped = 0;
   /** How often each consumer got each message. */
   readonly #calls = new Map<string, number>();
 
@@ -112,11 +114,14 @@ export class Receiving {
 
   #published({ topic, qos, dup, packetId, payload }: Publish, now: number): void {
     const seq = numberOf(payload), hand = this.#hands.get(packetId);
+    if (payload.length >= this.#settings.maxPacketSize) return this.#dropped(qos, packetId);
     if (qos > 0 && hand?.qos === qos && (qos === 2 || dup && hand.seq === seq)) {
       if (hand.receipt === undefined) this.#expect(hand);
       return;
     }
-    if (qos === 2 && this.#recorded.has(packetId)) return void this.#receipts[2]!.push({ packetId, delivery: undefined, isSettled: true });
+    if (qos === 2 && this.#recorded.has(packetId)) {
+      return void this.#receipts[2]!.push({ packetId, delivery: undefined, isSettled: true });
+    }
     const delivery: Delivery = {
       seq,
       qos,
@@ -145,6 +150,13 @@ export class Receiving {
     }
     if (this.#takes) this.kept.push(delivery);
     else this.#done(delivery);
+  }
+
+  /** One over maxPacketSize is passed over, and acknowledged. */
+  #dropped(qos: number, packetId: number): void {
+    if (qos > 0) this.#receipts[qos]!.push({ packetId, delivery: undefined, isSettled: true });
+    if (qos < 2 || !this.#recorded.has(packetId)) this.dropped++;
+    if (qos === 2) this.#recorded.add(packetId);
   }
 
   #expect(delivery: Delivery): void {
@@ -359,7 +371,7 @@ export class Receiving {
     if (this.#owedCompletions.length > 0) this.#fail(`PUBCOMP ${this.#owedCompletions[0]} is not sent`);
   }
 
-  /** Whether everything is acknowledged. */
+  /** Whether everything is acknowledged that can be. */
   get isAcknowledged(): boolean {
     return this.#receipts[1]!.length + this.#receipts[2]!.length === 0;
   }
