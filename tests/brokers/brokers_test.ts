@@ -18,19 +18,22 @@ interface Broker {
   tools: { skip?: string };
   start(data: string): Promise<Server>;
   highest: QoS;
-  /** What it keeps to when it sends again; NATS sends what is new first, aedes in no order, and QoS 2 with other identifiers. */
-  keeps: Promises;
+  /**
+   * What it keeps to when connections break. NATS sends what is new before what it sends again. aedes has no order then;
+   * at QoS 2 it forgets to send PUBREL again, and later uses such an identifier for another message, which is lost.
+   */
+  keeps(qos: QoS): Promises;
   /** Whether it runs in this process: a client that blocks cannot speak with it. */
   isEmbedded?: boolean;
 }
 
 const brokers: Record<string, Broker> = {
-  aedes: { tools: {}, start: () => startAedes(), highest: 2, keeps: { all: true }, isEmbedded: true },
+  aedes: { tools: {}, start: () => startAedes(), highest: 2, keeps: (qos) => ({ all: qos === 1 }), isEmbedded: true },
   "nats-server": {
     tools: needs("nats-server"),
     start: (data) => startNats({ data }),
     highest: 1,
-    keeps: { all: true },
+    keeps: () => ({ all: true }),
   },
   // It takes long to start: one runtime does.
   ...runtime === "deno" &&
@@ -39,7 +42,7 @@ const brokers: Record<string, Broker> = {
         tools: needs("rabbitmq-server", "epmd"),
         start: (data) => startRabbit({ data }),
         highest: 1,
-        keeps: { all: true, order: true },
+        keeps: () => ({ all: true, order: true }),
       },
     },
 };
@@ -155,9 +158,9 @@ for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Objec
         },
       );
 
-      test(`QoS ${qos}: connections break under load: nothing is lost`, tools, async () => {
+      test(`QoS ${qos}: connections break under load: each message is accounted for`, tools, async () => {
         const random = new Random(qos);
-        const figures = await load({ qos, restarts: 10, keeps, random }, proxy.port, () => {
+        const figures = await load({ qos, restarts: 10, keeps: keeps(qos), random }, proxy.port, () => {
           proxy.reset();
           return Promise.resolve();
         });
