@@ -119,15 +119,16 @@ export class SyncClient implements Blocking, BlockingClient {
   ): number {
     if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
     const flags = options === undefined ? 0 : publishFlags(options);
-    const publication = { topic: topic as string, message: message!, flags, signal: options?.signal };
-    if (flags > 1) return this.#publishAll([publication]);
-    this.#publish(publication);
+    if (flags > 1) {
+      return this.#publishAll([{ topic: topic as string, message: message!, flags, signal: options!.signal }]);
+    }
+    if (options?.signal?.aborted) throw withdrawn(options.signal.reason);
+    this.#publish(topic as string, message!, flags);
     return 0;
   }
 
   /** Publishes a message of QoS 0. */
-  #publish({ topic, message, flags, signal }: Publication): void {
-    if (signal?.aborted) throw withdrawn(signal.reason);
+  #publish(topic: string, message: string | Uint8Array, flags: number): void {
     const session = this.#session;
     this.#link?.look();
     if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
@@ -141,16 +142,17 @@ export class SyncClient implements Blocking, BlockingClient {
   #publishAll(publications: readonly Publication[]): number {
     const calls: Outcome[] = [];
     for (const publication of publications) {
-      if (publication.flags > 1) calls.push(this.#send(publication));
-      else this.#publish(publication);
+      const { topic, message, flags, signal } = publication;
+      if (signal?.aborted) throw withdrawn(signal.reason);
+      if (flags > 1) calls.push(this.#send(publication));
+      else this.#publish(topic, message, flags);
     }
     for (const call of calls) this.#acknowledged(call);
     return calls.reduce((highest, { code = 0 }) => Math.max(highest, code), 0);
   }
 
   /** Publishes a message of QoS 1 or 2; when those before it leave no room, some are acknowledged first. */
-  #send({ topic, message, flags, signal }: Publication): Outcome {
-    if (signal?.aborted) throw withdrawn(signal.reason);
+  #send({ topic, message, flags }: Publication): Outcome {
     const session = this.#session, call = new Outcome();
     for (;;) {
       const { unacknowledged } = session;

@@ -161,6 +161,7 @@ export class Flight {
 
   /** Hands over to the output what the window has room for. */
   fill(): void {
+    if (this.#waiting[1].length + this.#waiting[2].length === 0) return; // with each write of QoS 0
     const output = this.#output;
     let page: Outgoing["page"] | undefined, start = 0, end = 0;
     while (output.buffered + end - start < HANDED_OVER) {
