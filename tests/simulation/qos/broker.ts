@@ -40,6 +40,8 @@ export class Broker {
   readonly #random: Random;
   /** So many messages may be sent and not acknowledged. */
   readonly #window: number;
+  /** So many packet identifiers are used in turn. */
+  readonly #identifiers: number;
   /** How often each message of the client was handed on, by its number. */
   readonly arrivals: Map<number, number> = new Map();
   /** Every message for the client, by its number. */
@@ -56,6 +58,7 @@ export class Broker {
     this.#random = random;
     this.manners = manners;
     this.#window = random.pick([1, 3, 20, 200]);
+    this.#identifiers = this.#window + random.pick([1, 10, 200]);
   }
 
   /** Another process had this session before. */
@@ -84,6 +87,7 @@ export class Broker {
     this.#answers = [];
     if (!isPresent) {
       this.#received.clear();
+      this.#packetId = 0;
       for (const sent of this.#outgoing) if (sent.state !== "queued") sent.state = "lost";
       this.#outgoing = this.#outgoing.filter(({ state }) => state === "queued");
     }
@@ -200,7 +204,7 @@ export class Broker {
   }
 
   #freeId(): number {
-    do this.#packetId = this.#packetId % 250 + 1; while (
+    do this.#packetId = this.#packetId % this.#identifiers + 1; while (
       this.#outgoing.some(({ packetId, state }) => state !== "queued" && packetId === this.#packetId)
     );
     return this.#packetId;
@@ -224,21 +228,26 @@ export class Broker {
     if (answers[0]!.packet.type !== "CONNACK" && random.chance(wrong)) {
       return { packet: this.#wrong(), isGenuine: false };
     }
-    const at = random.chance(disorder) ? random.int(0, answers.length - 1) : 0;
+    const isAgain = !answers[0]!.isGenuine;
+    const at = !isAgain && random.chance(disorder) ? random.int(0, answers.length - 1) : 0;
     // Acknowledgements may be out of order; nothing comes before CONNACK, and messages keep theirs.
     const isAck = isAcknowledgement(answers[at]!.packet) && answers[0]!.packet.type !== "CONNACK";
     const [answer] = answers.splice(isAck ? at : 0, 1);
     if (isAcknowledgement(answer!.packet) && random.chance(twice)) {
-      answers.splice(random.int(0, answers.length), 0, { ...answer!, isGenuine: false });
+      // PUBREL at once, or its identifier may be that of another message by then.
+      const isRelease = answer!.packet.type === "PUBREL";
+      answers.splice(isRelease ? 0 : random.int(0, answers.length), 0, { ...answer!, isGenuine: false });
     }
-    if (answer!.packet.type === "PUBREL") this.#released(answer!.packet.packetId);
+    if (answer!.packet.type === "PUBREL" && answer!.isGenuine) this.#released(answer!.packet.packetId);
     return answer;
   }
 
   /** Behind PUBREL, a message does not come again. */
   #released(id: number): void {
     for (const sent of this.#outgoing) sent.isReleased ||= sent.state === "received" && sent.packetId === id;
-    this.#answers = this.#answers.filter(({ packet }) => packet.type !== "PUBLISH" || packet.packetId !== id);
+    this.#answers = this.#answers.filter(({ packet }) =>
+      packet.type !== "PUBLISH" || packet.packetId !== id || !packet.dup
+    );
   }
 
   /** An acknowledgement of anything. */

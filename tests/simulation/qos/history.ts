@@ -296,7 +296,7 @@ class QosHistory {
   #settled(sending: Sending, outcome: number | MqttError): void {
     this.#note(() => `publish ${sending.seq}: ${typeof outcome === "number" ? outcome : outcome.code}`);
     if (typeof outcome === "number") this.#decodeUntil(() => sending.state === "done");
-    else this.#told.add(String(outcome.code));
+    else if (outcome.code !== "disconnect") this.#told.add(String(outcome.code));
     this.#publishing.settled(sending, outcome, {
       withdrawn: this.#takenBack.has(outcome),
       isOver: outcome === this.#session.reason,
