@@ -631,6 +631,24 @@ describe("acknowledgements: what a session had left, and nobody takes", () => {
     }
   });
 
+  test("then subscriptions that are made again, whose answer is behind it, have more time", () => {
+    const desk = new Desk({ cleanSession: false, reconnect: RECONNECT, receiveMaximum: 1 });
+    const { talk } = desk;
+    desk.subscribes("own", () => {});
+    desk.reconnect(CONNACK);
+    talk.sends(); // SUBSCRIBE, which is lost with the connection
+    desk.reconnect(PRESENT);
+    const [request] = talk.packets();
+    assert(request?.type === "SUBSCRIBE");
+    desk.hears(pub(1, 1, "1"));
+    assertEquals(desk.reads, false);
+    desk.pass(10_500);
+    assertEquals([desk.reads, talk.session.status.type], [true, "connected"]);
+    desk.hears(suback(request.packetId, 0));
+    desk.pass(20_000);
+    assertEquals(talk.session.status.type, "connected");
+  });
+
   test("a program that blocks finds it when it subscribes after that has come", () => {
     const talk = Talk.open(kept);
     talk.reconnect(PRESENT);
@@ -716,6 +734,18 @@ describe("acknowledgements: the end", () => {
     desk.settles("1");
     talk.session.written(talk.attempt, talk.now);
     assertEquals([answers(desk), desk.called], [["PUBACK 1", "DISCONNECT"], ["a: 1"]], "2 is not begun any more");
+  });
+
+  test("what is settled behind DISCONNECT is not sent, and disconnect() does not fail with it", () => {
+    const desk = new Desk({}, later);
+    const { talk } = desk;
+    desk.hears(pub(1, 1, "1"));
+    const call = talk.disconnect();
+    assertEquals(answers(desk), ["DISCONNECT"]);
+    desk.settles("1");
+    assertEquals([answers(desk), talk.session.buffered], [[], 0]);
+    talk.breaks();
+    assertEquals(call.fate, undefined);
   });
 
   test("what is settled after the end touches nothing", () => {
