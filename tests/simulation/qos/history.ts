@@ -10,7 +10,6 @@ import type { ConnectOptions } from "../../../src/api.ts";
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Message } from "../../../src/message.ts";
-import type { QoS } from "../../../src/protocol/packet.ts";
 import type { Handling, Work } from "../../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../../src/session/events.ts";
 import type { Inbox } from "../../../src/session/inbox.ts";
@@ -40,7 +39,7 @@ interface Line {
   hasLeft: boolean;
 }
 
-/** A handler, an iterator, or both ends of one. */
+/** A handler, or an iterator. */
 interface Worker extends Consumer {
   readonly onpub: (topic: string, message: Message) => unknown;
   readonly inbox: Inbox | undefined;

@@ -180,14 +180,6 @@ const mistakes: readonly Mutant[] = [
     replace: "this.#last % 20 + 1; while (this.#last < 0);",
   },
   {
-    mistake: "the packet identifiers of messages are not known to be in use",
-    file: flight,
-    find: "    ids.add(this.#sent);\n    ids.add(this.#received);\n",
-    replace:
-      "    ids.add({ size: 0, has: (id: number) => { (ids as unknown as { x: number }).x = id; return false; } });\n" +
-      "    const { next } = ids; let calls = 0; ids.next = () => calls++ % 9 === 8 ? this.#sent.keys().next().value ?? next.call(ids) : next.call(ids);\n",
-  },
-  {
     mistake: "identifiers that the process before may have used are not freed",
     file: flight,
     find: "if (sessionPresent && isFirst) {",

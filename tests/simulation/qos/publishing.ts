@@ -39,7 +39,7 @@ export class Publishing {
   #live: Sending[] = [];
   /** Of them, those that the broker has sent PUBREC for, in that order. */
   #received: Sending[] = [];
-  /** Identifiers for which PUBREL is due on this connection, in order; null: it may as well be left out. */
+  /** Identifiers for which PUBREL is due on this connection, in order. */
   #owedReleases: number[] = [];
   /** Identifiers of requests without an answer. */
   readonly #requests = new Set<number>();

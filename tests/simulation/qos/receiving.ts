@@ -62,7 +62,6 @@ export class Receiving {
   /** Messages that nobody takes, and until when somebody may. */
   #unclaimed: Delivery[] = [];
   #claimUntil = -Infinity;
-  claimed = 0;
   givenUp = 0;
   /** Whether nothing is delivered any more; whether it may be that nothing is waited for, either. */
   isOver = false;
@@ -259,7 +258,6 @@ export class Receiving {
         delivery.pending++;
         consumer.expected.push(delivery);
       }
-      this.claimed++;
       this.#done(delivery);
       return false;
     });
