@@ -3,7 +3,7 @@
  *
  *     deno task test [--only check|soak|deno|bun|node[,...]] [part of a file name ...]
  *
- * The tests in tests/tree/ are about the tree itself and run on Deno only, and so does the soak of two minutes.
+ * The tests in tests/tree/ are about the tree itself and run on Deno only, and so does the soak of three minutes.
  */
 import { join } from "node:path";
 import process from "node:process";
@@ -124,9 +124,9 @@ function onNode(files: string[]): Promise<Result> {
   }), (text) => text.slice(Math.max(0, text.indexOf("✖ failing tests:"))));
 }
 
-/** Each mode at a mixed load, for two minutes in all. */
+/** Each mode at a mixed load, for three minutes in all. */
 function onSoak(): Promise<Result> {
-  return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.5"], (text) => ({
+  return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.75"], (text) => ({
     passed: [...text.matchAll(/^flat$/gm)].length,
     failed: [...text.matchAll(/^GROWN$/gm)].length,
   }));
@@ -196,7 +196,7 @@ async function onEach(title: string, files: string[]): Promise<void> {
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 await onEach(", simulation", computing);
 await Promise.all([
-  wanted.includes("soak") && which("mosquitto") && report("soak, two minutes", onSoak),
+  wanted.includes("soak") && which("mosquitto") && report("soak, three minutes", onSoak),
   onEach("", files.filter((file) => !computing.includes(file))),
 ]);
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
