@@ -1,10 +1,13 @@
 /** Floods into handlers that wait: the broker waits, too, and memory does not grow. */
 import { test } from "node:test";
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { runtime } from "../support/spawn.ts";
 import { measureWaiting } from "./bounds.ts";
 
 /** Mebibytes that a runtime takes for itself while it works: blocks not collected yet, compiled code. */
 const NOISE = 60;
+/** Bun collects what it has read late as long as a program blocks: 42 to 60 were seen. */
+const NOISE_OF_BLOCKING_BUN = 80;
 
 interface Waited {
   handled: number;
@@ -40,7 +43,8 @@ test("bounds: 192 MB into handlers that wait 2 ms, 3 s and for ever, in each mod
       }
     }
     assertLess(sent / whats.length, 48 << 20, `${mode}: 192 MB are held back`);
-    assertLess(grown, NOISE, mode);
+    const isBlockingBun = runtime === "bun" && mode === "connectSync";
+    assertLess(grown, isBlockingBun ? NOISE_OF_BLOCKING_BUN : NOISE, mode);
   }));
 });
 
