@@ -72,3 +72,12 @@ export class Acknowledgement implements Call {
     this.#reject(error);
   }
 }
+
+/** Publishes each of a list, in order; the highest of their codes when all are done. What one throws is a rejection like any other. */
+export async function publishAll<P>(
+  publications: readonly P[],
+  publish: (each: P) => Promise<number>,
+): Promise<number> {
+  const codes = await Promise.all(publications.map(async (each) => await publish(each)));
+  return codes.reduce((highest, code) => Math.max(highest, code), 0);
+}

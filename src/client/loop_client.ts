@@ -25,7 +25,7 @@ import type { Trust } from "../session/trust.ts";
 import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
-import { Acknowledgement, promiseOf, rejection } from "./call.ts";
+import { Acknowledgement, promiseOf, publishAll, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { Link, type LinkParts } from "./link.ts";
@@ -143,7 +143,9 @@ export class LoopClient implements Client {
     const session = this.#session;
     let waits: boolean;
     try {
-      if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
+      if (typeof topic === "object" && Array.isArray(topic)) {
+        return publishAll(checkPublications(topic), (each) => this.#send(each));
+      }
       const flags = options === undefined ? 0 : publishFlags(options);
       if (options?.signal !== undefined || flags > 1) {
         return this.#send({ topic: topic as string, message: message!, flags, signal: options!.signal });
@@ -178,11 +180,6 @@ export class LoopClient implements Client {
     });
     call.promise.then(stop, stop);
     return call.promise;
-  }
-
-  async #publishAll(publications: readonly Publication[]): Promise<number> {
-    const codes = await Promise.all(publications.map((publication) => this.#send(publication)));
-    return codes.reduce((highest, code) => Math.max(highest, code), 0);
   }
 
   subscribe(

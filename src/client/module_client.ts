@@ -38,7 +38,7 @@ import {
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
-import { promiseOf, rejection } from "./call.ts";
+import { promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { askCredential } from "./credentials.ts";
 import { MessageIterator } from "./message_iterator.ts";
@@ -201,17 +201,14 @@ export class ModuleClient implements Client {
     options?: PublishOptions,
   ): Promise<number> {
     try {
-      if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
+      if (typeof topic === "object" && Array.isArray(topic)) {
+        return publishAll(checkPublications(topic), (each) => this.#publish(each));
+      }
       const flags = options === undefined ? 0 : publishFlags(options);
       return this.#publish({ topic: topic as string, message: message!, flags, signal: options?.signal });
     } catch (error) {
       return rejection(this.#ending, error);
     }
-  }
-
-  async #publishAll(publications: readonly Publication[]): Promise<number> {
-    const codes = await Promise.all(publications.map((publication) => this.#publish(publication)));
-    return codes.reduce((highest, code) => Math.max(highest, code), 0);
   }
 
   #publish({ topic, message, flags, signal }: Publication): Promise<number> {
