@@ -21,6 +21,7 @@
  * | `"protocol"` | bytes the broker must not send |
  * | `"overflow"` | a packet over `maxPacketSize`, or more than `maxBuffered` to be sent |
  * | `"sessionlost"` | the broker has forgotten the session, and it is not known whether the message has arrived |
+ * | `"store"` | the session's store cannot be opened, is in use, or cannot keep what it is to keep |
  * | `"unclaimed"` | a message that no handler and no iterator takes |
  * | `"disconnect"` | after `disconnect()`, dispose or the signal |
  */
@@ -28,7 +29,8 @@ export type ErrorCode =
   | (1 | 2 | 3 | 4 | 5 | 128)
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
   | ("untrusted" | "wrongname" | "expired" | "tls")
-  | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost" | "unclaimed" | "disconnect");
+  | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost")
+  | ("store" | "unclaimed" | "disconnect");
 
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {

@@ -1,4 +1,7 @@
 /** Runs a scenario of `child.ts`, or `waiter.ts`, against a broker of ours, and says how much memory it took. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { runScript } from "../support/spawn.ts";
 import { type FloodOptions, startFlood } from "./flood.ts";
 
@@ -18,7 +21,10 @@ export function measure(scenario: string, count = 0): Promise<Measured> {
 
 /** A flood into handlers of a mode that wait; each of `whats` has a client of its own, all in one process. */
 export function measureWaiting(mode: string, ...whats: string[]): Promise<Measured> {
-  return measureScript("tests/bounds/waiter.ts", [mode], whats);
+  // Threads may write to it until their process has ended.
+  const folder = mkdtempSync(join(tmpdir(), "mqtt3c-waits-"));
+  return measureScript("tests/bounds/waiter.ts", [mode], [folder, ...whats])
+    .finally(() => rmSync(folder, { recursive: true }));
 }
 
 async function measureScript(

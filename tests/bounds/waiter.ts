@@ -1,9 +1,8 @@
 /**
  * Clients in a process of their own, whose handlers wait while they are flooded; its memory is measured:
- * `waiter.ts mode port what...`, where each of what has a client of its own.
+ * `waiter.ts mode port folder what...`, where each of what has a client of its own.
  */
-import { closeSync, mkdtempSync, openSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import {
@@ -17,7 +16,7 @@ import {
   type SyncClient,
 } from "../../mod.ts";
 
-const [mode = "", port = "", ...whats] = process.argv.slice(2);
+const [mode = "", port = "", folder = "", ...whats] = process.argv.slice(2);
 const local = "127.0.0.1";
 /** In which something is to be settled, or the client has stalled. */
 const timeout = 5000;
@@ -48,7 +47,6 @@ const isModules = mode === "a module";
 /** One client. */
 class Flooded {
   readonly what: string;
-  readonly #folder: string;
   /** What the module has a byte in for each message. */
   readonly #file: string;
   #mqtt: Client | undefined;
@@ -56,9 +54,8 @@ class Flooded {
   #isStalled = false;
   #others = 0;
 
-  constructor(what: string, folder: string) {
+  constructor(what: string) {
     this.what = what;
-    this.#folder = folder;
     this.#file = join(folder, what);
     closeSync(openSync(this.#file, "w"));
   }
@@ -109,10 +106,9 @@ class Flooded {
 }
 
 async function loops(): Promise<unknown> {
-  const folder = mkdtempSync(join(tmpdir(), "mqtt3c-waits-"));
   const timer = setInterval(sample, 10);
   try {
-    const clients = whats.map((what) => new Flooded(what, folder));
+    const clients = whats.map((what) => new Flooded(what));
     for (const client of clients) await client.open();
     base = peak = mebibytes();
     for (const client of clients) await client.subscribe();
@@ -122,7 +118,6 @@ async function loops(): Promise<unknown> {
     return Object.fromEntries(results);
   } finally {
     clearInterval(timer);
-    rmSync(folder, { recursive: true });
   }
 }
 

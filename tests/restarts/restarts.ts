@@ -65,6 +65,11 @@ export interface Promises {
   once?: boolean;
 }
 
+/** A PUBLISH that came; `mayJoin`: it has come before and may still be in hand, which is enough. */
+interface Arrival extends TraceRecord {
+  readonly mayJoin: boolean;
+}
+
 /** One of the two clients: its packets, and the sessions that its broker has forgotten. */
 class Side {
   readonly packets: (TraceRecord | "forgotten")[] = [];
@@ -86,16 +91,21 @@ class Side {
   }
 
   /** What a handler is to get of the packets that have come: at QoS 2 once until PUBREL [MQTT-4.3.3-2]. */
-  get deliveries(): TraceRecord[] {
-    const deliveries: TraceRecord[] = [], recorded = new Set<number>();
+  get deliveries(): Arrival[] {
+    const deliveries: Arrival[] = [], recorded = new Set<number>();
+    /** What was not acknowledged on the connection on which it came, by topic. */
+    const inHand = new Map<string, number>();
     for (const packet of this.packets) {
       if (packet === "forgotten") recorded.clear();
-      else if (packet.direction === "sent") continue;
-      else if (packet.type === "PUBREL") recorded.delete(packet.packetId!);
+      else if (packet.direction === "sent") {
+        if (packet.type !== "PUBACK") continue;
+        for (const [topic, packetId] of inHand) if (packetId === packet.packetId) inHand.delete(topic);
+      } else if (packet.type === "PUBREL") recorded.delete(packet.packetId!);
       else if (packet.type === "PUBLISH") {
         if (packet.qos === 2 && recorded.has(packet.packetId!)) continue;
         if (packet.qos === 2) recorded.add(packet.packetId!);
-        deliveries.push(packet);
+        deliveries.push({ ...packet, mayJoin: packet.dup === true && inHand.get(packet.topic!) === packet.packetId });
+        if (packet.qos === 1) inHand.set(packet.topic!, packet.packetId!);
       }
     }
     return deliveries;
@@ -294,7 +304,13 @@ function judge(
   assert([...failures.values()].every((code) => code === "sessionlost"), `${text} ${new Set(failures.values())}`);
   assert(distinct.size === [...distinct].filter((number) => number < count).length, text);
   // What the handler got is what has come, and what was resolved is what the broker has acknowledged.
-  const delivered = deliveries.map(({ topic }) => Number(topic!.slice("load/".length)));
+  let next = 0;
+  const delivered = deliveries.flatMap(({ topic, mayJoin }) => {
+    const number = Number(topic!.slice("load/".length));
+    if (mayJoin && received[next] !== number) return [];
+    next++;
+    return number;
+  });
   assertEquals(received, delivered, `delivered otherwise than it came: ${text}`);
   if (qos > 0) {
     const known = new Set(publisher.acknowledged.map((topic) => Number(topic.slice("load/".length))));
@@ -312,7 +328,7 @@ function judge(
 }
 
 /** How many deliveries are of a message that has come before with the same identifier: only PUBREL was between. */
-function countSentAfterPubrel(deliveries: readonly TraceRecord[]): number {
+function countSentAfterPubrel(deliveries: readonly Arrival[]): number {
   const before = new Map<string, number>();
   return deliveries.filter(({ topic, packetId, dup }) => {
     const isAgain = dup && before.get(topic!) === packetId;
