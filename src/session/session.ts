@@ -10,28 +10,17 @@ import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import { TopicName } from "../protocol/topic.ts";
-import {
-  DISCONNECT,
-  type FilterRequest,
-  PINGRESP,
-  PUBACK,
-  PUBCOMP,
-  PUBLISH,
-  PUBREC,
-  PUBREL,
-  type QoS,
-  SUBACK,
-  UNSUBACK,
-} from "../protocol/packet.ts";
+import { type ConnackPacket, DISCONNECT, type FilterRequest, type QoS } from "../protocol/packet.ts";
 import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
-import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
-import type { Consumer, Delivery, Handling, Work } from "./consumer.ts";
+import { Connection, type Credentials, type Link } from "./connection.ts";
+import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { Flight, type Outgoing } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
+import { Intake, type Reading } from "./intake.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
@@ -39,7 +28,6 @@ import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
-import type { Recipients } from "./subscriptions.ts";
 import { distrust } from "./trust.ts";
 
 /** A publish waits while more bytes than this do. */
@@ -48,9 +36,6 @@ const HIGH_WATER = 65_536;
 const LINGER = 1000;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
-
-/** Gives a message to those who get it, or keeps it for them; what is not settled then. */
-type Deliver = (recipients: Recipients, message: Message, packetId: number) => Delivery | undefined;
 
 /**
  * | state | in which | what ends it in time | leads to |
@@ -97,14 +82,7 @@ export class Session {
   /** When the last byte came or went on the last connection that the broker had accepted. */
   #lastByteThen = -Infinity;
   #status: ConnectionStatus;
-  /** Those who get the last message that `next` gave. */
-  #consumers: readonly Consumer[] = [];
-  /** How `nextDelivering` calls handlers. */
-  #handling: Handling | undefined;
-  /** The message that `next` gives. */
-  #taken: Message | undefined;
-  /** Whether the program blocks, and waits for something that the broker does. */
-  #isBlocked = false;
+  readonly #intake: Intake;
   readonly #stall: Stall;
   /** How many messages were settled when it was last looked whether disconnect() has to wait for more. */
   #settledThen = 0;
@@ -116,6 +94,17 @@ export class Session {
   #opening: Call | undefined;
   /** Who waits for room to publish. */
   #publishing: Call | undefined;
+  /** What decoding looks at, and tells. */
+  readonly #reading: Reading = {
+    connection: () => this.#connection,
+    isReading: () => this.isReading,
+    isDelivering: () => this.#isDelivering,
+    mayClaim: () => this.#claimDue < Infinity,
+    now: () => this.#now,
+    connacked: (connection, packet) => this.#connacked(connection, packet),
+    held: () => this.#stall.watch(this.#now),
+    failed: (error) => this.#lose(error),
+  };
 
   /** `call` is settled with the first connection. */
   constructor(settings: SessionSettings, { random, ...handlers }: SessionParts, call: Call, now: number) {
@@ -136,6 +125,13 @@ export class Session {
     };
     this.#flight = new Flight(settings, parts);
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
+    this.#intake = new Intake(this.#reading, {
+      ...parts,
+      receiver: this.#receiver,
+      subscriber: this.#subscriber,
+      flight: this.#flight,
+      flushes: this.#flushes,
+    });
     this.#retry = new Retry(settings.reconnect);
     this.#opening = call;
     this.#now = now;
@@ -174,7 +170,7 @@ export class Session {
 
   /** Those who get the last message that `next` gave. */
   get handlers(): OnPublish[] {
-    return this.#consumers.map(({ onpub }) => onpub);
+    return this.#intake.handlers;
   }
 
   /** Whether `tick` wants to be called when messages were settled. */
@@ -209,7 +205,8 @@ export class Session {
 
   /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
   get #isAwaited(): boolean {
-    return this.#isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
+    const { isBlocked } = this.#intake;
+    return isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
       this.#flushes.isAwaited || this.#flight.isAwaited;
   }
 
@@ -232,7 +229,7 @@ export class Session {
 
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
   get #flushDue(): number {
-    return this.#isOpen || this.#isBlocked ? this.#flushes.due(this.#lastByte) : Infinity;
+    return this.#isOpen || this.#intake.isBlocked ? this.#flushes.due(this.#lastByte) : Infinity;
   }
 
   /** When the last byte came or went on a connection that the broker had accepted. */
@@ -611,95 +608,20 @@ export class Session {
 
   /** The next event, messages among them; undefined when there is none. The message before is settled. */
   next(): SessionEvent | undefined {
-    this.#isBlocked = false;
-    this.#backlog.settleGiven();
-    if (this.#events.length > 0) return this.#events.next();
-    const kept = this.#backlog.takeKept();
-    if (kept === undefined) this.#decode(this.#take);
-    else ({ message: this.#taken, consumers: this.#consumers } = kept);
-    const message = this.#taken;
-    this.#taken = undefined;
-    return message ?? this.#events.next();
+    return this.#intake.next();
   }
 
   /** The next event that is no message, for a program that blocks: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    this.#isBlocked = true;
-    if (this.#events.length === 0) this.#decode(this.#keep);
-    return this.#events.next();
+    return this.#intake.nextKeepingMessages();
   }
 
   /** The next event that is no message: messages go to their handlers as they are decoded. */
   nextDelivering(handling: Handling): SessionEvent | undefined {
-    this.#handling = handling;
-    if (this.#events.length === 0) this.#backlog.deliverQueued(handling);
-    if (this.#events.length === 0) this.#decode(this.#deliver);
-    return this.#events.next();
+    return this.#intake.nextDelivering(handling);
   }
 
-  readonly #deliver: Deliver = (recipients, message, packetId) => {
-    const isLeft = packetId > 0 && this.#claimDue < Infinity && recipients === this.#subscriber.subscriptions.nobody;
-    if (isLeft) return this.#backlog.keepUnclaimed(message, packetId);
-    return this.#backlog.deliver(recipients, message, packetId, this.#handling!);
-  };
-
-  readonly #keep: Deliver = (recipients, message, packetId) => this.#backlog.keep(recipients, message, packetId);
-
-  readonly #take: Deliver = (recipients, message, packetId) => {
-    this.#consumers = recipients.consumers;
-    this.#taken = message;
-    return this.#backlog.give(recipients, message, packetId);
-  };
-
-  /** Decodes what has come, until there is an event to tell, or the message that `next` gives. */
-  #decode(deliver: Deliver): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    const { decoder } = connection, receiver = this.#receiver, { subscriptions } = this.#subscriber;
-    try {
-      if (!connection.isOpen) return this.#connacked(connection);
-      if (this.#output.isFlooded) throw notRead(this.#output.buffered);
-      while (this.#events.length === 0 && this.isReading && connection === this.#connection) {
-        const packet = decoder.next();
-        if (packet === undefined) return connection.checkStart();
-        if (packet.type !== PUBLISH) {
-          this.#control(connection.check(packet));
-        } else if (this.#isDelivering) {
-          const { packetId } = decoder;
-          if (!receiver.accept(packet, packetId)) continue;
-          const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
-          receiver.delivered(packet, packetId, delivery);
-          if (this.#taken !== undefined) return;
-        }
-      }
-      if (!this.isReading) this.#stall.watch(this.#now);
-    } catch (error) {
-      this.#lose(error as MqttError);
-    }
-  }
-
-  #control(packet: BrokerPacket): void {
-    switch (packet.type) {
-      case PINGRESP:
-        return this.#flushes.answered();
-      case SUBACK:
-      case UNSUBACK:
-        return this.#subscriber.answered(packet, this.#now);
-      case PUBACK:
-      case PUBREC:
-      case PUBCOMP:
-        return this.#flight.answered(packet.type, packet.packetId);
-      case PUBREL:
-        return this.#receiver.release(packet.packetId);
-      case "oversized":
-        if (this.#isDelivering) this.#receiver.drop(packet);
-    }
-  }
-
-  #connacked(connection: Connection): void {
-    const packet = connection.answer();
-    if (packet === undefined) return;
-    const { code, sessionPresent } = packet;
+  #connacked(connection: Connection, { code, sessionPresent }: ConnackPacket): void {
     if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
     this.#state = "open";
     this.#deadline = Infinity;
@@ -788,10 +710,6 @@ export class Session {
     this.#events.push({ type: "closed", error: reason });
     this.#deadline = this.#ending.isHeard ? Infinity : this.#now + HEARD_WITHIN;
   }
-}
-
-function notRead(bytes: number): MqttError {
-  return new MqttError("overflow", `${bytes} bytes wait to be sent, answers among them: the broker does not read`);
 }
 
 function notSent(bytes: number): MqttError {
