@@ -5,6 +5,7 @@ import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
+import type { SessionStore } from "./session/store.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**
@@ -91,6 +92,8 @@ export type Status =
   | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
   /** Nothing was settled for `timeout`, and so nothing is read: `unsettled` messages are with handlers and iterators. */
   | { readonly type: "stalled"; readonly unsettled: number }
+  /** The session's store was damaged, and what is left of it is used; or it cannot keep what is to be kept, and goes on. */
+  | { readonly type: "store"; readonly error: MqttError }
   /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
   | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
 
@@ -132,6 +135,10 @@ export interface ConnectOptions {
    * is the broker's to decide. It needs an `id` [MQTT-3.1.2-4].
    */
   session?: boolean | number | undefined;
+  /**
+   * Where the session is kept, so that it survives the process: {@linkcode fileStore}. It needs `session`. In memory by default.
+   */
+  store?: SessionStore | undefined;
   /**
    * Milliseconds until connecting (name, TCP, proxy, TLS and CONNACK together), a request, or
    * disconnecting has failed; 10,000 by default.
@@ -187,6 +194,13 @@ export interface PublishOptions {
   qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers [MQTT-3.3.1-5]; false by default. */
   retain?: boolean | undefined;
+  /**
+   * Seconds, 1 to 4,294,967,295: a message that was not sent by then is not sent any more, and rejects with `"stale"`. No
+   * limit by default.
+   */
+  expiry?: number | undefined;
+  /** `"stored"`: a publish of QoS 1 or 2 resolves when the message is in the store of the session, and not only when it is acknowledged. */
+  until?: "stored" | undefined;
   /** Takes the message back as long as it is not sent: QoS 1 and 2, beyond `maxInflight` or while there is no connection. */
   signal?: AbortSignal | undefined;
 }

@@ -21,6 +21,7 @@
  * | `"protocol"` | bytes the broker must not send |
  * | `"overflow"` | a packet over `maxPacketSize`, or more than `maxBuffered` to be sent |
  * | `"sessionlost"` | the broker has forgotten the session, and it is not known whether the message has arrived |
+ * | `"stale"` | the message waited longer than its `expiry` |
  * | `"store"` | the session's store cannot be opened, is in use, or cannot keep what it is to keep |
  * | `"unclaimed"` | a message that no handler and no iterator takes |
  * | `"disconnect"` | after `disconnect()`, dispose or the signal |
@@ -30,7 +31,7 @@ export type ErrorCode =
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
   | ("untrusted" | "wrongname" | "expired" | "tls")
   | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost")
-  | ("store" | "unclaimed" | "disconnect");
+  | ("stale" | "store" | "unclaimed" | "disconnect");
 
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {

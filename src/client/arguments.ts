@@ -14,8 +14,12 @@ import { kindOf } from "../protocol/bytes.ts";
 import { checkPayload } from "../protocol/packer.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
+import type { Publication as Outbound } from "../session/flight.ts";
 import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";
+
+/** The longest expiry, in seconds: what a number of four bytes holds. */
+const MAX_EXPIRY = 2 ** 32 - 1;
 
 /** @throws {TypeError} If connect's second argument is given and no function. */
 export function checkOnpub(onpub: unknown): void {
@@ -35,12 +39,40 @@ export function checkCallback(callback: unknown): void {
 export function publishFlags(options: PublishOptions): number {
   if (!isObject(options)) return refuseFlags(options);
   for (const name in options) {
-    if (name !== "qos" && name !== "retain" && name !== "signal") checkNames("publish", options);
+    if (name !== "qos" && name !== "retain") checkConditions(options);
   }
-  const { qos = 0, retain = false, signal } = options;
-  const isRight = (qos === 0 || qos === 1 || qos === 2) && typeof retain === "boolean" &&
-    (signal === undefined || isSignal(signal));
+  const { qos = 0, retain = false } = options;
+  const isRight = (qos === 0 || qos === 1 || qos === 2) && typeof retain === "boolean";
   return isRight ? qos << 1 | (retain ? 1 : 0) : refuseFlags(options);
+}
+
+/** The other options of a publish. */
+function checkConditions(options: PublishOptions): void {
+  checkNames("publish", options);
+  const { qos, signal, expiry, until } = options;
+  check(signal === undefined || isSignal(signal), "signal", "an AbortSignal");
+  if (expiry !== undefined) checkRange("expiry", expiry, 1, MAX_EXPIRY);
+  check(until === undefined || until === "stored", "until", '"stored"');
+  check(
+    until === undefined || qos === 1 || qos === 2,
+    "until",
+    "given with qos 1 or 2: a message of QoS 0 is not stored",
+  );
+}
+
+/** Whether a publish has options besides those of its packet. */
+export function isConditional({ signal, expiry }: PublishOptions): boolean {
+  return signal !== undefined || expiry !== undefined;
+}
+
+/** What of the options of a publish is not in its flags. */
+export function publication(
+  topic: string,
+  message: string | Uint8Array,
+  flags: number,
+  { signal, expiry, until }: PublishOptions,
+): Publication {
+  return { topic, message, flags, signal, expiry, untilStored: until === "stored" };
 }
 
 /** @throws {TypeError | RangeError} What is wrong with the options of a publish. */
@@ -49,15 +81,11 @@ function refuseFlags(options: PublishOptions): never {
   checkObject(options, "the options");
   checkNames("publish", options);
   checkQoS(options.qos);
-  check(options.signal === undefined || isSignal(options.signal), "signal", "an AbortSignal");
   throw new TypeError("Cannot use retain as it must be true or false");
 }
 
 /** A message to be published, checked. */
-export interface Publication {
-  readonly topic: string;
-  readonly message: string | Uint8Array;
-  readonly flags: number;
+export interface Publication extends Outbound {
   readonly signal: AbortSignal | undefined;
 }
 
@@ -68,7 +96,7 @@ export function checkPublications(messages: readonly OutgoingMessage[]): Publica
     const { topic, message, ...options } = each;
     checkName(topic);
     checkPayload(message);
-    return { topic, message, flags: publishFlags(options), signal: options.signal };
+    return publication(topic, message, publishFlags(options), options);
   });
 }
 

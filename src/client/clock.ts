@@ -8,6 +8,8 @@ import { setImmediate } from "node:timers";
 export interface Clock {
   /** Milliseconds. */
   now(): number;
+  /** Milliseconds since 1970. */
+  wall(): number;
   /** Calls back once, and returns what calls it off. */
   wait(callback: () => void, milliseconds: number): () => void;
   /** Calls back after the code that runs now, and after its microtasks. */
@@ -35,6 +37,7 @@ function tick(callback: () => void): void {
 /** The runtime's. */
 export const systemClock: Clock = {
   now: () => performance.now(),
+  wall: Date.now,
   wait: (callback, milliseconds) => {
     const timer = setTimeout(callback, milliseconds);
     return () => clearTimeout(timer);

@@ -10,6 +10,7 @@ import { duplexOf, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
+import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { ADDRESSES, isAddress, parseTarget } from "./address.ts";
 import { checkOnpub } from "./arguments.ts";
@@ -54,7 +55,9 @@ export async function connect(
   const { open, closed } = target
     ? { open: (signal: AbortSignal) => dial(target, signal), closed: () => {} }
     : handIn(addr as Connection, op);
-  const client = new LoopClient(settings, { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus, closed });
+  const store = op.store && await openStore(op.store, settings.id, false);
+  const parts = { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus, store, closed };
+  const client = new LoopClient(settings, parts);
   await LoopClient.opened(client);
   return client;
 }

@@ -4,6 +4,7 @@
 import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
 import { parseRemote } from "./connect_worker.ts";
 import { checkOnpub } from "./arguments.ts";
+import { type OpenStore, openStore } from "./keeper.ts";
 import { SyncClient as BlockingClient } from "./sync_client.ts";
 
 /**
@@ -33,5 +34,6 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
 export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
   checkOnpub(onpub);
   const { target, settings } = parseRemote(addr, op);
-  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus });
+  const store = op.store && openStore(op.store, settings.id, true) as OpenStore;
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus, store });
 }

@@ -5,6 +5,7 @@ import type { Client, ConnectOptions, OnPublish } from "../api.ts";
 import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Connector } from "../worker/connector.ts";
+import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { ModuleClient } from "./module_client.ts";
 import { isAddress, isUrl, parseTarget } from "./address.ts";
@@ -51,11 +52,13 @@ export async function connectWorker(
     await ModuleClient.opened(client);
     return client;
   }
+  const store = op.store && await openStore(op.store, settings.id, false);
   const connector = new Connector();
   const client = new LoopClient({ ...settings, pingAfter: 0 }, {
     dial: traceDial((signal) => connector.dial(target, settings, signal), trace),
     onpub,
     onstatus,
+    store,
     closed: () => void connector.end(),
   });
   await LoopClient.opened(client);

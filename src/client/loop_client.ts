@@ -28,6 +28,7 @@ import { Alarm } from "./alarm.ts";
 import { Acknowledgement, promiseOf, publishAll, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
+import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import {
@@ -36,7 +37,9 @@ import {
   checkPublications,
   checkSubscribe,
   checkUnsubscribe,
+  isConditional,
   type Publication,
+  publication,
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
@@ -55,6 +58,8 @@ export interface LoopParts {
   dial: Dial;
   onpub?: OnPublish | undefined;
   onstatus?: OnStatus | undefined;
+  /** Where the session is kept. */
+  store?: OpenStore | undefined;
   clock?: Clock;
   /** Called when the client has ended. */
   closed?(): void;
@@ -70,6 +75,9 @@ export class LoopClient implements Client {
   readonly #linkParts: LinkParts;
   readonly #clock: Clock;
   readonly #session: Session;
+  readonly #keeper: Keeper | undefined;
+  /** The store is given up. */
+  #closing: void | Promise<void> = undefined;
   #link: Link | undefined;
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
@@ -97,7 +105,13 @@ export class LoopClient implements Client {
       this.#link?.resume(); // an iterator that was full may have been given up
     });
     const random = () => this.#clock.random();
-    this.#session = new Session(settings, { ...parts, random }, this.#opened, this.#clock.now());
+    const sessionParts = { ...parts, random, durable: durable(parts.store, this.#clock.wall) };
+    this.#session = new Session(settings, sessionParts, this.#opened, this.#clock.now());
+    this.#keeper = parts.store && new Keeper(parts.store.store, {
+      session: this.#session,
+      now: this.#clock.now,
+      advance: this.#advance,
+    });
     const { uname, passwd } = settings;
     const { dial } = parts;
     this.#linkParts = { session: this.#session, clock: this.#clock, dial, uname, passwd, advance: this.#advance };
@@ -147,8 +161,8 @@ export class LoopClient implements Client {
         return publishAll(checkPublications(topic), (each) => this.#send(each));
       }
       const flags = options === undefined ? 0 : publishFlags(options);
-      if (options?.signal !== undefined || flags > 1) {
-        return this.#send({ topic: topic as string, message: message!, flags, signal: options!.signal });
+      if (flags > 1 || options !== undefined && isConditional(options)) {
+        return this.#send(publication(topic as string, message!, flags, options!));
       }
       waits = session.publish(topic as string, message!, flags);
     } catch (error) {
@@ -162,20 +176,22 @@ export class LoopClient implements Client {
   }
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
-  #send({ topic, message, flags, signal }: Publication): Promise<number> {
+  #send(publication: Publication): Promise<number> {
+    const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    if (flags < 2) return this.publish(topic, message, { retain: flags === 1 });
+    if (flags < 2 && expiry === undefined) return this.publish(topic, message, { retain: flags === 1 });
     const session = this.#session, call = new Acknowledgement(session);
-    let outgoing: Outgoing;
+    let outgoing: Outgoing | undefined;
     try {
-      outgoing = session.send(topic, message, flags, call);
+      outgoing = session.send(publication, call, this.#clock.now());
     } catch (error) {
       return rejection(session, error);
     }
     if (!this.#handling) this.#schedule();
-    if (signal === undefined) return call.promise;
+    if (signal === undefined || outgoing === undefined) return call.promise;
+    const sent = outgoing;
     const stop = onAbort(signal, (reason) => {
-      session.withdraw(outgoing, withdrawn(reason));
+      session.withdraw(sent, withdrawn(reason));
       this.#schedule();
     });
     call.promise.then(stop, stop);
@@ -234,7 +250,7 @@ export class LoopClient implements Client {
   disconnect(options: DisconnectOptions = {}): Promise<void> {
     if (!checkDisconnect(options).drain) return this.#disconnect(undefined);
     return this.#drained ??= this.#left ??
-      this.#call<void>((call) => this.#session.disconnect(call, { drain: true }, this.#clock.now()));
+      this.#whenClosed((call) => this.#session.disconnect(call, { drain: true }, this.#clock.now()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -242,7 +258,13 @@ export class LoopClient implements Client {
   }
 
   #disconnect(cause: unknown): Promise<void> {
-    return this.#left ??= this.#call<void>((call) => this.#session.disconnect(call, { cause }, this.#clock.now()));
+    return this.#left ??= this.#whenClosed((call) => this.#session.disconnect(call, { cause }, this.#clock.now()));
+  }
+
+  /** Disconnecting is done when the store, too, is given up: another client may have it then. */
+  #whenClosed(ask: (call: Call) => void): Promise<void> {
+    const left = this.#call<void>(ask);
+    return this.#keeper === undefined ? left : left.then(() => this.#closing);
   }
 
   /** The promise of what the session is asked for. */
@@ -313,8 +335,14 @@ export class LoopClient implements Client {
   #writeNow(): void {
     const outer = this.#handling;
     this.#handling = true;
-    this.#link?.write();
+    this.#write();
     this.#handling = outer;
+  }
+
+  /** Keeps what is to be kept, and writes what may be written then; whether something has gone out. */
+  #write(): boolean {
+    this.#keeper?.keep();
+    return this.#link?.write() ?? false;
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
@@ -332,7 +360,7 @@ export class LoopClient implements Client {
         onlyMessages = false;
         this.#handle(event);
       }
-      if (writes && this.#link?.write()) this.#again = true;
+      if (writes && this.#write()) this.#again = true;
     }
     this.#handling = false;
     if (!onlyMessages || !session.isReading) this.#alarm.set(session.due);
@@ -358,6 +386,7 @@ export class LoopClient implements Client {
         return invoke(this.#parts.onstatus, event.status);
       case "closed":
         this.#stopListening();
+        this.#closing = this.#keeper?.close();
         this.#ended.resolve(event.error);
         return this.#parts.closed?.();
       case "unheard":

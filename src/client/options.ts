@@ -32,6 +32,7 @@ const CONNECT: Names = {
       "maxInflight",
       "receiveMaximum",
       "sessionLost",
+      "store",
       "reconnect",
       "signal",
       "onstatus",
@@ -89,6 +90,9 @@ const CONNECT: Names = {
     untrusted: UNTRUSTED,
     rejectunauthorized: UNTRUSTED,
     abortsignal: "use signal",
+    persistence: "use store",
+    incomingstore: "use store",
+    outgoingstore: "use store",
     concurrency: "subscribe() has it",
     highwatermark: "use receiveMaximum",
   },
@@ -140,8 +144,13 @@ const RECONNECT: Names = {
 
 const PUBLISH: Names = {
   of: "publish",
-  own: ["qos", "retain", "signal"],
-  foreign: { retained: "use retain", dup: "the client sets it itself" },
+  own: ["qos", "retain", "expiry", "until", "signal"],
+  foreign: {
+    retained: "use retain",
+    dup: "the client sets it itself",
+    messageexpiryinterval: "use expiry, in seconds",
+    ttl: "use expiry, in seconds",
+  },
 };
 
 const SUBSCRIBE: Names = {

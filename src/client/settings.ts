@@ -42,6 +42,7 @@ export function parseSettings(
   const { id = randomId(), signal, uname = login.uname, passwd = login.passwd } = op;
   checkString(id, "the client identifier");
   check(signal === undefined || isSignal(signal), "signal", "an AbortSignal");
+  checkStore(op);
   checkFunction(op.trace, "trace");
   checkFunction(op.onstatus, "onstatus");
   if (typeof uname !== "function") toCredential(uname, "uname");
@@ -77,6 +78,15 @@ function parseSession({ session = false, id }: ConnectOptions): boolean {
   else check(typeof session === "boolean", "session", "true, false or a number of seconds");
   check(session === false || !!id, "session", "given with an id, by which the broker knows it again [MQTT-3.1.3-7]");
   return session === false;
+}
+
+/** A store keeps a session. */
+function checkStore({ store, session = false }: ConnectOptions): void {
+  if (store === undefined) return;
+  const methods = ["open", "append", "flush", "replace", "close"] as const;
+  const isStore = isObject(store) && methods.every((name) => typeof store[name] === "function");
+  check(isStore, "store", `fileStore(path), or an object with ${methods.join(", ")}: received ${kindOf(store)}`);
+  check(session !== false, "store", "given with session: it keeps the session that the broker keeps, too");
 }
 
 /** Whether every server that is not trusted is refused. */

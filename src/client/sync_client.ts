@@ -28,13 +28,16 @@ import {
   checkDisconnect,
   checkPublications,
   checkSubscribe,
+  isConditional,
   listFilters,
   type Publication,
+  publication,
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
 import type { Settings } from "./settings.ts";
+import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
 
 /** So many statuses wait for run() or receive(), which tell them. */
@@ -45,6 +48,8 @@ interface SyncParts {
   target: Target;
   onpub: OnPublish | undefined;
   onstatus: OnStatus | undefined;
+  /** Where the session is kept. */
+  store?: OpenStore | undefined;
   /** Opens its connections, and waits for them. */
   thread?: Waiting;
   clock?: Clock;
@@ -74,6 +79,7 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #thread: Waiting;
   readonly #clock: Clock;
   readonly #session: Session;
+  readonly #keeper: Keeper | undefined;
   readonly #linkParts: SyncLinkParts;
   #link: SyncLink | undefined;
   #stopListening = () => {};
@@ -84,13 +90,15 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { target, onpub, onstatus, thread, clock = systemClock }: SyncParts) {
+  constructor(settings: Settings, { target, onpub, onstatus, store, thread, clock = systemClock }: SyncParts) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
     const opened = new Outcome();
-    this.#session = new Session(settings, { onpub, random: () => clock.random() }, opened, clock.now());
+    const parts = { onpub, random: () => clock.random(), durable: durable(store, clock.wall) };
+    this.#session = new Session(settings, parts, opened, clock.now());
+    this.#keeper = store && new Keeper(store.store, { session: this.#session, now: clock.now, advance: () => {} });
     this.#linkParts = { session: this.#session, thread: this.#thread, clock, target, settings };
     this.#session.listen(); // the next call throws why it has ended
     this.#stopListening = onAbort(settings.signal, this.#aborted);
@@ -119,10 +127,9 @@ export class SyncClient implements Blocking, BlockingClient {
   ): number {
     if (typeof topic === "object" && Array.isArray(topic)) return this.#publishAll(checkPublications(topic));
     const flags = options === undefined ? 0 : publishFlags(options);
-    if (flags > 1) {
-      return this.#publishAll([{ topic: topic as string, message: message!, flags, signal: options!.signal }]);
+    if (flags > 1 || options !== undefined && isConditional(options)) {
+      return this.#publishAll([publication(topic as string, message!, flags, options!)]);
     }
-    if (options?.signal?.aborted) throw withdrawn(options.signal.reason);
     this.#publish(topic as string, message!, flags);
     return 0;
   }
@@ -152,12 +159,12 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   /** Publishes a message of QoS 1 or 2; when those before it leave no room, some are acknowledged first. */
-  #send({ topic, message, flags }: Publication): Outcome {
+  #send(publication: Publication): Outcome {
     const session = this.#session, call = new Outcome();
     for (;;) {
       const { unacknowledged } = session;
       try {
-        session.send(topic, message, flags, call);
+        session.send(publication, call, this.#clock.now());
         return call;
       } catch (error) {
         if (unacknowledged === 0 || (error as MqttError).code !== "overflow") throw error;
@@ -351,6 +358,7 @@ export class SyncClient implements Blocking, BlockingClient {
         return;
       case "closed":
         this.#stopListening();
+        void this.#keeper?.close();
         void this.#thread.end();
     }
   }
@@ -359,7 +367,9 @@ export class SyncClient implements Blocking, BlockingClient {
   #step(due: number): boolean {
     const session = this.#session;
     const until = Math.min(due, session.due);
+    const hasKept = this.#keeper?.keep() ?? false; // what that has settled is looked at before more is waited for
     this.#link?.write();
+    if (hasKept) return this.#clock.now() >= due;
     if (this.#link === undefined) this.#thread.wait(undefined, until);
     else this.#link.wait(until);
     const now = this.#clock.now();

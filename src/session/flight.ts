@@ -6,8 +6,11 @@ import type { Output } from "../protocol/output.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
+import { FreedIds } from "./freed_ids.ts";
+import { DONE as DONE_RECORD, type Journal, RECEIVED as RECEIVED_RECORD, SENT as SENT_RECORD } from "./journal.ts";
 import type { PacketIds } from "./packet_ids.ts";
-import { Shelf, type Shelved, stamp } from "./shelf.ts";
+import type { Restored } from "./restored.ts";
+import { Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
@@ -32,12 +35,15 @@ const NEW = 0, ANEW = -1;
 /** Of so many packet identifiers of QoS 2 a client makes sure that takes a session over. */
 const MOST_FREED = 1000;
 
+/** It is looked so often whether messages that wait are stale; milliseconds. */
+const LOOK = 1000;
+
 /** The outcome of a message that is acknowledged. */
 const ACKNOWLEDGED = { code: 0 };
 
 /** A message that was accepted. */
 export interface Outgoing extends Shelved {
-  readonly qos: 1 | 2;
+  readonly qos: Level;
   /** Counts what was accepted. */
   readonly number: number;
   /** Who waits; undefined when nobody does any more. */
@@ -53,7 +59,23 @@ export interface Outgoing extends Shelved {
   state: typeof WAITING | typeof SENT | typeof RECEIVED | typeof DONE;
   /** `NEW` or `ANEW` until it is sent. */
   packetId: number;
+  /** When it is not sent any more; milliseconds. */
+  readonly due: number;
 }
+
+/** A message to be published, with the flags of byte 1. */
+export interface Publication {
+  readonly topic: string;
+  readonly message: string | Uint8Array;
+  readonly flags: number;
+  /** Seconds until it is not sent any more, if it has not been sent by then. */
+  readonly expiry?: number | undefined;
+  /** Whether the call waits no longer than until the store has it. */
+  readonly untilStored?: boolean | undefined;
+}
+
+/** QoS. */
+type Level = 0 | 1 | 2;
 
 /** Hears what becomes of a message, by its number: it is acknowledged or withdrawn, or has failed. */
 export type OnDone = (number: number, error: MqttError | undefined) => void;
@@ -63,6 +85,7 @@ export interface FlightParts {
   readonly output: Output;
   readonly events: Events;
   readonly ids: PacketIds;
+  readonly journal: Journal;
   readonly onDone: OnDone;
 }
 
@@ -79,14 +102,22 @@ export class Flight {
   readonly #output: Output;
   readonly #events: Events;
   readonly #ids: PacketIds;
+  readonly #journal: Journal;
   readonly #onDone: OnDone;
   readonly #shelf: Shelf;
-  /** Those that wait, in the order of accepting; among them such as do not wait any more. */
-  readonly #waiting: Record<1 | 2, Fifo<Outgoing>> = { 1: new Fifo(), 2: new Fifo() };
+  /** By number: those that a store does not have yet, and of those, whose calls wait for that. */
+  readonly #unkept = new Map<number, Outgoing>();
+  readonly #untilStored = new Set<number>();
+  /** Bytes that were let out, and wait for the store. */
+  #held = 0;
+  /** Those that wait, in the order of accepting; among them such as do not wait any more. Of QoS 0 they wait for a connection. */
+  readonly #waiting: Record<Level, Fifo<Outgoing>> = { 0: new Fifo(), 1: new Fifo(), 2: new Fifo() };
   /** How many of those do not wait any more. */
-  readonly #stale: Record<1 | 2, number> = { 1: 0, 2: 0 };
+  readonly #left: Record<Level, number> = { 0: 0, 1: 0, 2: 0 };
   /** How many are `SENT`. */
-  readonly #sending: Record<1 | 2, number> = { 1: 0, 2: 0 };
+  readonly #sending: Record<Level, number> = { 0: 0, 1: 0, 2: 0 };
+  /** When it is looked next whether some are stale; Infinity when none can be. */
+  #soonest = Infinity;
   /** By packet identifier: those that were sent, in that order, and those that the broker has received, in the order of PUBREC. */
   readonly #sent: Map<number, Outgoing> = new Map();
   readonly #received: Map<number, Outgoing> = new Map();
@@ -99,11 +130,12 @@ export class Flight {
   /** How many acknowledgements were for nothing. */
   ignored = 0;
 
-  constructor(settings: FlightSettings, { output, events, ids, onDone }: FlightParts) {
+  constructor(settings: FlightSettings, { output, events, ids, journal, onDone }: FlightParts) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
     this.#ids = ids;
+    this.#journal = journal;
     this.#onDone = onDone;
     this.#shelf = new Shelf(settings.maxBuffered);
     ids.add(this.#sent);
@@ -131,23 +163,48 @@ export class Flight {
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; nothing is accepted then.
    */
-  publish(topic: string, message: string | Uint8Array, flags: number, call: Call): Outgoing {
-    const { page, start, size } = this.#shelf.last(this.#shelf.publish(topic, message, flags));
-    const qos = (flags & 6) >> 1 as 1 | 2;
-    const outgoing: Outgoing = {
-      page,
-      start,
-      size,
-      qos,
-      number: this.#accepted++,
-      call,
-      state: WAITING,
-      packetId: NEW,
-    };
-    this.#pending++;
-    this.#calls++;
-    this.#waiting[qos].push(outgoing);
+  publish({ topic, message, flags, expiry, untilStored }: Publication, call: Call | undefined, now: number): Outgoing {
+    const shelved = this.#shelf.last(this.#shelf.publish(topic, message, flags));
+    const due = expiry === undefined ? Infinity : now + 1000 * expiry;
+    const outgoing = this.#accept(shelved, this.#accepted++, due);
+    outgoing.call = call;
+    if (call !== undefined) this.#calls++;
+    this.#waiting[outgoing.qos].push(outgoing);
+    if (this.#journal.isDurable && outgoing.qos > 0) {
+      this.#journal.accepted({ number: outgoing.number, due, packet: bytesOf(outgoing) }, now);
+      this.#unkept.set(outgoing.number, outgoing);
+      if (untilStored) this.#untilStored.add(outgoing.number);
+    } else if (untilStored) {
+      this.#settle(outgoing, undefined);
+    }
     return outgoing;
+  }
+
+  #accept({ page, start, size }: Shelved, number: number, due: number): Outgoing {
+    this.#pending++;
+    this.#soonest = Math.min(this.#soonest, due);
+    const qos = (page.bytes[start]! & 6) >> 1 as Level;
+    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due };
+  }
+
+  /** Takes what a process before this one had accepted; `offset`: `now` less the milliseconds since 1970. */
+  restore({ messages, received, accepted }: Restored, offset: number): void {
+    this.#accepted = accepted;
+    const inOrder = [...messages.values()].sort((one, other) => one.number - other.number);
+    const found = new Map<number, Outgoing>();
+    for (const { number, packet, packetId, due } of inOrder) {
+      const outgoing = this.#accept(this.#shelf.place(packet), number, due + offset);
+      outgoing.packetId = packetId;
+      found.set(number, outgoing);
+      if (received.has(number)) continue;
+      if (packetId > 0) this.#sent.set(packetId, outgoing);
+      this.#waiting[outgoing.qos].push(outgoing);
+    }
+    for (const number of received) {
+      const outgoing = found.get(number)!;
+      outgoing.state = RECEIVED;
+      this.#received.set(outgoing.packetId, outgoing);
+    }
   }
 
   /** Takes back a message, if it was never sent: its call fails, and nobody else's. */
@@ -159,29 +216,42 @@ export class Flight {
 
   // ---- to the broker
 
-  /** Hands over to the output what the window has room for. */
-  fill(): void {
+  /** Lets out what the window has room for: it goes to the output, once the store has it. */
+  fill(now: number): void {
     if (this.#waiting[1].length + this.#waiting[2].length === 0) return; // with each write of QoS 0
-    const output = this.#output;
-    let page: Outgoing["page"] | undefined, start = 0, end = 0;
-    while (output.buffered + end - start < HANDED_OVER) {
-      const next = this.#next();
+    const ready: Outgoing[] = [];
+    let size = this.#output.buffered + this.#held;
+    while (size < HANDED_OVER) {
+      const next = this.#next(now);
       if (next === undefined) break;
+      ready.push(next);
+      size += next.size;
+      this.#held += next.size;
+    }
+    if (ready.length > 0) this.#journal.afterwards(() => this.#handOver(ready));
+  }
+
+  /** Copies packets to the output: those that lie one behind the other, at once. */
+  #handOver(ready: readonly Outgoing[]): void {
+    let page: Outgoing["page"] | undefined, start = 0, end = 0;
+    for (const next of ready) {
+      this.#held -= next.size;
+      if (next.state !== SENT) continue; // the store could not keep it
       if (next.page !== page || next.start !== end) {
-        if (page !== undefined) output.addCopies(page.bytes.subarray(start, end));
+        if (page !== undefined) this.#output.addCopies(page.bytes.subarray(start, end));
         ({ page, start } = next);
       }
       end = next.start + next.size;
     }
-    if (page !== undefined) output.addCopies(page.bytes.subarray(start, end));
+    if (page !== undefined) this.#output.addCopies(page.bytes.subarray(start, end));
   }
 
   /** The next message that is sent, stamped; undefined when the window has no room for one. */
-  #next(): Outgoing | undefined {
+  #next(now: number): Outgoing | undefined {
     const { maxInflight, maxInflightQoS2 } = this.#settings;
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
     if (qos1 + qos2 >= maxInflight) return undefined;
-    const first = this.#first(1), other = qos2 < maxInflightQoS2 ? this.#first(2) : undefined;
+    const first = this.#first(1, now), other = qos2 < maxInflightQoS2 ? this.#first(2, now) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
     const isOther = other !== undefined && (first === undefined || other.number < first.number) && this.#stamp(other);
     const next = isOther ? other : first;
@@ -193,21 +263,25 @@ export class Flight {
   }
 
   /** The first message of a QoS that waits. */
-  #first(qos: 1 | 2): Outgoing | undefined {
+  #first(qos: Level, now: number): Outgoing | undefined {
     const waiting = this.#waiting[qos];
-    while (waiting.first !== undefined && waiting.first.state !== WAITING) {
-      waiting.shift();
-      this.#stale[qos]--;
+    for (let first = waiting.first; first !== undefined; first = waiting.first) {
+      if (isStale(first, now)) this.#end(first, staleError());
+      else if (first.state === WAITING) return first;
+      else {
+        waiting.shift();
+        this.#left[qos]--;
+      }
     }
-    return waiting.first;
+    return undefined;
   }
 
   /** One of those that wait does not wait any more: when half of them do not, they are swept out. */
-  #leave(qos: 1 | 2): void {
+  #leave(qos: Level): void {
     const waiting = this.#waiting[qos];
-    if (2 * ++this.#stale[qos] < waiting.length) return;
+    if (2 * ++this.#left[qos] < waiting.length) return;
     waiting.discard(({ state }) => state !== WAITING);
-    this.#stale[qos] = 0;
+    this.#left[qos] = 0;
   }
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
@@ -218,9 +292,43 @@ export class Flight {
       if (packetId === undefined) return false;
       next.packetId = packetId;
       this.#sent.set(packetId, next);
+      this.#journal.change(SENT_RECORD, next.number, packetId);
     }
     stamp(next, next.packetId, { dup: isRepeat });
     return true;
+  }
+
+  /** Whether messages of QoS 0 wait for a connection: later ones wait behind them. */
+  get holdsQoS0(): boolean {
+    return this.#waiting[0].length > 0;
+  }
+
+  /** There is a connection: messages of QoS 0 go to the output, and are done. How many. */
+  letGo(now: number): number {
+    let count = 0;
+    for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
+      this.#output.addCopies(bytesOf(first));
+      this.#end(first);
+      count++;
+    }
+    return count;
+  }
+
+  /** When `expire` wants to be called; Infinity when never. */
+  get due(): number {
+    return this.#soonest;
+  }
+
+  /** Gives up what is stale. It is looked no oftener than each second. */
+  expire(now: number): void {
+    let soonest = Infinity;
+    for (const qos of [0, 1, 2] as const) {
+      for (const outgoing of [...this.#waiting[qos]]) {
+        if (isStale(outgoing, now)) this.#end(outgoing, staleError());
+        else if (isUnsent(outgoing)) soonest = Math.min(soonest, outgoing.due);
+      }
+    }
+    this.#soonest = soonest === Infinity ? soonest : Math.max(soonest, now + LOOK);
   }
 
   // ---- from the broker
@@ -234,7 +342,7 @@ export class Flight {
     if (type === PUBREC && outgoing?.qos === 2) this.#receive(outgoing);
     else this.ignored++;
     // Also when it is unknown: the broker would keep the identifier. Not of one that is in use for something else.
-    if (type === PUBREC && outgoing?.qos !== 1) this.#output.acknowledge(PUBREL, packetId);
+    if (type === PUBREC && outgoing?.qos !== 1) this.#release(packetId);
   }
 
   /** The broker has received the message; it is never sent again, and PUBREL is, in the order of PUBREC [MQTT-4.6.0-4]. */
@@ -245,12 +353,19 @@ export class Flight {
     else this.#leave(2);
     this.#sent.delete(outgoing.packetId);
     this.#received.set(outgoing.packetId, outgoing);
+    this.#journal.change(RECEIVED_RECORD, outgoing.number);
+  }
+
+  /** PUBREL, once the store knows of PUBREC. */
+  #release(packetId: number): void {
+    this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId));
   }
 
   /** A message is done. */
   #end(outgoing: Outgoing, error?: MqttError): void {
     const { qos, packetId, state, number } = outgoing;
     outgoing.state = DONE;
+    this.#journal.change(DONE_RECORD, number);
     if (state === SENT) this.#sending[qos]--;
     if (state === WAITING) this.#leave(qos);
     if (packetId > 0) (state === RECEIVED ? this.#received : this.#sent).delete(packetId);
@@ -264,10 +379,15 @@ export class Flight {
 
   #settle(outgoing: Outgoing, error: MqttError | undefined): void {
     const { call } = outgoing;
-    if (call === undefined) return;
+    if (call === undefined) return error && this.#tell(outgoing, error);
     outgoing.call = undefined;
     this.#calls--;
     this.#events.settle(call, error === undefined ? ACKNOWLEDGED : { error });
+  }
+
+  /** Nobody waits for a message that was given up: the status tells it. */
+  #tell(outgoing: Outgoing, error: MqttError): void {
+    this.#events.tell({ type: "dropped", topic: topicOf(outgoing), size: outgoing.size, error });
   }
 
   // ---- connections
@@ -280,6 +400,7 @@ export class Flight {
       this.#waiting[qos].putBack(again);
       this.#sending[qos] = 0;
     }
+    this.#held = 0;
   }
 
   /** The broker has accepted. `isFirst`: no broker has accepted this client before, so a session that is present is that of an earlier process. */
@@ -289,7 +410,7 @@ export class Flight {
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));
     }
     if (!sessionPresent) this.#forget();
-    for (const packetId of this.#received.keys()) this.#output.acknowledge(PUBREL, packetId);
+    for (const packetId of this.#received.keys()) this.#release(packetId);
     this.#freed?.connected();
   }
 
@@ -304,7 +425,7 @@ export class Flight {
     this.#sent.clear();
     // Those of QoS 1 wait already, and so do some of QoS 2.
     this.#waiting[2].discard(({ packetId, state }) => packetId > 0 || state !== WAITING);
-    this.#stale[2] = 0;
+    this.#left[2] = 0;
     this.#waiting[2].putBack(all.filter(({ qos }) => qos === 2));
     for (const outgoing of all) {
       outgoing.state = WAITING;
@@ -316,80 +437,75 @@ export class Flight {
     }
   }
 
+  // ---- the store
+
+  /** The store has these messages. */
+  readonly kept = (numbers: readonly number[]): void => {
+    for (const number of numbers) {
+      const outgoing = this.#unkept.get(number);
+      this.#unkept.delete(number);
+      if (this.#untilStored.delete(number) && outgoing !== undefined) this.#settle(outgoing, undefined);
+    }
+  };
+
+  /** The store cannot keep these messages: they are given up. */
+  readonly notKept = (numbers: readonly number[], error: MqttError): void => {
+    for (const number of numbers) {
+      const outgoing = this.#unkept.get(number);
+      this.#unkept.delete(number);
+      this.#untilStored.delete(number);
+      if (outgoing !== undefined && outgoing.state !== DONE) this.#end(outgoing, error);
+    }
+  };
+
+  /** Bytes of the records of what is not done, and how many they are, at the most. */
+  get logged(): { bytes: number; records: number } {
+    const records = 3 * this.#pending;
+    return { bytes: this.#shelf.bytes + 17 * records, records };
+  }
+
+  /** The records of what is not done: as it is now, or newer, when they are asked for later. */
+  *records(now: number): IterableIterator<Uint8Array> {
+    const journal = this.#journal, all = this.#all, received = [...this.#received.values()];
+    for (const outgoing of all) {
+      if (outgoing.state === DONE || outgoing.qos === 0) continue;
+      const { number, packetId, due } = outgoing;
+      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, now);
+      if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);
+    }
+    for (const { number, state } of received) {
+      if (state === RECEIVED) yield journal.encodeChange(RECEIVED_RECORD, number);
+    }
+  }
+
   /** Nobody waits any more, for this reason; the messages stay. */
   fail(error: MqttError): void {
     if (this.#calls === 0) return;
-    for (const outgoing of this.#all) this.#settle(outgoing, error);
+    for (const outgoing of this.#all) if (outgoing.call !== undefined) this.#settle(outgoing, error);
   }
 
   /** The messages that are not done. */
   get #all(): Outgoing[] {
-    const isUnsent = ({ state, packetId }: Outgoing) => state === WAITING && packetId <= 0;
-    const unsent = [...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
+    const unsent = [...this.#waiting[0], ...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
     return [...this.#received.values(), ...this.#sent.values(), ...unsent];
   }
 }
 
-/** Packet identifiers of QoS 2 that the broker does not hold: it was told with PUBREL, and has answered with PUBCOMP. */
-class FreedIds {
-  readonly #ids: PacketIds;
-  readonly #output: Output;
-  readonly #most: number;
-  readonly #asked = new Set<number>();
-  readonly #free = new Set<number>();
-  /** Whether they are wanted. */
-  #isWanted = false;
+/** Whether it waits, and was not sent in a session that the broker has. */
+function isUnsent({ state, packetId }: Outgoing): boolean {
+  return state === WAITING && packetId <= 0;
+}
 
-  /** `most`: of how many it makes sure. */
-  constructor(ids: PacketIds, output: Output, most: number) {
-    this.#ids = ids;
-    this.#output = output;
-    this.#most = most;
-    ids.add(this.#asked);
-    ids.add(this.#free);
-  }
+function isStale(outgoing: Outgoing, now: number): boolean {
+  return outgoing.due <= now && isUnsent(outgoing);
+}
 
-  /** One that is free; undefined when there is none yet. */
-  take(): number | undefined {
-    if (!this.#isWanted) this.#ask();
-    const [packetId] = this.#free;
-    if (packetId !== undefined) this.#free.delete(packetId);
-    return packetId;
-  }
+function staleError(): MqttError {
+  return new MqttError("stale", "The message was not sent within its expiry: there was no connection, or no room");
+}
 
-  /** Has the broker free as many as are used. */
-  #ask(): void {
-    this.#isWanted = true;
-    while (this.#asked.size < this.#most) {
-      const packetId = this.#ids.next();
-      if (packetId === undefined) break;
-      this.#asked.add(packetId);
-      this.#output.acknowledge(PUBREL, packetId);
-    }
-  }
-
-  /** PUBCOMP; whether it was asked for. */
-  add(packetId: number): boolean {
-    if (!this.#asked.delete(packetId)) return false;
-    this.#free.add(packetId);
-    return true;
-  }
-
-  /** It is not in use any more. */
-  giveBack(packetId: number): void {
-    this.#free.add(packetId);
-  }
-
-  /** There is another connection: asks again. */
-  connected(): void {
-    for (const packetId of this.#asked) this.#output.acknowledge(PUBREL, packetId);
-  }
-
-  /** The broker holds none any more. */
-  clear(): void {
-    this.#asked.clear();
-    this.#free.clear();
-  }
+function bytesOf({ page, start, size }: Shelved): Uint8Array {
+  return page.bytes.subarray(start, start + size);
 }
 
 function sessionLostError(): MqttError {

@@ -12,7 +12,7 @@ interface Flush {
   /** Undefined when it is settled, and its PINGRESP may still come. */
   call: Call | undefined;
   /** How many messages of QoS 0 had been published. */
-  readonly published: number;
+  published: number;
   /** How many of QoS 1 and 2 had been accepted, and how many of those are not done. */
   readonly accepted: number;
   pending: number;
@@ -41,6 +41,8 @@ export class Flushes {
   /** How many messages were published at QoS 0; of how many of them it was answered, or told, what became of them. */
   published = 0;
   #known = 0;
+  /** Whether there is a connection. */
+  #isOpen = false;
   /** Messages were lost with a connection, and nobody was told: why. */
   #loss: MqttError | undefined;
 
@@ -65,7 +67,7 @@ export class Flushes {
     const error = this.#loss;
     this.#loss = undefined;
     if (error !== undefined) return this.#events.settle(call, { error });
-    this.#output.add(encode({ type: PINGREQ }));
+    if (this.#isOpen) this.#output.add(encode({ type: PINGREQ }));
     const flush = { call, published: this.published, accepted, pending, isAnswered: false, since: now };
     this.#waiting.push(flush);
     if (pending > 0) this.#unacknowledged.push(flush);
@@ -149,8 +151,19 @@ export class Flushes {
     flush.call = undefined;
   }
 
+  /** There is a connection; so many messages of QoS 0 that waited for it are in the output now. Those that wait have their PINGREQ behind them. */
+  connected(published: number): void {
+    this.#isOpen = true;
+    this.published += published;
+    for (const flush of this.#waiting) {
+      flush.published = this.published;
+      this.#output.addAnyway(encode({ type: PINGREQ }));
+    }
+  }
+
   /** The connection is lost, and with it what has gone out; `unsent` messages have not. Others wait for the next connection. */
   lost(error: MqttError, unsent: number): void {
+    this.#isOpen = false;
     const out = this.published - unsent;
     const isLost = out > this.#known;
     let isTold = false;
@@ -169,6 +182,5 @@ export class Flushes {
     this.#unacknowledged = this.#unacknowledged.filter(({ call }) => call !== undefined);
     if (isLost && !isTold) this.#loss = error;
     this.#known = Math.max(this.#known, out);
-    for (const _ of this.#waiting) this.#output.addAnyway(encode({ type: PINGREQ }));
   }
 }

@@ -9,10 +9,18 @@ import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../protocol/packet.ts";
 import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
+import { type Journal, RECORDED, RELEASED } from "./journal.ts";
 
 /** Sizes in bytes. */
 export interface ReceiverSettings {
   readonly maxPacketSize: number;
+}
+
+/** What it works with. */
+export interface ReceiverParts {
+  readonly output: Output;
+  readonly events: Events;
+  readonly journal: Journal;
 }
 
 /** What is acknowledged when it is settled. */
@@ -32,21 +40,25 @@ export class Receiver {
   readonly #settings: ReceiverSettings;
   readonly #output: Output;
   readonly #events: Events;
+  readonly #journal: Journal;
   /** What came on this connection and is not acknowledged, in order. */
   readonly #receipts: Record<1 | 2, Fifo<Receipt>> = { 1: new Fifo(), 2: new Fifo() };
   /** What is not settled, of this connection and of earlier ones. */
   readonly #inHand = new Map<number, Delivery>();
   readonly #earlier = new Map<number, Delivery>();
-  readonly #recorded = new Set<number>();
+  readonly #recorded: Set<number>;
   /** Whether there is a connection to acknowledge on. */
   #isOpen = false;
   /** How many messages were passed over. */
   #dropped = 0;
 
-  constructor(settings: ReceiverSettings, output: Output, events: Events) {
+  /** `recorded`: what a process before this one had recorded. */
+  constructor(settings: ReceiverSettings, { output, events, journal }: ReceiverParts, recorded: Iterable<number> = []) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
+    this.#journal = journal;
+    this.#recorded = new Set(recorded);
   }
 
   /** How many messages were passed over as they exceed `maxPacketSize`. */
@@ -95,7 +107,7 @@ export class Receiver {
     if (delivery.receipt !== "due") return; // QoS 0, forgotten, or not delivered to all yet
     this.#remove(delivery);
     delivery.receipt = "settled";
-    if (qos === 2) this.#recorded.add(packetId);
+    if (qos === 2) this.#record(packetId);
     this.#sendSettled(qos);
   }
 
@@ -121,7 +133,7 @@ export class Receiver {
   }
 
   #settled(qos: QoS, packetId: number): void {
-    if (qos === 2) this.#recorded.add(packetId);
+    if (qos === 2) this.#record(packetId);
     if (this.#isOpen) this.#acknowledge(qos, packetId);
   }
 
@@ -139,14 +151,26 @@ export class Receiver {
     }
   }
 
-  #send(qos: QoS, packetId: number): void {
-    this.#output.acknowledge(qos === 1 ? PUBACK : PUBREC, packetId);
+  #record(packetId: number): void {
+    if (this.#recorded.has(packetId)) return;
+    this.#recorded.add(packetId);
+    this.#journal.change(RECORDED, packetId);
   }
 
-  /** PUBREL: the broker will not send that message again. */
+  #send(qos: QoS, packetId: number): void {
+    if (qos === 1) this.#output.acknowledge(PUBACK, packetId);
+    else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId));
+  }
+
+  /** PUBREL: the broker will not send that message again, but perhaps another one with its packet identifier. */
   release(packetId: number): void {
-    this.#recorded.delete(packetId);
-    this.#output.acknowledge(PUBCOMP, packetId);
+    if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);
+    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));
+  }
+
+  /** The packet identifiers that are recorded. */
+  get recorded(): ReadonlySet<number> {
+    return this.#recorded;
   }
 
   /** The connection is lost: nothing that came on it is acknowledged on another one. */

@@ -17,10 +17,11 @@ import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
-import { Flight, type Outgoing } from "./flight.ts";
+import { Flight, type Outgoing, type Publication } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
+import { CONNECTED, encodeClient, Journal, RECORDED } from "./journal.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
 import { Retry } from "./retry.ts";
@@ -63,6 +64,7 @@ export class Session {
   readonly #events: Events = new Events((error) => this.#ending.rejected(error));
   readonly #ending: Ending = new Ending(this.#events);
   readonly #output: Output;
+  readonly #journal: Journal;
   readonly #receiver: Receiver;
   readonly #backlog: Backlog;
   readonly #flight: Flight;
@@ -74,6 +76,8 @@ export class Session {
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
+  /** Whether a broker has accepted the client, or a process before this one with its session. */
+  #wasAccepted: boolean;
   /** Attempts in all, and since a connection was accepted. */
   #attempts = 0;
   #attemptsInRow = 0;
@@ -107,23 +111,24 @@ export class Session {
   };
 
   /** `call` is settled with the first connection. */
-  constructor(settings: SessionSettings, { random, ...handlers }: SessionParts, call: Call, now: number) {
+  constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
     this.#output = new Output(settings.maxBuffered);
-    this.#receiver = new Receiver(settings, this.#output, this.#events);
+    const restored = durable?.restored;
+    this.#journal = new Journal(durable?.log, restored?.size ?? 0);
+    const ways = { output: this.#output, events: this.#events, journal: this.#journal };
+    this.#receiver = new Receiver(settings, ways, restored?.recorded);
     this.#backlog = new Backlog(settings, this.#events, this.#receiver);
     this.#stall = new Stall(this.#backlog, this.#events, settings.timeout);
     this.#flushes = new Flushes(this.#output, this.#events, settings.timeout);
     const ids = new PacketIds();
-    const parts = {
-      output: this.#output,
-      events: this.#events,
-      backlog: this.#backlog,
-      ids,
-      onDone: this.#flushes.done,
-    };
+    const parts = { ...ways, backlog: this.#backlog, ids, onDone: this.#flushes.done };
     this.#flight = new Flight(settings, parts);
+    this.#wasAccepted = restored?.wasConnected ?? false;
+    if (durable !== undefined) this.#flight.restore(durable.restored, now - durable.log.wall());
+    if (restored?.id === undefined) this.#journal.client(settings.id);
+    for (const error of durable?.problems ?? []) this.#events.tell({ type: "store", error });
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
     this.#intake = new Intake(this.#reading, {
       ...parts,
@@ -224,7 +229,9 @@ export class Session {
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue);
+    const { due } = this.#journal;
+    const kept = Math.min(due, this.#flight.due);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue, kept);
   }
 
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
@@ -247,20 +254,30 @@ export class Session {
    */
   publish(topic: string, message: string | Uint8Array, flags: number): boolean {
     this.#checkEnd();
+    if (this.#flight.holdsQoS0) {
+      this.#flight.publish({ topic, message, flags }, undefined, this.#now);
+      return false;
+    }
     this.#output.publish(topic, message, flags);
     this.#flushes.published++;
     return this.#output.buffered > HIGH_WATER;
   }
 
   /**
-   * Publishes a message of QoS 1 or 2 with the flags of byte 1; the call gets 0 when the broker has acknowledged it.
+   * Publishes a message of QoS 1 or 2, or one that may get stale; the call gets 0 when the broker has acknowledged it, or,
+   * at QoS 0, when it is about to go out. What may be withdrawn; undefined when nothing may.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; why the client has ended.
    */
-  send(topic: string, message: string | Uint8Array, flags: number, call: Call): Outgoing {
+  send(publication: Publication, call: Call, now: number): Outgoing | undefined {
     this.#checkEnd();
-    return this.#flight.publish(topic, message, flags, call);
+    const { topic, message, flags, expiry } = publication;
+    const isDirect = flags < 2 && (expiry === undefined || this.#isOpen);
+    if (!isDirect) return this.#flight.publish(publication, call, now);
+    this.publish(topic, message, flags);
+    this.#events.settle(call, { code: 0 });
+    return undefined;
   }
 
   /** Takes back a message that was never sent; its call fails with the error. */
@@ -506,9 +523,9 @@ export class Session {
     if (this.#state === "connecting") {
       bytes = connection.takeConnect();
     } else if (this.#state !== "leaving") {
-      this.#flight.fill();
+      this.#flight.fill(this.#now);
       bytes = this.#output.take();
-      if (bytes === undefined && this.#state === "closing") {
+      if (bytes === undefined && this.#state === "closing" && !this.#journal.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
         bytes = encode({ type: DISCONNECT });
@@ -518,6 +535,56 @@ export class Session {
     }
     connection.writing = bytes !== undefined;
     return bytes;
+  }
+
+  // ---- the store
+
+  /** Whether there is something to be kept: then the store is to be flushed, and `stored` called, or `notStored`. */
+  store(): boolean {
+    if (this.#isOpen || this.#state === "closing") this.#flight.fill(this.#now);
+    return this.#journal.begin();
+  }
+
+  /** What was to be kept is kept: what waited for that goes on. */
+  stored(now: number): void {
+    this.#now = now;
+    this.#journal.flushed(this.#flight);
+  }
+
+  /** It could not be kept: what was accepted fails, and the rest is tried again. */
+  notStored(cause: unknown, now: number): void {
+    this.#now = now;
+    const error = cause instanceof MqttError
+      ? cause
+      : new MqttError("store", "The store could not keep the message", cause);
+    this.#journal.failed(error, this.#flight, now);
+    this.#events.tell({ type: "store", error });
+  }
+
+  /** Whether half of what the store has means nothing any more: then it is to be replaced by `records`. */
+  get isStoreSparse(): boolean {
+    const { bytes, records } = this.#live;
+    return this.#journal.isSparse(bytes, records);
+  }
+
+  /** The bytes, and the number, of the records that mean something. */
+  get #live(): { bytes: number; records: number } {
+    const { bytes, records } = this.#flight.logged, recorded = this.#receiver.recorded.size;
+    return { bytes: bytes + 3 * recorded, records: records + recorded };
+  }
+
+  /** The store begins to replace what it has by these records. */
+  records(): Iterable<Uint8Array> {
+    const { bytes, records } = this.#live;
+    this.#journal.replaced(bytes, records);
+    return this.#records([...this.#receiver.recorded], this.#flight.records(this.#now));
+  }
+
+  *#records(recorded: readonly number[], messages: Iterable<Uint8Array>): IterableIterator<Uint8Array> {
+    yield encodeClient(this.#settings.id);
+    if (this.#wasAccepted) yield this.#journal.encodeChange(CONNECTED, 1);
+    yield* messages;
+    for (const packetId of recorded) yield this.#journal.encodeChange(RECORDED, packetId);
   }
 
   // ---- what time says
@@ -534,6 +601,8 @@ export class Session {
     const reading = this.isReading, error = this.#unanswered;
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
+    if (this.#journal.due <= by) this.#journal.retry();
+    if (this.#flight.due <= by) this.#flight.expire(this.#now);
     if (this.#claimDue <= by) {
       this.#claimDue = Infinity;
       this.#backlog.giveUpUnclaimed();
@@ -634,7 +703,10 @@ export class Session {
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isFirst: this.#opening !== undefined });
+    this.#flight.connected({ sessionPresent, isFirst: !this.#wasAccepted });
+    if (!sessionPresent || !this.#wasAccepted) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
+    this.#wasAccepted = true;
+    this.#flushes.connected(this.#flight.letGo(this.#now));
     this.#events.settle(this.#opening);
     this.#opening = undefined;
     this.#makeRoom();
@@ -685,6 +757,7 @@ export class Session {
     this.#stall.cancel();
     this.#claimDue = Infinity;
     this.#flushes.lost(error, this.#output.restart());
+    this.#journal.lost();
     this.#flight.lost();
     this.#receiver.lost();
   }

@@ -2,8 +2,11 @@
  * @module */
 
 import type { OnPublish } from "../api.ts";
+import type { MqttError } from "../errors.ts";
 import type { WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
+import type { Log } from "./journal.ts";
+import type { Restored } from "./restored.ts";
 import type { ReconnectSettings } from "./retry.ts";
 import type { TrustPolicy } from "./trust.ts";
 
@@ -43,4 +46,8 @@ export interface SessionParts {
   readonly onpub?: OnPublish | undefined;
   /** Chance: 0 to 1. */
   random(): number;
+  /** Where the session is kept, what a process before this one has left there, and what was wrong with it. */
+  readonly durable?:
+    | { readonly log: Log; readonly restored: Restored; readonly problems: readonly MqttError[] }
+    | undefined;
 }

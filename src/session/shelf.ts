@@ -62,6 +62,15 @@ export class Shelf extends Packer {
     return { page: this.#page, start: this.at - size, size };
   }
 
+  /** Takes a packet that another process has packed, whatever there is already. */
+  place(packet: Uint8Array): Shelved {
+    const { length } = packet;
+    if (this.at + length > this.block.length) this.#renew(length);
+    this.block.set(packet, this.at);
+    this.at += length;
+    return this.last(length);
+  }
+
   /** A packet is not wanted any more. */
   drop({ page, size }: Shelved): void {
     this.#bytes -= size;
@@ -113,17 +122,27 @@ export class Shelf extends Packer {
   }
 }
 
-/** Where a PUBLISH of QoS 1 or 2 has its packet identifier. */
-function idOf({ page, start }: Shelved): number {
-  const { bytes } = page;
+/** Where a PUBLISH has its topic name. */
+function topicStart({ page, start }: Shelved): number {
   let at = start + 1;
-  while (bytes[at]! > 127) at++;
-  return at + 3 + (bytes[at + 1]! << 8 | bytes[at + 2]!);
+  while (page.bytes[at]! > 127) at++;
+  return at + 1;
+}
+
+/** Where a PUBLISH has what follows its topic name; of QoS 1 and 2, the packet identifier. */
+function topicEnd(packet: Shelved): number {
+  const { bytes } = packet.page, at = topicStart(packet);
+  return at + 2 + (bytes[at]! << 8 | bytes[at + 1]!);
+}
+
+/** The topic name of a PUBLISH. */
+export function topicOf(packet: Shelved): string {
+  return new TextDecoder().decode(packet.page.bytes.subarray(topicStart(packet) + 2, topicEnd(packet)));
 }
 
 /** Writes its packet identifier into a PUBLISH, and DUP when it is sent again [MQTT-3.3.1-1]. */
 export function stamp(packet: Shelved, packetId: number, { dup }: { dup: boolean }): void {
-  const { bytes } = packet.page, at = idOf(packet);
+  const { bytes } = packet.page, at = topicEnd(packet);
   bytes[at] = packetId >> 8;
   bytes[at + 1] = packetId & 255;
   bytes[packet.start] = bytes[packet.start]! & ~8 | (dup ? 8 : 0);

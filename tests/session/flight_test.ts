@@ -18,7 +18,7 @@ interface Sent extends Asked {
 /** Publishes to the topic a. */
 function send(talk: Talk, payload: string, qos: 1 | 2 = 1): Sent {
   const call = new Asked(payload);
-  const outgoing = talk.session.send("a", payload, qos << 1, call);
+  const outgoing = talk.session.send({ topic: "a", message: payload, flags: qos << 1 }, call, talk.now);
   return Object.assign(call, { outgoing });
 }
 
@@ -74,10 +74,10 @@ describe("flight: the bytes", () => {
 
   test("[MQTT-3.3.1-1] with RETAIN, and whatever its letters and its length", () => {
     const talk = Talk.open({ maxBuffered: 1 << 20 });
-    talk.session.send("é/🌡", "", 3, new Asked("retained"));
+    talk.session.send({ topic: "é/🌡", message: "", flags: 3 }, new Asked("retained"), talk.now);
     assertEquals(hex(talk.sends()), hex(bytes('33 0b 0007 c3a9 "/" f09f8ca1 0001')));
     for (const payload of ["é".repeat(40), "x".repeat(200), "x".repeat(20_000), "é".repeat(150_000)]) {
-      talk.session.send("t", payload, 4, new Asked(""));
+      talk.session.send({ topic: "t", message: payload, flags: 4 }, new Asked(""), talk.now);
       const [packet] = talk.packets();
       assert(packet?.type === "PUBLISH");
       assertEquals([packet.topic, new TextDecoder().decode(packet.payload) === payload], ["t", true]);
@@ -87,7 +87,7 @@ describe("flight: the bytes", () => {
   test("the memory of the caller may change at once", () => {
     const talk = new Talk();
     const payload = bytes('"abc"');
-    talk.session.send("a", payload, 2, new Asked(""));
+    talk.session.send({ topic: "a", message: payload, flags: 2 }, new Asked(""), talk.now);
     payload.fill(0);
     talk.connect();
     talk.hears(CONNACK);
@@ -365,11 +365,21 @@ describe("flight: packet identifiers", () => {
   test("what is refused takes none", () => {
     const talk = Talk.open({ maxBuffered: 100 });
     const call = new Asked("");
-    assertThrows(() => talk.session.send("a/#", "x", 2, call), TypeError);
-    assertThrows(() => talk.session.send("", "x", 2, call), TypeError);
-    assertThrows(() => talk.session.send("a", 5 as unknown as string, 2, call), TypeError);
-    assertThrows(() => talk.session.send("a".repeat(65_536), "x", 4, call), RangeError);
-    assertThrows(() => talk.session.send("a", "x".repeat(100), 4, call), MqttError, "maxBuffered");
+    assertThrows(() => talk.session.send({ topic: "a/#", message: "x", flags: 2 }, call, talk.now), TypeError);
+    assertThrows(() => talk.session.send({ topic: "", message: "x", flags: 2 }, call, talk.now), TypeError);
+    assertThrows(
+      () => talk.session.send({ topic: "a", message: 5 as unknown as string, flags: 2 }, call, talk.now),
+      TypeError,
+    );
+    assertThrows(
+      () => talk.session.send({ topic: "a".repeat(65_536), message: "x", flags: 4 }, call, talk.now),
+      RangeError,
+    );
+    assertThrows(
+      () => talk.session.send({ topic: "a", message: "x".repeat(100), flags: 4 }, call, talk.now),
+      MqttError,
+      "maxBuffered",
+    );
     assertEquals([call.fate, talk.session.stats.unacknowledged], ["pending", 0]);
     send(talk, "x");
     assertEquals(says(talk), ["QoS 1: 1 x"]);

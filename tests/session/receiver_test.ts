@@ -680,7 +680,7 @@ describe("acknowledgements: a program that does not settle", () => {
     desk.hears(pub(1, 1, "1"), pub(1, 2, "2"));
     assertEquals(desk.reads, false);
     const call = new Asked("publish");
-    talk.session.send("t", "x", 2, call);
+    talk.session.send({ topic: "t", message: "x", flags: 2 }, call, talk.now);
     talk.sends();
     assertEquals(desk.reads, true);
     for (let i = 3; desk.reads; i++) desk.hears(pub(1, i, `${i}`.padEnd(300)));
@@ -700,7 +700,7 @@ describe("acknowledgements: a program that does not settle", () => {
     desk.hears(pub(1, 1, "1"), pub(1, 2, "2"), pub(1, 3, "3"), "40 02 0001");
     assertEquals([desk.unsettled, desk.talk.session.stats.ignored], [2, 0]);
     const call = new Asked("publish");
-    desk.talk.session.send("t", "x", 2, call);
+    desk.talk.session.send({ topic: "t", message: "x", flags: 2 }, call, desk.talk.now);
     desk.talk.sends();
     desk.drain();
     assertEquals([call.fate, desk.unsettled], [0, 3]);

@@ -1,0 +1,249 @@
+/** What a durable session writes into its log: each change is a record.
+ * @module */
+
+import type { MqttError } from "../errors.ts";
+import { Fifo } from "./fifo.ts";
+
+/**
+ * Record types; a record is its type in one byte, and then:
+ *
+ * | type | what follows | what it says |
+ * |---|---|---|
+ * | `CLIENT` | the client identifier, UTF-8 | whose session it is; the first record |
+ * | `CONNECTED` | 1 or 0 | the broker has accepted, and had kept the session, or not |
+ * | `ACCEPTED` | number, due, PUBLISH packet | a message is to be sent |
+ * | `SENT` | number, packet identifier | it may have been sent, from now on with this identifier |
+ * | `RECEIVED` | number | PUBREC has come: it is not sent again, PUBREL is |
+ * | `DONE` | number | it is acknowledged, or given up |
+ * | `RECORDED` | packet identifier | a message of QoS 2 that the broker has sent is settled |
+ * | `RELEASED` | packet identifier | the broker will not send that again |
+ *
+ * A number counts the messages that were accepted, `due` is when one gets stale, in milliseconds since 1970 or Infinity:
+ * eight bytes each, IEEE 754; packet identifiers have two. All are big-endian.
+ */
+export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DONE = 5, RECORDED = 6, RELEASED = 7;
+
+/** What a store adds to each record, about; bytes. */
+export const FRAME = 16;
+/** So many bytes of records that mean nothing any more are kept anyway. */
+const SLACK = 65_536;
+/** After so many milliseconds it is tried again to keep what could not be kept. */
+const RETRY = 1000;
+
+/** What is written to. */
+export interface Log {
+  /** Adds a record; the memory is the caller's again when it returns. */
+  append(record: Uint8Array): void;
+  /** Milliseconds since 1970. */
+  wall(): number;
+}
+
+/** A message as it is written down. */
+export interface Accepted {
+  readonly number: number;
+  /** When it gets stale; milliseconds, or Infinity. */
+  readonly due: number;
+  readonly packet: Uint8Array;
+}
+
+/** What becomes of accepted messages. */
+export interface Keeping {
+  /** They are in the store. */
+  kept(numbers: readonly number[]): void;
+  /** They could not be kept. */
+  notKept(numbers: readonly number[], error: MqttError): void;
+}
+
+/**
+ * Writes records, and holds back what must not be done before they are kept: a packet that goes out first, and a process
+ * that ends then, would leave a session that does not know of it.
+ *
+ * All that is written while one flush is under way is of the next. When one fails, the messages accepted in it are
+ * rejected, and what else was written is written again, until it is kept: it is little, as long as nothing is accepted.
+ */
+export class Journal {
+  readonly #log: Log | undefined;
+  /** Records but ACCEPTED that are not kept yet, as numbers: their type, a number, and another one; and of those, how many are being flushed. */
+  #changes: number[] = [];
+  #flushedChanges = 0;
+  /** The messages that were accepted, and are not kept yet; and how many of them are being flushed. */
+  #accepted: number[] = [];
+  #flushedAccepted = 0;
+  /** What waits for the flush under way, and for the one after that. */
+  readonly #held = new Fifo<{ readonly flush: number; readonly act: () => void }>();
+  /** Flushes that were begun, and whether one is under way. */
+  #flushes = 0;
+  #isFlushing = false;
+  /** Whether there is something to be flushed. */
+  #isDirty = false;
+  /** When to try again what has failed; Infinity when nothing has. */
+  #retryAt = Infinity;
+  /** Bytes of the log, about. */
+  #size = 0;
+  #scratch = new Uint8Array(1024);
+  #view = new DataView(this.#scratch.buffer);
+
+  /** Without a log, nothing is written, and everything is done at once. */
+  constructor(log: Log | undefined, size: number) {
+    this.#log = log;
+    this.#size = size;
+  }
+
+  /** Whether there is a log. */
+  get isDurable(): boolean {
+    return this.#log !== undefined;
+  }
+
+  /** Whether something is held back, or is to be kept. */
+  get isBusy(): boolean {
+    return this.#isFlushing || this.#isDirty || this.#held.length > 0;
+  }
+
+  /** When `retry` wants to be called; Infinity when never. */
+  get due(): number {
+    return this.#retryAt;
+  }
+
+  // ---- records
+
+  /** The first record. */
+  client(id: string): void {
+    this.#size += FRAME + 1 + id.length;
+    this.#log?.append(encodeClient(id));
+    this.#isDirty = this.#log !== undefined;
+  }
+
+  /** A message is accepted. */
+  accepted(message: Accepted, now: number): void {
+    if (this.#log === undefined) return;
+    this.#append(this.encodeAccepted(message, now));
+    this.#accepted.push(message.number);
+  }
+
+  /** Another change; `a` and `b` are what follows the type. */
+  change(type: number, a: number, b = 0): void {
+    if (this.#log === undefined) return;
+    this.#changes.push(type, a, b);
+    this.#append(this.encodeChange(type, a, b));
+  }
+
+  #append(record: Uint8Array): void {
+    this.#size += FRAME + record.length;
+    this.#isDirty = true;
+    this.#log!.append(record);
+  }
+
+  /** The record of a message; its memory is used again for the next one. */
+  encodeAccepted({ number, due, packet }: Accepted, now: number): Uint8Array {
+    const size = 17 + packet.length;
+    if (size > this.#scratch.length) this.#grow(size);
+    this.#scratch[0] = ACCEPTED;
+    this.#view.setFloat64(1, number);
+    this.#view.setFloat64(9, due === Infinity ? due : due - now + this.#log!.wall());
+    this.#scratch.set(packet, 17);
+    return this.#scratch.subarray(0, size);
+  }
+
+  /** The record of a change; its memory is used again for the next one. */
+  encodeChange(type: number, a: number, b = 0): Uint8Array {
+    const scratch = this.#scratch, view = this.#view;
+    scratch[0] = type;
+    switch (type) {
+      case CONNECTED:
+        scratch[1] = a;
+        return scratch.subarray(0, 2);
+      case RECORDED:
+      case RELEASED:
+        view.setUint16(1, a);
+        return scratch.subarray(0, 3);
+      case SENT:
+        view.setFloat64(1, a);
+        view.setUint16(9, b);
+        return scratch.subarray(0, 11);
+      default:
+        view.setFloat64(1, a);
+        return scratch.subarray(0, 9);
+    }
+  }
+
+  #grow(size: number): void {
+    this.#scratch = new Uint8Array(2 * size);
+    this.#view = new DataView(this.#scratch.buffer);
+  }
+
+  // ---- what waits for them
+
+  /** Does something once all that was written is kept: in this order, and at once if it is. */
+  afterwards(act: () => void): void {
+    if (!this.#isDirty && !this.#isFlushing && this.#held.length === 0) act();
+    else this.#held.push({ flush: this.#isDirty ? this.#flushes + 1 : this.#flushes, act });
+  }
+
+  /** The connection is lost: what was held back was meant for it. */
+  lost(): void {
+    this.#held.clear();
+  }
+
+  // ---- flushes
+
+  /** Whether there is something to flush, and no flush under way: then that is to be done, and `flushed` or `failed`. */
+  begin(): boolean {
+    if (!this.#isDirty || this.#isFlushing || this.#retryAt < Infinity) return false;
+    this.#isFlushing = true;
+    this.#isDirty = false;
+    this.#flushes++;
+    this.#flushedChanges = this.#changes.length;
+    this.#flushedAccepted = this.#accepted.length;
+    return true;
+  }
+
+  /** What was written before the flush is kept. */
+  flushed(keeping: Keeping): void {
+    this.#isFlushing = false;
+    this.#changes = this.#changes.slice(this.#flushedChanges);
+    const accepted = this.#accepted;
+    this.#accepted = accepted.slice(this.#flushedAccepted);
+    accepted.length = this.#flushedAccepted;
+    if (accepted.length > 0) keeping.kept(accepted);
+    while (this.#held.first !== undefined && this.#held.first.flush <= this.#flushes) this.#held.shift()!.act();
+  }
+
+  /** It is not: the messages are given up, and everything else is tried again. */
+  failed(error: MqttError, keeping: Keeping, now: number): void {
+    this.#isFlushing = false;
+    this.#isDirty = true;
+    this.#retryAt = now + RETRY;
+    const accepted = this.#accepted.splice(0);
+    keeping.notKept(accepted, error);
+  }
+
+  /** The time has come to try again. */
+  retry(): void {
+    this.#retryAt = Infinity;
+    const changes = this.#changes;
+    for (let i = 0; i < changes.length; i += 3) {
+      this.#append(this.encodeChange(changes[i]!, changes[i + 1]!, changes[i + 2]!));
+    }
+  }
+
+  // ---- the size of the log
+
+  /** Whether half of the log means nothing any more, when `live` bytes in so many records mean something. */
+  isSparse(live: number, records: number): boolean {
+    return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + SLACK;
+  }
+
+  /** The log was written anew with so many bytes in so many records; or it was not, and that is not tried before it has doubled. */
+  replaced(bytes: number, records: number): void {
+    this.#size = bytes + FRAME * records;
+  }
+}
+
+/** The record that says whose session it is. */
+export function encodeClient(id: string): Uint8Array {
+  const bytes = new TextEncoder().encode(id);
+  const record = new Uint8Array(1 + bytes.length);
+  record[0] = CLIENT;
+  record.set(bytes, 1);
+  return record;
+}

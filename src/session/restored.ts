@@ -1,0 +1,84 @@
+/** What the records of a log make: the session that a process before this one had.
+ * @module */
+
+import { MqttError } from "../errors.ts";
+import {
+  ACCEPTED,
+  type Accepted,
+  CLIENT,
+  CONNECTED,
+  DONE,
+  FRAME,
+  RECEIVED,
+  RECORDED,
+  RELEASED,
+  SENT,
+} from "./journal.ts";
+
+/** A message that was accepted and is not done. */
+export interface RestoredMessage extends Accepted {
+  /** 0 when it was never sent. */
+  packetId: number;
+}
+
+/**
+ * Reads records. Any part of them may be missing, when the log was damaged: what is said of a message that is not known
+ * says nothing, and nothing is made up.
+ */
+export class Restored {
+  /** Whose session it is; undefined when there is none. */
+  id: string | undefined;
+  /** Whether a broker has accepted the client. */
+  wasConnected = false;
+  /** The messages that are not done, by their number, in the order of accepting; and those that the broker has, in the order of PUBREC. */
+  readonly messages: Map<number, RestoredMessage> = new Map();
+  readonly received: Set<number> = new Set();
+  /** The packet identifiers of messages of QoS 2 that were settled, and not released. */
+  readonly recorded: Set<number> = new Set();
+  /** How many messages were accepted in all, and the bytes of all records. */
+  accepted = 0;
+  size = 0;
+
+  /** Takes the next record. */
+  read(record: Uint8Array): void {
+    const view = new DataView(record.buffer, record.byteOffset, record.length);
+    const [type] = record, { length } = record;
+    this.size += length + FRAME;
+    if (type === CLIENT) {
+      this.id = new TextDecoder().decode(record.subarray(1));
+    } else if (type === CONNECTED && length === 2) {
+      this.wasConnected = true;
+      if (record[1] === 0) this.#forget();
+    } else if (type === ACCEPTED && length > 17) {
+      const number = view.getFloat64(1), due = view.getFloat64(9);
+      this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0 });
+      this.accepted = Math.max(this.accepted, number + 1);
+    } else if (type === SENT && length === 11) {
+      const message = this.messages.get(view.getFloat64(1));
+      if (message !== undefined) message.packetId = view.getUint16(9);
+    } else if (type === RECEIVED && length === 9) {
+      const number = view.getFloat64(1);
+      this.received.delete(number);
+      if ((this.messages.get(number)?.packetId ?? 0) > 0) this.received.add(number);
+    } else if (type === DONE && length === 9) {
+      this.messages.delete(view.getFloat64(1));
+      this.received.delete(view.getFloat64(1));
+    } else if (type === RECORDED && length === 3) {
+      this.recorded.add(view.getUint16(1));
+    } else if (type === RELEASED && length === 3) {
+      this.recorded.delete(view.getUint16(1));
+    } else {
+      throw new MqttError(
+        "store",
+        `The store has a record of type ${type} with ${length} bytes, which is none of a session`,
+      );
+    }
+  }
+
+  /** The broker has forgotten the session: what was sent in it is as if it never was. */
+  #forget(): void {
+    for (const message of this.messages.values()) message.packetId = 0;
+    this.received.clear();
+    this.recorded.clear();
+  }
+}
