@@ -99,7 +99,9 @@ class Window {
 
   /** What may be the sequence of a record there; -1 where there is no room for one. */
   sequence(at: number): number {
-    return at + FRAME > this.#to ? -1 : get64(this.#bytes, this.#show(at, FRAME) + 8);
+    if (at + FRAME > this.#to) return -1;
+    const start = this.#show(at, FRAME);
+    return get64(this.#bytes, start + 8);
   }
 
   /** The length of the record there, if its checksum is right. */
@@ -138,7 +140,7 @@ class Window {
   /** Where in `#bytes` so many bytes of the file begin: reads them, if they are not there. */
   #show(at: number, length: number): number {
     if (at >= this.#from && at + length <= this.#end) return at - this.#from;
-    const size = Math.max(PORTION, length);
+    const size = Math.max(Math.min(PORTION, this.#to - at), length);
     if (this.#bytes.length !== size) this.#bytes = new Uint8Array(size);
     // A file that was cut off meanwhile reads as zeros there.
     this.#bytes.fill(0, this.#file.read(this.#bytes, at));
