@@ -177,8 +177,21 @@ const DISCONNECT: Names = {
   foreign: { graceful: "use drain", force: "it is the default: use drain for the other", timeout: "connect() has it" },
 };
 
+const FILE_STORE: Names = {
+  of: "fileStore",
+  own: ["sync"],
+  foreign: {
+    path: "it is the first argument",
+    file: "the path is the first argument",
+    fsync: 'use sync: "disk"',
+    durable: 'use sync: "disk"',
+  },
+};
+
 /** Who takes options. */
-export type Kind = "connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect";
+export type Kind =
+  | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
+  | "fileStore";
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -189,6 +202,7 @@ const KINDS: Record<Kind, Names> = {
   subscribe: SUBSCRIBE,
   messages: MESSAGES,
   disconnect: DISCONNECT,
+  fileStore: FILE_STORE,
 };
 
 /**

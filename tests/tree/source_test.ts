@@ -64,6 +64,12 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     types: /^src\/(api|session\/trust|transport\/.*)\.ts$/,
     node: /./,
   },
+  {
+    files: /^src\/store\//,
+    may: /^src\/(store\/|client\/(checks|options)\.ts|protocol\/bytes\.ts|(errors|deferred)\.ts)/,
+    types: /^src\/session\/store\.ts$/,
+    node: /./,
+  },
   // The entries open connections; the shells see a transport, and know of time.
   { files: /^src\/client\/connect(_worker|_sync)?\.ts$/, may: /^src\//, node: /./ },
   // The client in the thread of a module, and who holds it in the caller's.
