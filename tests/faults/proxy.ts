@@ -20,8 +20,7 @@ export interface FaultProxy {
   stop(): Promise<void>;
 }
 
-/** `host`: where it listens; the broker is on loopback. */
-export async function startFaultProxy(target: number, host = "127.0.0.1"): Promise<FaultProxy> {
+export async function startFaultProxy(target: number): Promise<FaultProxy> {
   const sockets = new Set<Socket>();
   const timers = new Set<ReturnType<typeof setTimeout>>();
   const later = (milliseconds: number, act: () => void) => {
@@ -57,7 +56,7 @@ export async function startFaultProxy(target: number, host = "127.0.0.1"): Promi
       pass(from, to, from === broker, () => proxy.weather, later);
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   proxy.port = (server.address() as AddressInfo).port;
   return proxy;
 }

@@ -2,7 +2,7 @@
  * What happens to lines and machines, one scene each. A client publishes at QoS 1 all the while: it comes back by itself,
  * tells what it tells in order, and each message arrives, in order as far as QoS 1 has one.
  */
-import { assert, assertEquals, assertGreaterOrEqual, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertGreaterOrEqual, assertLess } from "@std/assert";
 import type { NetworkClient, Orders } from "./client.ts";
 import { brokerAddress, brokerName, Lab, type Names } from "./lab.ts";
 
@@ -102,7 +102,9 @@ export const groups: Record<string, Record<string, Scene>> = {
         await lab.reset();
         await client.connected(from);
         await client.more(200, 60_000);
-        await lab.heal();
+        const lost = await lab.heal();
+        assertGreater(lost, 20);
+        return `${lost} packets were lost`;
       },
     },
     "takes 15 ms each way, and is cut": {
@@ -122,8 +124,8 @@ export const groups: Record<string, Record<string, Scene>> = {
         await client.connected(from);
         await client.until(() => client.acknowledged.length >= 2000, "2,000 acknowledgements");
         const taken = client.acknowledgedAt[1999]! - connected;
-        // One at a time they took a minute; a hundred at a time 0.6 s, and with the connection that is made anew some more.
-        assertLess(taken, 10_000);
+        // One at a time they took a minute, a hundred at a time 0.6 s; the connection that is made anew comes on top.
+        assertLess(taken, 3000);
         return `2,000 messages in ${Math.round(taken)} ms`;
       },
     },
