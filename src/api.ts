@@ -94,7 +94,7 @@ export type ConnectionStatus =
 /** What `onstatus` hears: the connection's status, and what happened on it. */
 export type Status =
   | ConnectionStatus
-  /** A subscription that was made again after a reconnect was refused: it has ended. */
+  /** A subscription of the options, or one that was made again after a reconnect, was refused: it has ended. */
   | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
   /** Nothing was settled for `timeout`, and so nothing is read: `unsettled` messages are with handlers and iterators. */
   | { readonly type: "stalled"; readonly unsettled: number }
@@ -177,6 +177,12 @@ export interface ConnectOptions {
    * server that is not trusted, a client certificate that cannot be used. False by default.
    */
   offline?: boolean | undefined;
+  /**
+   * What the client subscribes to, by topic filter: the handler, or the options of `subscribe()`. It is asked for on the
+   * first connection, and later when the broker has kept no session, each filter in a packet of its own; messages go to
+   * their handlers from the first byte on. A refusal is told to `onstatus`, and ends that subscription alone.
+   */
+  subscriptions?: Readonly<Record<string, OnPublish | SubscribeOptions | undefined>> | undefined;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
   signal?: AbortSignal | undefined;
   /**

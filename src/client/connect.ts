@@ -12,7 +12,7 @@ import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
 import { LoopClient } from "./loop_client.ts";
 import { type Address, ADDRESSES } from "./address.ts";
-import { checkOnpub } from "./arguments.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { check } from "./checks.ts";
 import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./places.ts";
 import { askPolicy } from "./policy.ts";
@@ -62,6 +62,7 @@ export async function connect(
     dial: (signal, { target, open = (signal) => dial(target!, signal) }) => traceDial(open, trace)(signal),
     policy: typeof reconnect === "function" ? (retry) => askPolicy(reconnect, retry) : undefined,
     onpub,
+    subscriptions: checkSubscriptions(op),
     onstatus,
     closed,
   });

@@ -4,7 +4,7 @@
 import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
 import { NO_CONNECTION, parseRemote } from "./connect_worker.ts";
 import type { Address } from "./address.ts";
-import { checkOnpub } from "./arguments.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { finderNow } from "./places.ts";
 import { SyncClient as BlockingClient } from "./sync_client.ts";
 
@@ -41,5 +41,6 @@ export function connectSync(
   const advice = `${NO_CONNECTION}, and not a promise, for which this client cannot wait`;
   const settings = parseRemote(addr, op, finderNow(op, { advice }));
   const policy = typeof op.reconnect === "function" ? op.reconnect : undefined;
-  return new BlockingClient({ ...settings, pingAfter: 0 }, { onpub, onstatus: op.onstatus, policy });
+  const subscriptions = checkSubscriptions(op);
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { onpub, subscriptions, onstatus: op.onstatus, policy });
 }

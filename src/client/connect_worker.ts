@@ -7,7 +7,7 @@ import { Connector } from "../worker/connector.ts";
 import { LoopClient } from "./loop_client.ts";
 import { ModuleClient } from "./module_client.ts";
 import { type Address, isUrl } from "./address.ts";
-import { checkOnpub } from "./arguments.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { finder, isPlaces, type Located, parsePlaces } from "./places.ts";
 import { askPolicy } from "./policy.ts";
 import { parseSettings, type Settings } from "./settings.ts";
@@ -48,8 +48,9 @@ export async function connectWorker(
   const settings = parseRemote(addr, op, finder(op, { advice: NO_CONNECTION }));
   const { onstatus, trace, reconnect } = op;
   const policy = typeof reconnect === "function" ? reconnect : undefined;
+  const subscriptions = checkSubscriptions(op);
   if (isUrl(onpub)) {
-    const client = new ModuleClient(settings, { module: onpub, policy, onstatus, trace });
+    const client = new ModuleClient(settings, { module: onpub, subscriptions, policy, onstatus, trace });
     await ModuleClient.opened(client);
     return client;
   }
@@ -58,6 +59,7 @@ export async function connectWorker(
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
     policy: policy && ((retry) => askPolicy(policy, retry)),
     onpub,
+    subscriptions,
     onstatus,
     closed: () => void connector.end(),
   });

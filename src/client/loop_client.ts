@@ -21,6 +21,7 @@ import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/flight.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
@@ -55,6 +56,8 @@ export interface LoopParts {
   /** Says when the next attempt is, where the program decides that; undefined: there is none. */
   policy?: ((retry: RetryEvent) => number | undefined | Promise<number | undefined>) | undefined;
   onpub?: OnPublish | undefined;
+  /** What it subscribes to with its first connection. */
+  subscriptions?: readonly Planned[] | undefined;
   onstatus?: OnStatus | undefined;
   clock?: Clock;
   /** Called when the client has ended. */

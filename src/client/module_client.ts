@@ -24,6 +24,7 @@ import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { restore } from "../worker/messages.ts";
 import { Thread } from "../worker/thread.ts";
@@ -54,7 +55,7 @@ import {
   type ToHost,
 } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
-import { answer, asksOf, withoutFunctions } from "./questions.ts";
+import { answer, asksOf, withoutFunctions } from "./module_questions.ts";
 import { RemoteHandlers } from "./remote_handlers.ts";
 import type { Settings } from "./settings.ts";
 
@@ -73,6 +74,7 @@ const DONE = Promise.resolve(0);
 export interface ModuleParts {
   /** Its default export gets the messages. */
   module: URL;
+  subscriptions: readonly Planned[];
   policy: ReconnectPolicy | undefined;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
@@ -149,6 +151,9 @@ export class ModuleClient implements Client {
         places: places.map(withoutFunctions),
         signal: undefined,
       },
+      subscriptions: parts.subscriptions.map(({ topic, qos, onpub, concurrency }) => {
+        return { topic, qos, handler: this.#handlers.subscribe([topic], onpub, concurrency).number };
+      }),
       asks: asksOf(settings),
       traces: parts.trace !== undefined,
       counters: this.#counters.buffer,

@@ -19,7 +19,7 @@ import { LoopClient } from "./loop_client.ts";
 import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
 import type { HostData, ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
-import { Questions } from "./questions.ts";
+import { Questions } from "./module_questions.ts";
 
 /** Where this module is, for the thread to import; nothing here runs when it is imported. */
 export function locate(): string {
@@ -76,7 +76,7 @@ class Host {
   }
 
   async #start(): Promise<void> {
-    const { module, settings, asks, traces } = this.#data;
+    const { module, settings, subscriptions, asks, traces } = this.#data;
     try {
       const onpub = await load(module, settings.timeout);
       const trace = (record: Extract<FromHost, { type: "trace" }>["record"]) =>
@@ -86,6 +86,7 @@ class Host {
         dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
         policy: this.#questions.policy,
         onpub,
+        subscriptions: subscriptions.map(({ topic, qos, handler }) => ({ topic, qos, ...this.#subscribed(handler) })),
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
         advanced: () => this.#count(),
@@ -167,11 +168,10 @@ class Host {
     switch (entry.type) {
       case "subscribe": {
         const { call, filters, qos, handler } = entry;
-        const onpub = handler === undefined ? undefined : this.#handler(handler);
-        // The caller keeps the order, and to the concurrency: a way there and back for each message would take too long.
+        const { onpub, concurrency } = this.#subscribed(handler);
         return this.#answer(
           call,
-          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency: Infinity }),
+          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency }),
         );
       }
       case "withdraw":
@@ -215,6 +215,11 @@ class Host {
 
   #failure(error: unknown): Failure {
     return error === this.#reason ? "end" : carry(error);
+  }
+
+  /** The caller keeps the order, and to the concurrency: a way there and back for each message would take too long. */
+  #subscribed(handler: number | undefined): { onpub: OnPublish | undefined; concurrency: number } {
+    return { onpub: handler === undefined ? undefined : this.#handler(handler), concurrency: Infinity };
   }
 
   /** A handler that has the caller's called; its promise is settled when that is done. */

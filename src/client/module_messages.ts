@@ -6,7 +6,7 @@ import type { QoS } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
 import { type CarriedError, carry, restore } from "../worker/messages.ts";
 import type { MqttError } from "../errors.ts";
-import type { Answer, Asks, Question } from "./questions.ts";
+import type { Answer, Asks, Question } from "./module_questions.ts";
 import type { Settings } from "./settings.ts";
 
 /** The counters, in the order in which the thread keeps them as numbers of eight bytes. */
@@ -20,6 +20,8 @@ export interface HostData {
   module: string;
   /** Without what is no data. */
   settings: Settings;
+  /** What it subscribes to with its first connection; `handler` is the number of the caller's. */
+  subscriptions: readonly { topic: string; qos: QoS; handler: number | undefined }[];
   /** What the caller is asked for at every attempt. */
   asks: Asks;
   /** Whether the caller wants each packet told. */

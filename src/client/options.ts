@@ -35,6 +35,7 @@ const CONNECT: Names = {
       "sessionLost",
       "reconnect",
       "offline",
+      "subscriptions",
       "signal",
       "onstatus",
       "trace",
@@ -99,6 +100,8 @@ const CONNECT: Names = {
     rejectunauthorized: UNTRUSTED,
     abortsignal: "use signal",
     concurrency: "subscribe() has it",
+    subscribe: "use subscriptions: { filter: onpub }",
+    topics: "use subscriptions: { filter: onpub }",
     highwatermark: "use receiveMaximum",
   },
 };

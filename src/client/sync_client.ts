@@ -20,6 +20,7 @@ import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Session } from "../session/session.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
@@ -44,6 +45,8 @@ const MOST_STATUSES = 1000;
 /** What a client is made of, besides its settings. */
 interface SyncParts {
   onpub: OnPublish | undefined;
+  /** What it subscribes to with its first connection. */
+  subscriptions?: readonly Planned[] | undefined;
   onstatus: OnStatus | undefined;
   /** When the next attempt is, where the program says that. */
   policy?: ReconnectPolicy | undefined;
@@ -87,14 +90,14 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { onpub, onstatus, policy, thread, clock = systemClock }: SyncParts) {
+  constructor(settings: Settings, { onstatus, policy, thread, clock = systemClock, ...handlers }: SyncParts) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
     this.#policy = policy;
     const opened = new Outcome();
-    this.#session = new Session(settings, { onpub, random: () => clock.random() }, opened, clock.now());
+    this.#session = new Session(settings, { ...handlers, random: () => clock.random() }, opened, clock.now());
     this.#linkParts = { session: this.#session, thread: this.#thread, clock, settings };
     this.#session.listen(); // the next call throws why it has ended
     this.#stopListening = onAbort(settings.signal, this.#aborted);

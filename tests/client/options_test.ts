@@ -74,6 +74,8 @@ const unknown: [ConnectOptions, string][] = ([
   [{ reconnect: { maxRetries: 1 } }, "use reconnect.attempts"],
   [{ servers: ["a"] }, "the addresses are the first argument, as a list"],
   [{ ofline: true }, "did you mean offline?"],
+  [{ topics: ["a"] }, "use subscriptions: { filter: onpub }"],
+  [{ subscriptions: { a: { Qos: 1 } } }, "did you mean qos?"],
 ] as [unknown, string][]) as [ConnectOptions, string][];
 
 test("an option that does not exist is a TypeError with the one that is meant, in every mode", async () => {
@@ -144,6 +146,7 @@ const everything: Required<ConnectOptions> = {
   onstatus: () => {},
   reconnect: { minDelay: 1, maxDelay: 2, stableAfter: 3, attempts: 4 } satisfies Required<ReconnectOptions>,
   offline: true,
+  subscriptions: { a: () => {}, b: { qos: 1, onpub: () => {}, concurrency: 2 }, c: undefined },
   signal: new AbortController().signal,
   trace: () => {},
 };
@@ -183,6 +186,7 @@ test("undefined is not given, whatever the option, and the types agree", async (
     maxBuffered: undefined,
     reconnect: undefined,
     offline: undefined,
+    subscriptions: undefined,
     signal: undefined,
     trace: undefined,
   };
