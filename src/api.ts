@@ -98,11 +98,20 @@ export type Status =
   | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
   /** Nothing was settled for `timeout`, and so nothing is read: `unsettled` messages are with handlers and iterators. */
   | { readonly type: "stalled"; readonly unsettled: number }
-  /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
+  /**
+   * A message was passed over, or `publish()` was rejected with `"overflow"` or `"sessionlost"`, so nobody has to await that;
+   * `size` in bytes, of the whole packet; `error` says why.
+   */
   | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
 
 /** Counters, since the client was made. */
 export interface Stats {
+  /** Messages that were given to a connection, of every QoS; those that were sent again count once. */
+  readonly sent: number;
+  /** How often messages of QoS 1 and 2 were sent again on another connection. */
+  readonly resent: number;
+  /** Messages that came, those that came again included, and without those over `maxPacketSize`. */
+  readonly received: number;
   /** Messages that were passed over, as they exceed `maxPacketSize`. */
   readonly dropped: number;
   /** Messages received that are not settled now: handlers and iterators have them, or they wait for those. */

@@ -98,6 +98,9 @@ export class Flight {
   #calls = 0;
   /** How many acknowledgements were for nothing. */
   ignored = 0;
+  /** How many messages were sent, and how often one of them was sent again. */
+  sent = 0;
+  resent = 0;
 
   constructor(settings: FlightSettings, { output, events, ids, onDone }: FlightParts) {
     this.#settings = settings;
@@ -212,7 +215,7 @@ export class Flight {
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
   #stamp(next: Outgoing): boolean {
-    const isRepeat = next.packetId > 0;
+    const isRepeat = next.packetId > 0, isNew = next.packetId === NEW;
     if (!isRepeat) {
       const packetId = next.qos === 2 && this.#freed ? this.#freed.take() : this.#ids.next();
       if (packetId === undefined) return false;
@@ -220,6 +223,8 @@ export class Flight {
       this.#sent.set(packetId, next);
     }
     stamp(next, next.packetId, { dup: isRepeat });
+    if (isNew) this.sent++;
+    else this.resent++;
     return true;
   }
 
