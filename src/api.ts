@@ -101,11 +101,20 @@ export type Status =
   | { readonly type: "stalled"; readonly unsettled: number }
   /** The session's store was damaged, and what is left of it is used; or it cannot keep what is to be kept, and goes on. */
   | { readonly type: "store"; readonly error: MqttError }
-  /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
+  /**
+   * A message was passed over, or `publish()` was rejected with `"overflow"`, `"sessionlost"`, `"stale"` or `"store"`, so
+   * nobody has to await that; `size` in bytes, of the whole packet; `error` says why.
+   */
   | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
 
 /** Counters, since the client was made. */
 export interface Stats {
+  /** Messages that were given to a connection, of every QoS; those that were sent again count once. */
+  readonly sent: number;
+  /** How often messages of QoS 1 and 2 were sent again on another connection. */
+  readonly resent: number;
+  /** Messages that came, those that came again included, and without those over `maxPacketSize`. */
+  readonly received: number;
   /** Messages that were passed over, as they exceed `maxPacketSize`. */
   readonly dropped: number;
   /** Messages received that are not settled now: handlers and iterators have them, or they wait for those. */

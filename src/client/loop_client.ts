@@ -25,7 +25,7 @@ import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
-import { Acknowledgement, promiseOf, publishAll, rejection } from "./call.ts";
+import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
@@ -83,6 +83,8 @@ export class LoopClient implements Client {
   readonly #keeper: Keeper | undefined;
   /** The store is given up. */
   #closing: void | Promise<void> = undefined;
+  /** Tells of publishes that were rejected, if somebody hears that. */
+  readonly #dropped: ((call: Acknowledgement, error: MqttError) => void) | undefined;
   #link: Link | undefined;
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
@@ -120,7 +122,10 @@ export class LoopClient implements Client {
     this.#places = settings.places;
     const { dial } = parts;
     this.#linkParts = { session: this.#session, clock: this.#clock, dial, advance: this.#advance };
-    if (parts.onstatus !== undefined) this.#session.listen();
+    if (parts.onstatus !== undefined) {
+      this.#session.listen();
+      this.#dropped = ({ topic, size }, error) => this.#session.tellDropped(topic, size, error);
+    }
     this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
     this.#schedule();
   }
@@ -163,7 +168,7 @@ export class LoopClient implements Client {
     let waits: boolean;
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#send(each));
+        return publishAll(checkPublications(topic), (each) => this.#send(each), this.#isTold);
       }
       const flags = options === undefined ? 0 : publishFlags(options);
       if (flags > 1 || options !== undefined && isConditional(options)) {
@@ -171,27 +176,45 @@ export class LoopClient implements Client {
       }
       waits = session.publish(topic as string, message!, flags);
     } catch (error) {
-      return rejection(session, error);
+      return this.#rejected(error, topic as string, message!, 0);
     }
     if (waits && session.buffered > WRITE) this.#writeNow();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
-    if (!session.isRoomAwaited) this.#room = this.#call<number>((call) => session.awaitRoom(call));
+    if (!session.isRoomAwaited) {
+      const call = new Acknowledgement(session, this.#dropped && (() => {})); // none is dropped: it is stalled, which is told
+      this.#room = call.promise;
+      session.awaitRoom(call);
+    }
     return this.#room!;
   }
+
+  /** The rejection of a publish. */
+  #rejected(error: unknown, topic: string, message: string | Uint8Array, qos: number): Promise<never> {
+    this.#schedule();
+    const session = this.#session;
+    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(topic, message, qos), error);
+    return rejection(session, error, this.#dropped && dropped);
+  }
+
+  /** Whether nobody has to await an error of a publish. */
+  readonly #isTold = (error: unknown): boolean =>
+    error === this.#session.reason || this.#dropped !== undefined && isDropped(error);
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
   #send(publication: Publication): Promise<number> {
     const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     if (flags < 2 && expiry === undefined) return this.publish(topic, message, { retain: flags === 1 });
-    const session = this.#session, call = new Acknowledgement(session);
+    const session = this.#session, call = new Acknowledgement(session, this.#dropped);
     let outgoing: Outgoing | undefined;
     try {
       outgoing = session.send(publication, call, this.#clock.now());
     } catch (error) {
-      return rejection(session, error);
+      return this.#rejected(error, topic, message, flags >> 1);
     }
+    call.topic = topic;
+    call.size = outgoing?.size ?? 0;
     if (!this.#handling) this.#schedule();
     if (signal === undefined || outgoing === undefined) return call.promise;
     const sent = outgoing;

@@ -24,6 +24,7 @@ import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
+import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
 import type { SessionStore } from "../session/store.ts";
 import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
@@ -44,7 +45,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { check } from "./checks.ts";
-import { promiseOf, publishAll, rejection } from "./call.ts";
+import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
@@ -64,10 +65,6 @@ import { answer, asksOf, withoutFunctions } from "./module_questions.ts";
 import { RemoteHandlers } from "./remote_handlers.ts";
 import type { Settings } from "./settings.ts";
 
-/** A publish waits while more bytes than this do, as in the session. */
-const HIGH_WATER = 65_536;
-/** Milliseconds in which somebody may still ask why the client has ended, as in the session. */
-const HEARD_WITHIN = 1000;
 /** Milliseconds that the thread has, after `timeout`, to tell what became of disconnect(). */
 const LINGER = 1000;
 /** At most so many messages of an iterator cross before they are asked for. */
@@ -173,6 +170,7 @@ export class ModuleClient implements Client {
         return { topic, qos, handler: this.#handlers.subscribe([topic], onpub, concurrency).number };
       }),
       asks: asksOf(settings),
+      hears: parts.onstatus !== undefined,
       traces: parts.trace !== undefined,
       store: this.#store,
       counters: this.#counters.buffer,
@@ -220,7 +218,7 @@ export class ModuleClient implements Client {
   ): Promise<number> {
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#publish(each));
+        return publishAll(checkPublications(topic), (each) => this.#publish(each), this.#isTold);
       }
       const flags = options === undefined ? 0 : publishFlags(options);
       return this.#publish(publication(topic as string, message!, flags, options));
@@ -232,12 +230,13 @@ export class ModuleClient implements Client {
   #publish(publication: Publication): Promise<number> {
     const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    this.#checkEnd();
-    this.#packer.publish(topic, message, flags);
-    const packet = this.#packer.take()!;
-    this.#packer.written(); // it is copied before the next one is packed
+    let packet: Uint8Array;
+    try {
+      packet = this.#pack(publication);
+    } catch (error) {
+      return this.#rejected(error as MqttError, () => packetSize(topic, message, flags >> 1), topic);
+    }
     if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
-    this.#checkRoom(this.#unsent, packet);
     this.#unsent += packet.length;
     this.#cross(packet);
     if (this.#unsent <= HIGH_WATER) return DONE;
@@ -245,28 +244,56 @@ export class ModuleClient implements Client {
     return this.#room.promise;
   }
 
+  /** @throws {MqttError} `"overflow"`; why no call can be made any more. */
+  #pack({ topic, message, flags, expiry }: Publication): Uint8Array {
+    this.#checkEnd();
+    this.#packer.publish(topic, message, flags);
+    const packet = this.#packer.take()!;
+    this.#packer.written(); // it is copied before the next one is packed
+    this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
+    return packet;
+  }
+
   /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */
   #send(packet: Uint8Array, { signal, expiry, untilStored }: Publication): Promise<number> {
     const size = packet.length;
+    // What the thread drops it tells itself.
+    const call = new Acknowledgement(this.#ending, this.#parts.onstatus && (() => {}));
     let stop = () => {};
-    return promiseOf<number>(this.#ending, (call) => {
-      this.#checkRoom(this.#unacknowledged, packet);
-      this.#unacknowledged += size;
-      const number = this.#number({
-        resolve: (code) => call.resolve(code),
-        reject: (error) =>
-          call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
-      }, () => {
-        this.#unacknowledged -= size;
-        stop();
-      });
-      if (signal === undefined && expiry === undefined && !untilStored) return this.#cross(packet, number);
-      const until = untilStored ? "stored" : undefined;
-      this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
-      this.#outbox.addBytes(packet);
-      stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
+    this.#unacknowledged += size;
+    const number = this.#number({
+      resolve: (code) => call.resolve(code),
+      reject: (error) => call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
+    }, () => {
+      this.#unacknowledged -= size;
+      stop();
     });
+    if (signal === undefined && expiry === undefined && !untilStored) {
+      this.#cross(packet, number);
+      return call.promise;
+    }
+    const until = untilStored ? "stored" : undefined;
+    this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
+    this.#outbox.addBytes(packet);
+    stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
+    return call.promise;
   }
+
+  /** The rejection of a message that has not crossed. */
+  #rejected(error: MqttError, size: () => number, topic: string): Promise<never> {
+    return rejection(
+      this.#ending,
+      error,
+      this.#parts.onstatus && (() => {
+        this.#events.tell({ type: "dropped", topic, size: size(), error });
+        systemClock.tick(() => this.#advance());
+      }),
+    );
+  }
+
+  /** Whether nobody has to await an error of a publish. */
+  readonly #isTold = (error: unknown): boolean =>
+    error === this.#ending.reason || this.#parts.onstatus !== undefined && isDropped(error);
 
   /** A packet crosses, with the number of its call if it has one. */
   #cross(packet: Uint8Array, call?: number): void {

@@ -15,6 +15,7 @@ import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { carry } from "../worker/messages.ts";
 import { FileStore } from "../store/file_store.ts";
+import { isDropped } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
@@ -126,8 +127,8 @@ class Host {
   #publish({ size, calls }: Extract<ToHost, { type: "publishes" }>, bytes: Uint8Array): void {
     const client = this.#client!, packets = this.#packets;
     const failed = (error: unknown) => {
-      // The end of the client is told otherwise, and that it came too late is no failure of publish().
-      if (error !== this.#reason) this.#throw(error);
+      // The end of the client is told otherwise, and that it came too late is no failure of publish(); so is what was dropped.
+      if (error !== this.#reason && !(this.#data.hears && isDropped(error))) this.#throw(error);
     };
     let last: Promise<number> | undefined, next = 0, room = size;
     packets.receive(bytes, size);

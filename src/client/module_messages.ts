@@ -11,7 +11,17 @@ import type { Settings } from "./settings.ts";
 
 /** The counters, in the order in which the thread keeps them as numbers of eight bytes. */
 export const COUNTERS: readonly (keyof Stats)[] = [
-  ...(["dropped", "unsettled", "failed", "unclaimed", "unacknowledged", "ignored"] as const),
+  ...([
+    "sent",
+    "resent",
+    "received",
+    "dropped",
+    "unsettled",
+    "failed",
+    "unclaimed",
+    "unacknowledged",
+    "ignored",
+  ] as const),
 ];
 
 /** What the thread is made with. */
@@ -24,6 +34,8 @@ export interface HostData {
   subscriptions: readonly { topic: string; qos: QoS; handler: number | undefined }[];
   /** What the caller is asked for at every attempt. */
   asks: Asks;
+  /** Whether the caller hears statuses. */
+  hears: boolean;
   /** Whether the caller wants each packet told. */
   traces: boolean;
   /** Where the session is kept: what makes a FileStore there. */

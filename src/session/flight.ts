@@ -129,6 +129,9 @@ export class Flight {
   #calls = 0;
   /** How many acknowledgements were for nothing. */
   ignored = 0;
+  /** How many messages were sent, and how often one of them was sent again. */
+  sent = 0;
+  resent = 0;
 
   constructor(settings: FlightSettings, { output, events, ids, journal, onDone }: FlightParts) {
     this.#settings = settings;
@@ -286,7 +289,7 @@ export class Flight {
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
   #stamp(next: Outgoing): boolean {
-    const isRepeat = next.packetId > 0;
+    const isRepeat = next.packetId > 0, isNew = next.packetId === NEW;
     if (!isRepeat) {
       const packetId = next.qos === 2 && this.#freed ? this.#freed.take() : this.#ids.next();
       if (packetId === undefined) return false;
@@ -295,6 +298,8 @@ export class Flight {
       this.#journal.change(SENT_RECORD, next.number, packetId);
     }
     stamp(next, next.packetId, { dup: isRepeat });
+    if (isNew) this.sent++;
+    else this.resent++;
     return true;
   }
 
@@ -303,15 +308,13 @@ export class Flight {
     return this.#waiting[0].length > 0;
   }
 
-  /** There is a connection: messages of QoS 0 go to the output, and are done. How many. */
-  letGo(now: number): number {
-    let count = 0;
+  /** There is a connection: messages of QoS 0 go to the output, and are done. */
+  letGo(now: number): void {
     for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
       this.#output.addCopies(bytesOf(first));
+      this.#output.published++;
       this.#end(first);
-      count++;
     }
-    return count;
   }
 
   /** When `expire` wants to be called; Infinity when never. */

@@ -29,16 +29,9 @@ import { Receiver } from "./receiver.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
-import type { State } from "./state.ts";
+import { HEARD_WITHIN, HIGH_WATER, LINGER, type State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
-
-/** A publish waits while more bytes than this do. */
-const HIGH_WATER = 65_536;
-/** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
-const LINGER = 1000;
-/** Milliseconds in which somebody may still ask why the client has ended. */
-const HEARD_WITHIN = 1000;
 
 /**
  * A client's session with its broker, over one connection after the other.
@@ -145,6 +138,9 @@ export class Session {
   get stats(): Stats {
     const { count, failed, unclaimed } = this.#backlog;
     return {
+      sent: this.#output.sent + this.#flight.sent,
+      resent: this.#flight.resent,
+      received: this.#intake.received,
       dropped: this.#receiver.dropped,
       unsettled: count,
       failed,
@@ -152,6 +148,11 @@ export class Session {
       unacknowledged: this.#flight.pending,
       ignored: this.#flight.ignored,
     };
+  }
+
+  /** Tells that a publish was rejected, or that a message was lost; `size` is that of the packet, in bytes. */
+  tellDropped(topic: string, size: number, error: MqttError): void {
+    this.#events.tell({ type: "dropped", topic, size, error });
   }
 
   /** Why no call can be made any more. */
@@ -250,7 +251,7 @@ export class Session {
       return false;
     }
     this.#output.publish(topic, message, flags);
-    this.#flushes.published++;
+    this.#output.published++;
     return this.#output.buffered > HIGH_WATER;
   }
 
@@ -683,7 +684,8 @@ export class Session {
     this.#flight.connected({ sessionPresent, isFirst: !this.#isKnown });
     if (!sessionPresent || !this.#isKnown) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
     this.#isKnown = true;
-    this.#flushes.connected(this.#flight.letGo(this.#now));
+    this.#flight.letGo(this.#now);
+    this.#flushes.connected();
     this.#attempts.accepted();
     this.#events.settle(this.#opening);
     this.#opening = undefined;

@@ -1,5 +1,12 @@
-/** The states of a session, and what leads from one to another.
+/** The states of a session, what leads from one to another, and how long some of them last.
  * @module */
+
+/** A publish waits while more bytes than this do. */
+export const HIGH_WATER = 65_536;
+/** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
+export const LINGER = 1000;
+/** Milliseconds in which somebody may still ask why the client has ended. */
+export const HEARD_WITHIN = 1000;
 
 /**
  * In which state a session is.
