@@ -1,9 +1,9 @@
 /** What only a process of its own can show: `child.ts <scenario> <path> [more]`. It says what happens line by line. */
-import { existsSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileStore, type MqttError, type SessionStore } from "../../mod.ts";
-import { bytes, keep, numbers, read, Recorder, text } from "./support.ts";
+import { bytes, keep, numbers, read, Recorder } from "./support.ts";
 
 const [scenario = "", path = "", more = ""] = process.argv.slice(2);
 const sync = more.includes("disk") ? "disk" : "os";
@@ -24,7 +24,7 @@ async function opened(): Promise<{ store: SessionStore; recorder: Recorder }> {
   return { store, recorder };
 }
 
-const scenarios: Record<string, () => Promise<void>> = {
+const scenarios: Record<string, () => void | Promise<void>> = {
   /** Has it open until it is killed. */
   async hold() {
     await opened();
@@ -75,7 +75,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   },
 
   /** Tries to open one after the other, each at a time when many do, and keeps those that it has got. */
-  async race() {
+  race() {
     for (let round = 0; round < Number(more); round++) {
       say(`ready ${round}`);
       while (!existsSync(`${path}-${round}.go`));
@@ -86,7 +86,6 @@ const scenarios: Record<string, () => Promise<void>> = {
         say(`not ${round} ${(error as Error).message}`);
       }
     }
-    await Promise.resolve();
     setInterval(() => undefined, 1000);
   },
 
@@ -104,7 +103,7 @@ const scenarios: Record<string, () => Promise<void>> = {
         written.push(...group);
       } catch (error) {
         failure = error as MqttError;
-        say(`${failure.code} ${(failure.cause as { code?: string }).code} ${statSync(path).size === size}`);
+        say(`${failure.code} ${statSync(path).size === size}`);
       }
     }
     say(failure.message);
@@ -125,7 +124,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   },
 
   /** Opens a store of many records, and says by how many MiB the process has grown at the most. */
-  async many() {
+  many() {
     const store = fileStore(path);
     store.open(new Recorder());
     const record = new Uint8Array(100);
@@ -143,17 +142,10 @@ const scenarios: Record<string, () => Promise<void>> = {
         isRight &&= record[0] === (count >> 16) && record[1] === (count >> 8 & 255) && record[2] === (count & 255);
         if (++count % 10_000 === 0) most = Math.max(most, process.memoryUsage().rss);
       },
-      told: (error) => say(text(bytes(error.message))),
+      told: (error) => say(error.message),
     });
     store.close();
     say(JSON.stringify({ count, isRight, grown: Math.round((most - before) / 2 ** 20) }));
-    await Promise.resolve();
-  },
-
-  /** Opens it in a thread that dies with it, and says what the lock is. */
-  async lock() {
-    await opened();
-    say(readFileSync(`${path}.lock`, "utf8"));
   },
 };
 
