@@ -207,14 +207,14 @@ class DurableHistory {
   }
 
   #act(): void {
-    const random = this.#random, session = this.#session!;
+    const random = this.#random;
     if (this.#hasLeft) return;
     switch (random.int(0, 9)) {
       case 0:
         if (random.chance(0.3)) this.#withdraw();
         return;
       case 1:
-        if (random.chance(0.3)) session.flush(this.#call("flush"), this.#time);
+        if (random.chance(0.3)) this.#flush();
         return;
       case 2:
       case 3:
@@ -252,6 +252,16 @@ class DurableHistory {
       }
     } catch (error) {
       this.#publishing.refused(published, error as MqttError);
+    }
+  }
+
+  #flush(): void {
+    const call = this.#call("flush");
+    try {
+      this.#session!.flush(call, this.#time);
+    } catch (error) {
+      call.reject(error as MqttError);
+      if ((error as MqttError).code !== "overflow") this.fail(`flush() throws ${error}`);
     }
   }
 
@@ -419,9 +429,9 @@ class DurableHistory {
     this.#note(() => "flushed");
     this.#isFailing = false;
     for (const record of batch) {
-      const { type, a, b } = partsOf(record);
-      const seq = type === SENT ? this.#disk.state.messages.get(a)?.seq : undefined;
-      if (seq !== undefined) this.#publishing.sent(seq, b);
+      const { type, a } = partsOf(record);
+      const logged = type === SENT ? this.#disk.state.messages.get(a) : undefined;
+      if (logged !== undefined && logged.packetId > 0) this.#publishing.sent(logged.seq, logged.packetId);
       if (type === CONNECTED && a === 0 && this.#isForgetFlushed && this.#line) this.#line.isForgetDue = false;
     }
     if (this.#isForgetFlushed && this.#line !== undefined) this.#broker.accepted(false);
@@ -435,7 +445,7 @@ class DurableHistory {
 
   #replace(): void {
     this.#note(() => "a replacement begins");
-    this.#disk.replace(this.#session!.records());
+    this.#disk.replace(this.#session!.records(this.#time));
     if (this.#session!.isStoreSparse) this.fail("the log is to be replaced as soon as it was");
     if (this.#isPrompt || this.#random.chance(0.3)) this.#goOnReplacing(Infinity);
   }

@@ -234,7 +234,8 @@ export class Publishing {
   #released(packetId: number): void {
     const logged = [...this.#around.log().messages.values()].find((message) => message.packetId === packetId);
     const isReceived = logged === undefined || this.#around.log().received.includes(logged);
-    if (!isReceived && !this.all[logged.seq]!.isExcused) this.#fail(`PUBREL ${packetId} before RECEIVED is kept`);
+    const published = logged === undefined ? undefined : this.all[logged.seq];
+    if (!isReceived && published?.isLive && !published.isExcused) this.#fail(`PUBREL ${packetId} before RECEIVED is kept`);
     if (this.#owedReleases[0] === packetId) this.#owedReleases.shift();
     else if (!this.isTakenOver) this.#fail(`PUBREL ${packetId} instead of ${this.#owedReleases[0]}`);
   }
@@ -321,7 +322,7 @@ export class Publishing {
     for (const published of this.all) {
       const { seq, qos, isLive, wasOut, isPromised, isAcknowledged, fate, packetId } = published;
       const logged = log.bySeq.get(seq);
-      published.hasCall = false;
+      published.hasCall = published.isOut = false;
       published.outgoing = undefined;
       published.isLive = logged !== undefined;
       if (isDamaged) published.isExcused = true;

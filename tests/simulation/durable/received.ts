@@ -49,7 +49,8 @@ export class Receiving {
     const { qos } = this.#around.sent[seq]!, count = (this.#handled.get(seq) ?? 0) + 1;
     this.#handled.set(seq, count);
     this.delivered++;
-    if (qos > 0) this.#inHand.set(seq, this.#came.get(seq)!);
+    const packetId = this.#came.get(seq);
+    if (qos > 0 && packetId !== undefined) this.#inHand.set(seq, packetId);
     const allowed = this.#allowed.get(seq) ?? 1;
     if (qos !== 1 && count > allowed && !this.#isExcused) {
       this.#around.fail(`message ${seq} of QoS ${qos} is handled ${count} times, and ${allowed} may be`);
@@ -80,6 +81,7 @@ export class Receiving {
     if (sessionPresent) return;
     this.#recorded.clear();
     this.#inHand.clear();
+    this.#came.clear();
   }
 
   lost(): void {
