@@ -85,9 +85,9 @@ export class Keeper {
   }
 
   #compact(): void {
-    const { session } = this.#parts;
+    const { session, now } = this.#parts;
     if (this.#replacing !== undefined || !session.isStoreSparse) return;
-    this.#replacing = this.#run(() => this.#store.replace(session.records()), () => {
+    this.#replacing = this.#run(() => this.#store.replace(session.records(now())), () => {
       this.#replacing = undefined; // if it has failed, it is tried when there is more
     });
   }

@@ -406,9 +406,9 @@ export class Flight {
     this.#held = 0;
   }
 
-  /** The broker has accepted. `isFirst`: no broker has accepted this client before, so a session that is present is that of an earlier process. */
-  connected({ sessionPresent, isFirst }: { sessionPresent: boolean; isFirst: boolean }): void {
-    if (sessionPresent && isFirst) {
+  /** The broker has accepted. `isTakenOver`: its session is that of a client before this one, whose messages nobody knows. */
+  connected({ sessionPresent, isTakenOver }: { sessionPresent: boolean; isTakenOver: boolean }): void {
+    if (isTakenOver && this.#freed === undefined) {
       const { maxInflightQoS2 } = this.#settings;
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));
     }
@@ -467,17 +467,29 @@ export class Flight {
     return { bytes: this.#shelf.bytes + 17 * records, records };
   }
 
-  /** The records of what is not done: as it is now, or newer, when they are asked for later. */
-  *records(now: number): IterableIterator<Uint8Array> {
-    const journal = this.#journal, all = this.#all, received = [...this.#received.values()];
-    for (const outgoing of all) {
-      if (outgoing.state === DONE || outgoing.qos === 0) continue;
-      const { number, packetId, due } = outgoing;
-      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, now);
+  /**
+   * The records of what is not done, and is in the store: as it is now, whenever they are asked for, so that the records
+   * which are appended meanwhile fit behind them. Only what is done by then is left out.
+   */
+  records(now: number): Iterable<Uint8Array> {
+    const all = this.#all.filter(({ qos, number }) => qos > 0 && !this.#unkept.has(number));
+    const ids = all.map(({ packetId }) => packetId);
+    return this.#encode(all, ids, { received: this.#received.size, offset: this.#journal.offset(now) });
+  }
+
+  /** The first `received` of the messages are those that the broker has, in the order of PUBREC. */
+  *#encode(
+    all: readonly Outgoing[],
+    ids: readonly number[],
+    { received, offset }: { received: number; offset: number },
+  ): IterableIterator<Uint8Array> {
+    const journal = this.#journal;
+    for (const [i, outgoing] of all.entries()) {
+      if (outgoing.state === DONE) continue;
+      const { number, due } = outgoing, packetId = ids[i]!;
+      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, offset);
       if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);
-    }
-    for (const { number, state } of received) {
-      if (state === RECEIVED) yield journal.encodeChange(RECEIVED_RECORD, number);
+      if (i < received) yield journal.encodeChange(RECEIVED_RECORD, number);
     }
   }
 

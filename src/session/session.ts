@@ -60,6 +60,8 @@ export class Session {
   #deadline = Infinity;
   /** Whether a broker may have the session: of this client, or of the process before. */
   #isKnown: boolean;
+  /** Whether the broker's session is that of a client before this one, whose messages no store has. */
+  #isTakenOver: boolean;
   /** How many attempts were begun. */
   #begun = 0;
   /** Why there is no connection, while the program is asked for the next attempt. */
@@ -109,6 +111,7 @@ export class Session {
     const parts = { ...ways, backlog: this.#backlog, ids, onDone: this.#flushes.done };
     this.#flight = new Flight(settings, parts);
     this.#isKnown = restored?.wasConnected ?? false;
+    this.#isTakenOver = restored?.isTakenOver ?? false;
     if (durable !== undefined) this.#flight.restore(durable.restored, now - durable.log.wall());
     if (restored?.id === undefined) this.#journal.client(settings.id);
     for (const error of durable?.problems ?? []) this.#events.tell({ type: "store", error });
@@ -571,15 +574,20 @@ export class Session {
   }
 
   /** The store begins to replace what it has by these records. */
-  records(): Iterable<Uint8Array> {
+  records(now: number): Iterable<Uint8Array> {
     const { bytes, records } = this.#live;
     this.#journal.replaced(bytes, records);
-    return this.#records([...this.#receiver.recorded], this.#flight.records(this.#now));
+    const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];
+    return this.#records(connected, this.#flight.records(now), [...this.#receiver.recorded]);
   }
 
-  *#records(recorded: readonly number[], messages: Iterable<Uint8Array>): IterableIterator<Uint8Array> {
+  *#records(
+    connected: readonly number[],
+    messages: Iterable<Uint8Array>,
+    recorded: readonly number[],
+  ): IterableIterator<Uint8Array> {
     yield encodeClient(this.#settings.id);
-    if (this.#isKnown) yield this.#journal.encodeChange(CONNECTED, 1);
+    for (const isPresent of connected) yield this.#journal.encodeChange(CONNECTED, isPresent);
     yield* messages;
     for (const packetId of recorded) yield this.#journal.encodeChange(RECORDED, packetId);
   }
@@ -681,7 +689,8 @@ export class Session {
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isFirst: !this.#isKnown });
+    this.#isTakenOver = sessionPresent && (this.#isTakenOver || !this.#isKnown);
+    this.#flight.connected({ sessionPresent, isTakenOver: this.#isTakenOver });
     if (!sessionPresent || !this.#isKnown) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
     this.#isKnown = true;
     this.#flight.letGo(this.#now);

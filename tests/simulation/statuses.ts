@@ -26,6 +26,7 @@ export class Statuses {
     refused: 0,
     dropped: 0,
     stalled: 0,
+    store: 0,
   };
   #waitsFrom = 0;
   #blockedThen = 0;
