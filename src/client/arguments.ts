@@ -70,7 +70,7 @@ export function publication(
   topic: string,
   message: string | Uint8Array,
   flags: number,
-  { signal, expiry, until }: PublishOptions,
+  { signal, expiry, until }: PublishOptions = {},
 ): Publication {
   return { topic, message, flags, signal, expiry, untilStored: until === "stored" };
 }

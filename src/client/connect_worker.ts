@@ -48,7 +48,7 @@ export async function connectWorker(
   const { target, settings } = parseRemote(addr, op);
   const { onstatus, trace } = op;
   if (isUrl(onpub)) {
-    const client = new ModuleClient(settings, { target, module: onpub, onstatus, trace });
+    const client = new ModuleClient(settings, { target, module: onpub, onstatus, trace, store: op.store });
     await ModuleClient.opened(client);
     return client;
   }

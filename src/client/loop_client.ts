@@ -339,10 +339,10 @@ export class LoopClient implements Client {
     this.#handling = outer;
   }
 
-  /** Keeps what is to be kept, and writes what may be written then; whether something has gone out. */
+  /** Keeps what is to be kept, and writes what may be written then; whether something may have come of it. */
   #write(): boolean {
-    this.#keeper?.keep();
-    return this.#link?.write() ?? false;
+    const hasKept = this.#keeper?.keep() ?? false;
+    return (this.#link?.write() ?? false) || hasKept;
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
@@ -388,7 +388,8 @@ export class LoopClient implements Client {
         this.#stopListening();
         this.#closing = this.#keeper?.close();
         this.#ended.resolve(event.error);
-        return this.#parts.closed?.();
+        if (this.#closing === undefined) return this.#parts.closed?.();
+        return void this.#closing.catch(surface).then(() => this.#parts.closed?.());
       case "unheard":
         return surface(event.error);
     }

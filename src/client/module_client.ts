@@ -23,7 +23,10 @@ import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
+import type { SessionStore } from "../session/store.ts";
 import type { Trust } from "../session/trust.ts";
+import { FileStore } from "../store/file_store.ts";
+import { makeToken, releaseLock } from "../store/lock.ts";
 import type { Target } from "../transport/tcp.ts";
 import { carry, restore } from "../worker/messages.ts";
 import { Thread } from "../worker/thread.ts";
@@ -35,9 +38,11 @@ import {
   checkSubscribe,
   checkUnsubscribe,
   type Publication,
+  publication,
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
+import { check } from "./checks.ts";
 import { promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { askCredential } from "./credentials.ts";
@@ -77,6 +82,17 @@ export interface ModuleParts {
   module: URL;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
+  /** Where the session is kept. */
+  store: SessionStore | undefined;
+}
+
+/** What makes the same store in the thread. */
+function carryStore(store: SessionStore | undefined): HostData["store"] {
+  if (store === undefined) return undefined;
+  const isCarried = store instanceof FileStore;
+  check(isCarried, "store", "fileStore(path) when onpub is a module: another store cannot cross to its thread");
+  const { path, sync } = store as FileStore;
+  return { path, sync, token: makeToken() };
 }
 
 /** An iterator of the caller. */
@@ -94,6 +110,7 @@ export class ModuleClient implements Client {
   readonly sock = undefined;
   readonly #settings: Settings;
   readonly #parts: ModuleParts;
+  readonly #store: HostData["store"];
   readonly #thread: Thread;
   readonly #outbox: Outbox<ToHost>;
   readonly #events: Events = new Events((error) => {
@@ -139,6 +156,7 @@ export class ModuleClient implements Client {
     const { uname, passwd, address } = settings;
     this.#settings = settings;
     this.#parts = parts;
+    this.#store = carryStore(parts.store);
     this.#packer = new Output(settings.maxBuffered);
     this.#status = { type: "connecting", attempt: 1, address };
     const asks: CredentialName[] = [];
@@ -157,6 +175,7 @@ export class ModuleClient implements Client {
       },
       asks,
       traces: parts.trace !== undefined,
+      store: this.#store,
       counters: this.#counters.buffer,
     };
     this.#thread = new Thread({
@@ -205,19 +224,20 @@ export class ModuleClient implements Client {
         return publishAll(checkPublications(topic), (each) => this.#publish(each));
       }
       const flags = options === undefined ? 0 : publishFlags(options);
-      return this.#publish({ topic: topic as string, message: message!, flags, signal: options?.signal });
+      return this.#publish(publication(topic as string, message!, flags, options));
     } catch (error) {
       return rejection(this.#ending, error);
     }
   }
 
-  #publish({ topic, message, flags, signal }: Publication): Promise<number> {
+  #publish(publication: Publication): Promise<number> {
+    const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     this.#checkEnd();
     this.#packer.publish(topic, message, flags);
     const packet = this.#packer.take()!;
     this.#packer.written(); // it is copied before the next one is packed
-    if (flags > 1) return this.#send(packet, signal);
+    if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
     this.#checkRoom(this.#unsent, packet);
     this.#unsent += packet.length;
     this.#cross(packet);
@@ -226,8 +246,8 @@ export class ModuleClient implements Client {
     return this.#room.promise;
   }
 
-  /** A message of QoS 1 or 2: its call is answered when the broker has acknowledged it. */
-  #send(packet: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+  /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */
+  #send(packet: Uint8Array, { signal, expiry, untilStored }: Publication): Promise<number> {
     const size = packet.length;
     let stop = () => {};
     return promiseOf<number>(this.#ending, (call) => {
@@ -241,20 +261,20 @@ export class ModuleClient implements Client {
         this.#unacknowledged -= size;
         stop();
       });
-      this.#cross(packet, number, signal !== undefined);
+      if (signal === undefined && expiry === undefined && !untilStored) return this.#cross(packet, number);
+      const until = untilStored ? "stored" : undefined;
+      this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
+      this.#outbox.addBytes(packet);
       stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
     });
   }
 
   /** A packet crosses, with the number of its call if it has one. */
-  #cross(packet: Uint8Array, call?: number, isWithdrawable = false): void {
+  #cross(packet: Uint8Array, call?: number): void {
     let { last } = this.#outbox;
-    if (last?.type !== "publishes") {
-      this.#outbox.add(last = { type: "publishes", size: 0, calls: [], withdrawable: [] });
-    }
+    if (last?.type !== "publishes") this.#outbox.add(last = { type: "publishes", size: 0, calls: [] });
     last.size += packet.length;
     if (call !== undefined) last.calls.push(call);
-    if (call !== undefined && isWithdrawable) last.withdrawable.push(call);
     this.#outbox.addBytes(packet);
   }
 
@@ -550,6 +570,7 @@ export class ModuleClient implements Client {
   }
 
   #crashed(error: MqttError): void {
+    if (this.#store !== undefined) invoke(() => releaseLock(this.#store!.path, this.#store!.token));
     if (this.#isClosed) this.#over(this.#ending.reason!);
     else this.#over(error);
   }

@@ -14,7 +14,9 @@ import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { carry, restore } from "../worker/messages.ts";
+import { FileStore } from "../store/file_store.ts";
 import { systemClock } from "./clock.ts";
+import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import {
   carryStatus,
@@ -83,14 +85,16 @@ class Host {
   }
 
   async #start(): Promise<void> {
-    const { module, settings, target, traces } = this.#data;
+    const { module, settings, target, traces, store } = this.#data;
     try {
       const onpub = await load(module, settings.timeout);
       const trace = (record: Extract<FromHost, { type: "trace" }>["record"]) =>
         this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
+      const made = store && new FileStore(store.path, store.sync, store.token);
       const client = new LoopClient({ ...settings, ...this.#credentials() }, {
         dial: traceDial((signal) => dial(target, signal), traces ? trace : undefined),
         onpub,
+        store: made && await openStore(made, settings.id, false),
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
         advanced: () => this.#count(),
@@ -126,13 +130,14 @@ class Host {
     let at = 0;
     for (const entry of entries) {
       if (entry.type === "publishes") this.#publish(entry, bytes.subarray(at, at += entry.size));
+      else if (entry.type === "publish") this.#publishOne(entry, bytes.subarray(at, at += entry.size));
       else this.#handle(this.#client!, entry);
     }
     this.#count(); // what was published is unacknowledged now, though the broker may say nothing
   }
 
   /** Publishes what is in the packets; the last promise of QoS 0 is settled when none has to wait. */
-  #publish({ size, calls, withdrawable }: Extract<ToHost, { type: "publishes" }>, bytes: Uint8Array): void {
+  #publish({ size, calls }: Extract<ToHost, { type: "publishes" }>, bytes: Uint8Array): void {
     const client = this.#client!, packets = this.#packets;
     const failed = (error: unknown) => {
       // The end of the client is told otherwise, and that it came too late is no failure of publish().
@@ -144,11 +149,7 @@ class Host {
     for (let packet = packets.next(); packet?.type === PUBLISH; packet = packets.next()) {
       const { topic, payload, qos, retain } = packet;
       if (qos > 0) {
-        const call = calls[next++]!;
-        this.#acknowledge(
-          call,
-          client.publish(topic, payload, { qos, retain, signal: this.#signalOf(call, withdrawable) }),
-        );
+        this.#acknowledge(calls[next++]!, client.publish(topic, payload, { qos, retain }));
         room -= start - packets.waiting;
       } else {
         const published = client.publish(topic, payload, { retain });
@@ -160,12 +161,14 @@ class Host {
     if (room > 0) last?.catch(() => {}).then(() => this.#outbox.add({ type: "room", size: room }));
   }
 
-  /** What takes a message back, when its caller may want that. */
-  #signalOf(call: number, withdrawable: readonly number[]): AbortSignal | undefined {
-    if (!withdrawable.includes(call)) return undefined;
-    const controller = new AbortController();
-    this.#withdrawable.set(call, controller);
-    return controller.signal;
+  /** Publishes what is in the packet, on its conditions. */
+  #publishOne({ size, call, isWithdrawable, expiry, until }: Extract<ToHost, { type: "publish" }>, bytes: Uint8Array) {
+    this.#packets.receive(bytes, size);
+    const { topic, payload, qos, retain } = this.#packets.next() as Message;
+    const controller = isWithdrawable ? new AbortController() : undefined;
+    if (controller !== undefined) this.#withdrawable.set(call, controller);
+    const options = { qos, retain, expiry, until, signal: controller?.signal };
+    this.#acknowledge(call, this.#client!.publish(topic, payload, options));
   }
 
   /** Tells that a message is acknowledged, with those that are at the same time. */
@@ -178,7 +181,7 @@ class Host {
       .then(() => this.#withdrawable.delete(call));
   }
 
-  #handle(client: Client, entry: Exclude<ToHost, { type: "publishes" }>): void {
+  #handle(client: Client, entry: Exclude<ToHost, { type: "publishes" | "publish" }>): void {
     switch (entry.type) {
       case "subscribe": {
         const { call, filters, qos, handler } = entry;

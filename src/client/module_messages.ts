@@ -1,7 +1,7 @@
 /** What the caller of `connectWorker` and the thread of its module say to each other.
  * @module */
 
-import type { ConnectionStatus, Stats, Status, TraceRecord } from "../api.ts";
+import type { ConnectionStatus, PublishOptions, Stats, Status, TraceRecord } from "../api.ts";
 import type { QoS } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Target } from "../transport/tcp.ts";
@@ -28,6 +28,8 @@ export interface HostData {
   asks: readonly CredentialName[];
   /** Whether the caller wants each packet told. */
   traces: boolean;
+  /** Where the session is kept: what makes a FileStore there. */
+  store: { path: string; sync: "os" | "disk"; token: string } | undefined;
   /** Where the thread keeps its COUNTERS: told in messages, they would be as many as those of the broker. */
   counters: SharedArrayBuffer;
 }
@@ -50,8 +52,10 @@ export type Failure = CarriedError | "end";
 
 /** To the thread. `call` is a number that the outcome comes back with. */
 export type ToHost =
-  /** PUBLISH packets: those of QoS 0 are confirmed by `room`, the others have a call each, in order; `withdrawable`: those that may be taken back. */
-  | { type: "publishes"; size: number; calls: number[]; withdrawable: number[] }
+  /** PUBLISH packets: those of QoS 0 are confirmed by `room`, the others have a call each, in order. */
+  | { type: "publishes"; size: number; calls: number[] }
+  /** One with conditions, which always has a call; `isWithdrawable`: it may be taken back. */
+  | { type: "publish"; size: number; call: number; isWithdrawable: boolean } & Pick<PublishOptions, "expiry" | "until">
   | { type: "withdraw"; call: number }
   /** `handler` is the number of the caller's; undefined: the module gets the messages. */
   | { type: "subscribe"; call: number; filters: readonly string[]; qos: QoS; handler: number | undefined }

@@ -8,7 +8,10 @@ import { fileStore, type MqttError, type SessionStore, type StoreReader } from "
 export const memory: string = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 /** Gives `use` a new folder in another one, and removes it. */
-export async function inFolder(use: (folder: string) => void | Promise<void>, parent: string = tmpdir()): Promise<void> {
+export async function inFolder(
+  use: (folder: string) => void | Promise<void>,
+  parent: string = tmpdir(),
+): Promise<void> {
   const folder = mkdtempSync(join(parent, "mqtt3c-store-"));
   try {
     await use(folder);
