@@ -50,6 +50,8 @@ export class Account {
   readonly handled: Record<Level, Set<number>> = { 1: new Set(), 2: new Set() };
   readonly #handlings: Handling[] = [];
   readonly #wrong: string[] = [];
+  /** How many times it was told to disconnect. */
+  ends = 0;
   isSubscribed = false;
   isDone = false;
 

@@ -117,7 +117,7 @@ async function runLoop(task: Task): Promise<void> {
   const { id, mode, pause } = task, random = new Random(task.seed), numbers = new Numbers(task, random);
   let isEnding = false, pending = 0;
   const onpub: OnPublish = async (topic, message) => {
-    if (topic === `${id}/end`) return void (isEnding = true);
+    if (topic.startsWith(`${id}/end/`)) return void (isEnding = true);
     const end = begin(id, topic, message);
     await sleep(random.int(1, Math.max(1, pause)));
     end();
@@ -126,11 +126,11 @@ async function runLoop(task: Task): Promise<void> {
   let mqtt!: Client;
   if (mode === "module") {
     mqtt = await persist(() => connectWorker(host, module, options));
-    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end`], { qos: 2, onpub });
+    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2, onpub });
   } else {
     const open = mode === "connect" ? connect : connectWorker;
     mqtt = await persist(() => open(host, onpub, options));
-    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end`], { qos: 2 });
+    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2 });
   }
   tell("subscribed", id);
   while (numbers.hasMore && !isEnding) {
@@ -153,7 +153,7 @@ async function runSync(task: Task): Promise<void> {
   const { id, pause } = task, random = new Random(task.seed), numbers = new Numbers(task, random);
   const options = optionsOf(task);
   const mqtt: SyncClient = await persist(() => connectSync("127.0.0.1", undefined, options));
-  mqtt.subscribe([`${id}/in/+/+`, `${id}/end`], { qos: 2 });
+  mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2 });
   tell("subscribed", id);
   for (let isEnding = false; !isEnding;) {
     if (numbers.hasMore) {
@@ -164,7 +164,7 @@ async function runSync(task: Task): Promise<void> {
     for (let most = random.int(1, 5); most > 0; most--) {
       const message = mqtt.receive(random.int(0, pause));
       if (message === undefined) break;
-      isEnding = message.topic === `${id}/end`;
+      isEnding = message.topic.startsWith(`${id}/end/`);
       if (isEnding) break;
       begin(id, message.topic, message)();
     }

@@ -128,9 +128,9 @@ export class Scene {
     this.#publish(topic, contentOf(topic), qos);
   }
 
-  /** Tells a child to disconnect: again and again, until it has heard. */
+  /** Tells a child to disconnect. */
   end(id: string): void {
-    this.#publish(`${id}/end`, "", 1);
+    this.#publish(`${id}/end/${this.account(id).ends++}`, "", 1);
   }
 
   #publish(topic: string, content: string, qos: Level): void {

@@ -81,8 +81,8 @@ function watch(exited: Promise<unknown>): () => boolean {
 
 /** The moment of a kill: some time after it has begun, or once some more messages are stored. */
 async function moment(random: Random, isOver: () => boolean, stored: () => number): Promise<void> {
-  if (random.chance(0.4)) return void await sleep(random.int(0, 150));
-  const wanted = stored() + random.int(1, 60);
+  if (random.chance(0.4)) return void await sleep(random.int(0, 100));
+  const wanted = stored() + random.int(1, 25);
   await until(() => isOver() || stored() >= wanted, "messages are stored");
   await sleep(random.int(0, 3));
 }

@@ -5,7 +5,7 @@ import { Random } from "../support/random.ts";
 export type Mode = "connect" | "connectWorker" | "connectSync" | "module";
 
 /** The kinds of client there are. */
-export const modes: readonly Mode[] = ["connect", "connectWorker", "connectSync"];
+export const modes: readonly Mode[] = ["connect", "connectWorker", "connectSync", "module"];
 
 /** The levels at which something is promised. */
 export const levels = [1, 2] as const;
