@@ -1,6 +1,6 @@
 /** A TCP proxy that is a long line: what is under way in it is lost with the client. It reads the packets that pass. */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { type NaivePacket, NaiveReader } from "../support/naive.ts";
+import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts";
 
 /** A packet that the client has sent, or that has come to it. */
 export interface Passed {
@@ -17,7 +17,7 @@ export interface Line {
   packets: Passed[];
   /** Milliseconds each way. */
   delay: number;
-  /** Whether acknowledgements do not come through: what the broker sends, CONNACK apart, is lost. */
+  /** Whether acknowledgements do not come through: of what the broker sends, only CONNACK and SUBACK do. */
   isDeaf: boolean;
   stop(): Promise<void>;
 }
@@ -63,10 +63,10 @@ export async function openLine(target: number, delay = 0): Promise<Line> {
     });
     broker.on("data", (bytes: Uint8Array) => {
       toClient.pass(() => {
-        const packets = came.push(bytes);
-        if (line.isDeaf && packets.every(({ type }) => !/^(CONNACK|SUBACK)$/.test(type))) return;
+        const packets = came.push(bytes).filter(({ type }) => !line.isDeaf || /^(CONN|SUB)ACK$/.test(type));
         for (const packet of packets) line.packets.push({ connection, from: "broker", packet });
-        client.write(bytes);
+        if (!line.isDeaf) client.write(bytes);
+        else for (const packet of packets) client.write(encodeNaive(packet));
       });
     });
     broker.on("close", () => toClient.pass(() => void client.end()));
