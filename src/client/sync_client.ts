@@ -324,7 +324,10 @@ export class SyncClient implements Blocking, BlockingClient {
         invoke(this.#onstatus, status);
       }
       const event = session.next();
-      if (event?.type === PUBLISH) return event;
+      if (event?.type === PUBLISH) {
+        this.#keeper?.keep(); // that the one before is settled: who has this one may be busy with it for long
+        return event;
+      }
       if (event !== undefined) this.#act(event);
       else if (isLast || session.status.type === "closed") return undefined;
       else isLast = this.#step(due);

@@ -4,11 +4,19 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
-import { type ConnectOptions, fileStore, MqttError, type SessionStore, type Status } from "../../mod.ts";
+import {
+  type ConnectOptions,
+  connectSync,
+  fileStore,
+  MqttError,
+  type SessionStore,
+  type Status,
+  type SyncClient,
+} from "../../mod.ts";
 import { needs } from "../support/process.ts";
 import { startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
-import { modes, type Mqtt, type OpenOn, outcome, Scene } from "./qos_scene.ts";
+import { block, modes, type Mqtt, type OpenOn, outcome, Scene } from "./qos_scene.ts";
 import { within } from "./support.ts";
 
 /** A log in memory, which may be full. */
@@ -299,3 +307,20 @@ for (const [mode, open] of modes) {
       }
     }));
 }
+
+test("store, connectSync: a message of QoS 2 that was taken is recorded before the next one is given", async () => {
+  const store = new MemoryStore(), recorded = () => store.records.filter(([type]) => type === 6).length;
+  // deno-lint-ignore require-await
+  const open: OpenOn = async (port, op) => connectSync("127.0.0.1", undefined, { port, ...op });
+  await onStage(open, async ({ start }) => {
+    const scene = await start({ store }), mqtt = scene.mqtt as SyncClient;
+    mqtt.publish("$give", "t a 2 1\nt b 2 2\nt c 2 3");
+    block(100); // all three have come by then
+    assert(mqtt.receive()?.text() === "a" && recorded() === 0);
+    assertEquals([mqtt.receive()?.text(), recorded()], ["b", 1]);
+    assertEquals([mqtt.receive()?.text(), recorded()], ["c", 2]);
+    mqtt.receive(0);
+    await scene.until(() => scene.said(/PUBREC/).length === 3, "three PUBRECs");
+    assertEquals(recorded(), 3);
+  });
+});
