@@ -3,7 +3,8 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { WebSocket } from "ws";
 import type { MqttError } from "../../mod.ts";
-import { AwayError, Broker, pause, type Value } from "./broker.ts";
+import { AwayError, Broker, pause } from "./broker.ts";
+import type { Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
 

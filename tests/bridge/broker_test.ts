@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { Broker, payloadOf, type Value } from "../../examples/bridge/broker.ts";
+import { Broker } from "../../examples/bridge/broker.ts";
+import { payloadOf, type Value } from "../../examples/bridge/payload.ts";
 import { needs } from "../support/process.ts";
 import { type Action, close, send, startScripted, wait } from "../support/scripted.ts";
 import { startAedes, startMosquitto } from "../support/servers.ts";
