@@ -12,7 +12,8 @@
  * @module
  */
 
-export { connect, type Connection } from "./src/client/connect.ts";
+export type { Address } from "./src/client/address.ts";
+export { connect, type Connection, type Opener } from "./src/client/connect.ts";
 export { connectSync } from "./src/client/connect_sync.ts";
 export { connectWorker } from "./src/client/connect_worker.ts";
 export type {
@@ -27,6 +28,7 @@ export type {
   OutgoingMessage,
   PublishOptions,
   ReconnectOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeCallback,

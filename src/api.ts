@@ -42,6 +42,13 @@ export interface ReconnectOptions {
   attempts?: number | undefined;
 }
 
+/**
+ * When the next attempt is: milliseconds, 0 to 2,147,483,647; undefined: there is none, and the client ends with the error.
+ * `attempt` counts the failures in a row, from 1; a connection that has lasted 30 s ends them. What it throws, or returns
+ * besides, is an uncaught error, and the next attempt is then when `reconnect: true` has it.
+ */
+export type ReconnectPolicy = (attempt: number, error: MqttError) => number | undefined;
+
 /** A control packet that was sent or received; credentials and payloads are left out. */
 export interface TraceRecord {
   /** Who sent it: the client, or the broker. */
@@ -73,7 +80,7 @@ export interface TraceRecord {
 /** Gets each packet sent and received, as `op.trace`; it runs synchronously and should be quick. */
 export type Trace = (record: TraceRecord) => void;
 
-/** What becomes of the connection. `address` says where the broker is, without credentials; undefined for a connection handed in. */
+/** What becomes of the connection. `address` says where the broker is, without credentials; undefined for a connection handed in, and for what a function is to give. */
 export type ConnectionStatus =
   /** A connection is opened; `attempt` counts from 1 since the last one that the broker accepted. */
   | { readonly type: "connecting"; readonly attempt: number; readonly address: string | undefined }
@@ -162,8 +169,14 @@ export interface ConnectOptions {
    * unless the program waits for it.
    */
   receiveMaximum?: number | undefined;
-  /** Whether a lost connection is made again; off by default. */
-  reconnect?: boolean | ReconnectOptions | undefined;
+  /** Whether a lost connection is made again, and when; off by default. A function decides after each failure. */
+  reconnect?: boolean | ReconnectOptions | ReconnectPolicy | undefined;
+  /**
+   * Whether the client is there at once, reachable or not: its first connection is made as later ones are, with `reconnect`,
+   * and calls wait for it. The client ends when each address in turn has refused for good: return codes 1, 2, 4 and 5, a
+   * server that is not trusted, a client certificate that cannot be used. False by default.
+   */
+  offline?: boolean | undefined;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
   signal?: AbortSignal | undefined;
   /**

@@ -2,8 +2,10 @@
  * @module */
 
 import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
-import { parseRemote } from "./connect_worker.ts";
+import { NO_CONNECTION, parseRemote } from "./connect_worker.ts";
+import type { Address } from "./address.ts";
 import { checkOnpub } from "./arguments.ts";
+import { finderNow } from "./places.ts";
 import { SyncClient as BlockingClient } from "./sync_client.ts";
 
 /**
@@ -30,8 +32,14 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
  * @throws {MqttError} If there is no connection; see its `code`.
  */
-export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
+export function connectSync(
+  addr: Address | (() => Address) | readonly (Address | (() => Address))[],
+  onpub?: OnPublish,
+  op: ConnectOptions = {},
+): SyncClient {
   checkOnpub(onpub);
-  const { target, settings } = parseRemote(addr, op);
-  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus });
+  const advice = `${NO_CONNECTION}, and not a promise, for which this client cannot wait`;
+  const settings = parseRemote(addr, op, finderNow(op, { advice }));
+  const policy = typeof op.reconnect === "function" ? op.reconnect : undefined;
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { onpub, onstatus: op.onstatus, policy });
 }

@@ -17,18 +17,17 @@ import type {
 import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
-import type { Call, SessionEvent } from "../session/events.ts";
+import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/flight.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
 import { Acknowledgement, promiseOf, publishAll, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
-import { Link, type LinkParts } from "./link.ts";
+import { type DialPlace, Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import {
   checkDisconnect,
@@ -52,7 +51,9 @@ const WRITES = { writes: true };
 /** What a client is made of, besides its settings. */
 export interface LoopParts {
   /** Opens a connection. */
-  dial: Dial;
+  dial: DialPlace;
+  /** Says when the next attempt is, where the program decides that; undefined: there is none. */
+  policy?: ((retry: RetryEvent) => number | undefined | Promise<number | undefined>) | undefined;
   onpub?: OnPublish | undefined;
   onstatus?: OnStatus | undefined;
   clock?: Clock;
@@ -67,6 +68,7 @@ export interface LoopParts {
 /** A client whose loop runs in the event loop of its thread. */
 export class LoopClient implements Client {
   readonly #parts: LoopParts;
+  readonly #places: Settings["places"];
   readonly #linkParts: LinkParts;
   readonly #clock: Clock;
   readonly #session: Session;
@@ -98,9 +100,9 @@ export class LoopClient implements Client {
     });
     const random = () => this.#clock.random();
     this.#session = new Session(settings, { ...parts, random }, this.#opened, this.#clock.now());
-    const { uname, passwd } = settings;
+    this.#places = settings.places;
     const { dial } = parts;
-    this.#linkParts = { session: this.#session, clock: this.#clock, dial, uname, passwd, advance: this.#advance };
+    this.#linkParts = { session: this.#session, clock: this.#clock, dial, advance: this.#advance };
     if (parts.onstatus !== undefined) this.#session.listen();
     this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
     this.#schedule();
@@ -339,11 +341,19 @@ export class LoopClient implements Client {
     this.#parts.advanced?.();
   };
 
+  /** Asks the program when the next attempt is. */
+  async #plan(retry: RetryEvent): Promise<void> {
+    this.#session.plan(await this.#parts.policy!(retry), this.#clock.now());
+    this.#advance();
+  }
+
   #handle(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
-        this.#link = new Link(event.attempt, this.#linkParts);
+        this.#link = new Link(event.attempt, this.#places[event.place]!, this.#linkParts);
         return;
+      case "retry":
+        return void this.#plan(event);
       case "login":
         return void this.#link!.login();
       case "end":

@@ -9,6 +9,7 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeCallback,
@@ -24,8 +25,7 @@ import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Target } from "../transport/tcp.ts";
-import { carry, restore } from "../worker/messages.ts";
+import { restore } from "../worker/messages.ts";
 import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
 import {
@@ -40,13 +40,11 @@ import {
 } from "./arguments.ts";
 import { promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
-import { askCredential } from "./credentials.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
 import {
   type CarriedStatus,
   COUNTERS,
-  type CredentialName,
   type Crossing,
   type Failure,
   type FromHost,
@@ -56,6 +54,7 @@ import {
   type ToHost,
 } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
+import { answer, asksOf, withoutFunctions } from "./questions.ts";
 import { RemoteHandlers } from "./remote_handlers.ts";
 import type { Settings } from "./settings.ts";
 
@@ -72,9 +71,9 @@ const DONE = Promise.resolve(0);
 
 /** What a client is made of, besides its settings. */
 export interface ModuleParts {
-  target: Target;
   /** Its default export gets the messages. */
   module: URL;
+  policy: ReconnectPolicy | undefined;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
 }
@@ -136,26 +135,21 @@ export class ModuleClient implements Client {
    * @throws {TypeError} If there is no code for it, in a bundle.
    */
   constructor(settings: Settings, parts: ModuleParts) {
-    const { uname, passwd, address } = settings;
+    const { places } = settings;
     this.#settings = settings;
     this.#parts = parts;
     this.#packer = new Output(settings.maxBuffered);
-    this.#status = { type: "connecting", attempt: 1, address };
-    const asks: CredentialName[] = [];
-    if (typeof uname === "function") asks.push("uname");
-    if (typeof passwd === "function") asks.push("passwd");
+    this.#status = { type: "connecting", attempt: 1, address: places[0]!.address };
     const data: HostData = {
       module: parts.module.href,
-      target: parts.target,
       settings: {
         ...settings,
         // What waits in the thread is what this waits for, and what need not be waited for.
         maxBuffered: settings.maxBuffered + HIGH_WATER,
-        uname: typeof uname === "function" ? undefined : uname,
-        passwd: typeof passwd === "function" ? undefined : passwd,
+        places: places.map(withoutFunctions),
         signal: undefined,
       },
-      asks,
+      asks: asksOf(settings),
       traces: parts.trace !== undefined,
       counters: this.#counters.buffer,
     };
@@ -488,7 +482,8 @@ export class ModuleClient implements Client {
         // The thread's clock began when the thread did.
         return invoke(this.#parts.trace, { ...entry.record, time: entry.record.time - performance.timeOrigin });
       case "ask":
-        return void this.#ask(entry.number, entry.what);
+        return void answer(entry.number, entry.question, { ...this.#parts, settings: this.#settings })
+          .then((given) => this.#outbox.add({ type: "answer", ...given }));
       case "thrown":
         return surface(restore(entry.error));
       case "unusable":
@@ -522,17 +517,6 @@ export class ModuleClient implements Client {
     if (status.type === "closed") return this.#close(status.error);
     if (isOfConnection(status)) this.#status = status;
     this.#events.tell(status);
-  }
-
-  /** Tells what the credential is. */
-  async #ask(number: number, what: CredentialName): Promise<void> {
-    try {
-      const value = await askCredential(this.#settings[what], what);
-      this.#outbox.add({ type: "credential", number, value, error: undefined });
-    } catch (error) {
-      // The thread's client says what the cause means.
-      this.#outbox.add({ type: "credential", number, value: undefined, error: carry((error as MqttError).cause) });
-    }
   }
 
   // ---- the end

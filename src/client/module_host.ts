@@ -4,7 +4,7 @@
 import { exit } from "node:process";
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Client, Credential, OnPublish, Status } from "../api.ts";
+import type { Client, OnPublish, Status } from "../api.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { bytesOf, type Message } from "../message.ts";
@@ -13,19 +13,13 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
-import { carry, restore } from "../worker/messages.ts";
+import { carry } from "../worker/messages.ts";
 import { systemClock } from "./clock.ts";
 import { LoopClient } from "./loop_client.ts";
-import {
-  carryStatus,
-  COUNTERS,
-  type CredentialName,
-  type Crossing,
-  type Failure,
-  type FromHost,
-} from "./module_messages.ts";
+import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
 import type { HostData, ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
+import { Questions } from "./questions.ts";
 
 /** Where this module is, for the thread to import; nothing here runs when it is imported. */
 export function locate(): string {
@@ -63,8 +57,7 @@ class Host {
   readonly #iterations = new Map<number, Iteration>();
   /** Messages that the caller may take back. */
   readonly #withdrawable = new Map<number, AbortController>();
-  /** Credentials that the caller was asked for. */
-  readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
+  readonly #questions = new Questions((number, question) => this.#outbox.add({ type: "ask", number, question }));
   #numbers = 0;
   /** What the caller knows of the server's certificate. */
   #trusted: Trust = false;
@@ -83,13 +76,15 @@ class Host {
   }
 
   async #start(): Promise<void> {
-    const { module, settings, target, traces } = this.#data;
+    const { module, settings, asks, traces } = this.#data;
     try {
       const onpub = await load(module, settings.timeout);
       const trace = (record: Extract<FromHost, { type: "trace" }>["record"]) =>
         this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
-      const client = new LoopClient({ ...settings, ...this.#credentials() }, {
-        dial: traceDial((signal) => dial(target, signal), traces ? trace : undefined),
+      const places = this.#questions.places(settings.places, asks);
+      const client = new LoopClient({ ...settings, places }, {
+        dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
+        policy: this.#questions.policy,
         onpub,
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
@@ -108,16 +103,6 @@ class Host {
   /** An error that is the caller's to surface, and stops nothing here. */
   #throw(error: unknown): void {
     this.#outbox.add({ type: "thrown", error: carry(error) });
-  }
-
-  /** Functions that ask the caller, where that has functions. */
-  #credentials(): Partial<Record<CredentialName, Credential>> {
-    return Object.fromEntries(this.#data.asks.map((what) => [what, () => {
-      const number = ++this.#numbers, answer = deferred<string | Uint8Array>();
-      this.#asked.set(number, answer);
-      this.#outbox.add({ type: "ask", number, what });
-      return answer.promise;
-    }]));
   }
 
   // ---- what the caller says
@@ -215,12 +200,8 @@ class Host {
         for (const number of entry.done) this.#settled(number).resolve();
         for (const number of entry.failed) this.#settled(number).reject(SURFACED);
         return;
-      case "credential": {
-        const { number, value, error } = entry;
-        const asked = this.#asked.get(number);
-        this.#asked.delete(number);
-        return error === undefined ? asked?.resolve(value!) : asked?.reject(restore(error));
-      }
+      case "answer":
+        return this.#questions.answered(entry);
     }
   }
 

@@ -9,6 +9,7 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeOptions,
@@ -20,7 +21,6 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Session } from "../session/session.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Target } from "../transport/tcp.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -34,6 +34,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
+import { askPolicy } from "./policy.ts";
 import type { Settings } from "./settings.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
 
@@ -42,9 +43,10 @@ const MOST_STATUSES = 1000;
 
 /** What a client is made of, besides its settings. */
 interface SyncParts {
-  target: Target;
   onpub: OnPublish | undefined;
   onstatus: OnStatus | undefined;
+  /** When the next attempt is, where the program says that. */
+  policy?: ReconnectPolicy | undefined;
   /** Opens its connections, and waits for them. */
   thread?: Waiting;
   clock?: Clock;
@@ -71,6 +73,7 @@ class Outcome implements Call {
 export class SyncClient implements Blocking, BlockingClient {
   readonly #timeoutAfter: number;
   readonly #onstatus: OnStatus | undefined;
+  readonly #policy: ReconnectPolicy | undefined;
   readonly #thread: Waiting;
   readonly #clock: Clock;
   readonly #session: Session;
@@ -84,14 +87,15 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { target, onpub, onstatus, thread, clock = systemClock }: SyncParts) {
+  constructor(settings: Settings, { onpub, onstatus, policy, thread, clock = systemClock }: SyncParts) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
+    this.#policy = policy;
     const opened = new Outcome();
     this.#session = new Session(settings, { onpub, random: () => clock.random() }, opened, clock.now());
-    this.#linkParts = { session: this.#session, thread: this.#thread, clock, target, settings };
+    this.#linkParts = { session: this.#session, thread: this.#thread, clock, settings };
     this.#session.listen(); // the next call throws why it has ended
     this.#stopListening = onAbort(settings.signal, this.#aborted);
     this.#wait(() => opened.done);
@@ -333,8 +337,9 @@ export class SyncClient implements Blocking, BlockingClient {
   #act(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
-        this.#link = new SyncLink(event.attempt, this.#linkParts);
-        return;
+        return this.#dial(event.attempt, event.place);
+      case "retry":
+        return this.#session.plan(askPolicy(this.#policy!, event), this.#clock.now());
       case "login":
         return this.#link!.login();
       case "end":
@@ -352,6 +357,15 @@ export class SyncClient implements Blocking, BlockingClient {
       case "closed":
         this.#stopListening();
         void this.#thread.end();
+    }
+  }
+
+  #dial(attempt: number, place: number): void {
+    const { session, settings } = this.#linkParts;
+    try {
+      this.#link = SyncLink.open(attempt, settings.places[place]!, this.#linkParts);
+    } catch (error) {
+      session.lost(attempt, error as MqttError, this.#clock.now());
     }
   }
 

@@ -5,42 +5,32 @@
  */
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
-import { MqttError } from "../errors.ts";
+import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import { TopicName } from "../protocol/topic.ts";
-import {
-  DISCONNECT,
-  type FilterRequest,
-  PINGRESP,
-  PUBACK,
-  PUBCOMP,
-  PUBLISH,
-  PUBREC,
-  PUBREL,
-  type QoS,
-  SUBACK,
-  UNSUBACK,
-} from "../protocol/packet.ts";
+import { type ConnackPacket, DISCONNECT, type FilterRequest, type QoS } from "../protocol/packet.ts";
+import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
-import { type BrokerPacket, Connection, type Credentials, type Link } from "./connection.ts";
-import type { Consumer, Delivery, Handling, Work } from "./consumer.ts";
+import { Connection, type Credentials, type Link } from "./connection.ts";
+import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
+import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
 import { Flight, type Outgoing } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
+import { Intake, type Reading } from "./intake.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
-import { Retry } from "./retry.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
+import type { State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
-import type { Recipients } from "./subscriptions.ts";
-import { distrust } from "./trust.ts";
+import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /** A publish waits while more bytes than this do. */
 const HIGH_WATER = 65_536;
@@ -48,22 +38,6 @@ const HIGH_WATER = 65_536;
 const LINGER = 1000;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 const HEARD_WITHIN = 1000;
-
-/** Gives a message to those who get it, or keeps it for them; what is not settled then. */
-type Deliver = (recipients: Recipients, message: Message, packetId: number) => Delivery | undefined;
-
-/**
- * | state | in which | what ends it in time | leads to |
- * |---|---|---|---|
- * | `connecting` | a connection is opened, CONNACK awaited | `timeout` | `open`, `waiting`, `closed` |
- * | `open` | the broker has accepted | the keep alive | `waiting`, `draining`, `closing`, `closed` |
- * | `waiting` | time passes until the next attempt | the delay | `connecting`, `closed` |
- * | `draining` | what was received is settled, nothing more is delivered | `timeout` in which nothing is settled | `closing`, `closed` |
- * | `closing` | what was accepted is sent, then DISCONNECT | `timeout` | `leaving`, `closed` |
- * | `leaving` | DISCONNECT is sent, the broker may close | a second | `closed` |
- * | `closed` | everything is settled | | |
- */
-type State = "connecting" | "open" | "waiting" | "draining" | "closing" | "leaving" | "closed";
 
 /**
  * A client's session with its broker, over one connection after the other.
@@ -83,28 +57,22 @@ export class Session {
   readonly #flight: Flight;
   readonly #flushes: Flushes;
   readonly #subscriber: Subscriber;
-  readonly #retry: Retry;
+  readonly #attempts: Attempts;
   readonly #secondLook = new SecondLook();
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
-  /** Attempts in all, and since a connection was accepted. */
-  #attempts = 0;
-  #attemptsInRow = 0;
+  /** How many attempts were begun. */
+  #begun = 0;
+  /** Why there is no connection, while the program is asked for the next attempt. */
+  #undecided: MqttError | undefined;
   /** The attempt under way, or the connection. */
   #connection: Connection | undefined;
   /** When the last byte came or went on the last connection that the broker had accepted. */
   #lastByteThen = -Infinity;
   #status: ConnectionStatus;
-  /** Those who get the last message that `next` gave. */
-  #consumers: readonly Consumer[] = [];
-  /** How `nextDelivering` calls handlers. */
-  #handling: Handling | undefined;
-  /** The message that `next` gives. */
-  #taken: Message | undefined;
-  /** Whether the program blocks, and waits for something that the broker does. */
-  #isBlocked = false;
+  readonly #intake: Intake;
   readonly #stall: Stall;
   /** How many messages were settled when it was last looked whether disconnect() has to wait for more. */
   #settledThen = 0;
@@ -116,8 +84,19 @@ export class Session {
   #opening: Call | undefined;
   /** Who waits for room to publish. */
   #publishing: Call | undefined;
+  /** What decoding looks at, and tells. */
+  readonly #reading: Reading = {
+    connection: () => this.#connection,
+    isReading: () => this.isReading,
+    isDelivering: () => this.#isDelivering,
+    mayClaim: () => this.#claimDue < Infinity,
+    now: () => this.#now,
+    connacked: (connection, packet) => this.#connacked(connection, packet),
+    held: () => this.#stall.watch(this.#now),
+    failed: (error) => this.#lose(error),
+  };
 
-  /** `call` is settled with the first connection. */
+  /** `call` is settled with the first connection; at once if the client may begin offline. */
   constructor(settings: SessionSettings, { random, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
@@ -136,8 +115,16 @@ export class Session {
     };
     this.#flight = new Flight(settings, parts);
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
-    this.#retry = new Retry(settings.reconnect);
-    this.#opening = call;
+    this.#intake = new Intake(this.#reading, {
+      ...parts,
+      receiver: this.#receiver,
+      subscriber: this.#subscriber,
+      flight: this.#flight,
+      flushes: this.#flushes,
+    });
+    this.#attempts = new Attempts(settings);
+    if (settings.offline) this.#events.settle(call);
+    else this.#opening = call;
     this.#now = now;
     this.#status = this.#dial();
   }
@@ -174,7 +161,7 @@ export class Session {
 
   /** Those who get the last message that `next` gave. */
   get handlers(): OnPublish[] {
-    return this.#consumers.map(({ onpub }) => onpub);
+    return this.#intake.handlers;
   }
 
   /** Whether `tick` wants to be called when messages were settled. */
@@ -209,7 +196,8 @@ export class Session {
 
   /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
   get #isAwaited(): boolean {
-    return this.#isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
+    const { isBlocked } = this.#intake;
+    return isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
       this.#flushes.isAwaited || this.#flight.isAwaited;
   }
 
@@ -232,7 +220,7 @@ export class Session {
 
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
   get #flushDue(): number {
-    return this.#isOpen || this.#isBlocked ? this.#flushes.due(this.#lastByte) : Infinity;
+    return this.#isOpen || this.#intake.isBlocked ? this.#flushes.due(this.#lastByte) : Infinity;
   }
 
   /** When the last byte came or went on a connection that the broker had accepted. */
@@ -447,13 +435,20 @@ export class Session {
     return this.#connection?.attempt === attempt ? this.#connection : undefined;
   }
 
+  /** The program has said where the attempt goes: what CONNECT has of user name and password there. */
+  located(attempt: number, given: CredentialsGiven): void {
+    const connection = this.#of(attempt);
+    if (connection !== undefined) connection.given = given;
+  }
+
   /** A connection is open; whether it is wanted. */
   opened(attempt: number, link: Link, now: number): boolean {
     const connection = this.#of(attempt);
     if (connection === undefined) return false;
     this.#now = now;
     connection.link = link;
-    const error = distrust(link.trusted, this.#settings);
+    const { rejectUntrusted } = this.#settings;
+    const error = distrust(link.trusted, { credentials: connection.given, rejectUntrusted });
     if (error !== undefined) this.#lose(error);
     else this.#events.push({ type: "login", attempt });
     return error === undefined;
@@ -534,7 +529,8 @@ export class Session {
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
     // As it was when they were due: what is given up here makes room, and the answer may come with what is read then.
-    const reading = this.isReading, error = this.#unanswered;
+    const reading = this.isReading;
+    const error = unanswered(this.#settings.timeout, { reading, unsettled: this.#backlog.count });
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
     if (this.#claimDue <= by) {
@@ -557,42 +553,23 @@ export class Session {
       const { settled, count } = this.#backlog;
       this.#deadline = this.#now + timeout;
       if (settled !== this.#settledThen) return void (this.#settledThen = settled);
-      const failure = `disconnect() did not wait longer: none of ${count} messages was settled within ${timeout} ms`;
-      this.#ending.failure = new MqttError("timeout", failure);
+      this.#ending.failure = notDrained(timeout, count);
       this.#leave(this.#draining.splice(0));
     } else if (this.#state === "closed") {
       this.#deadline = Infinity;
       if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
     } else {
-      const failure = this.#state === "connecting"
-        ? `No connection, or no answer to CONNECT, within ${timeout} ms`
-        : `${this.#unsent} bytes could not be sent within ${timeout} ms of disconnect()`;
-      this.#lose(new MqttError("timeout", failure));
+      this.#lose(this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent));
     }
-  }
-
-  /** Why an answer has not come in time. */
-  get #unanswered(): MqttError {
-    const { timeout } = this.#settings;
-    if (this.isReading) return new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
-    return this.#overflow(`The broker's answer was not read within ${timeout} ms`);
-  }
-
-  #overflow(failure: string): MqttError {
-    const { count } = this.#backlog;
-    return new MqttError(
-      "overflow",
-      `${failure}: ${count} messages were received and are not settled, more than maxBuffered`,
-    );
   }
 
   /** Those who wait for room, or for an acknowledgement, would wait for ever: the broker may read no more until we do. */
   #giveUpStalled(): void {
-    const { timeout } = this.#settings;
-    if (this.#flight.isAwaited) this.#flight.fail(this.#overflow(`No acknowledgement was read within ${timeout} ms`));
+    const { timeout } = this.#settings, { count } = this.#backlog;
+    if (this.#flight.isAwaited) this.#flight.fail(unread(`No acknowledgement was read within ${timeout} ms`, count));
     if (this.#publishing === undefined) return;
     this.#events.settle(this.#publishing, {
-      error: this.#overflow(`There was no room to publish within ${timeout} ms`),
+      error: unread(`There was no room to publish within ${timeout} ms`, count),
     });
     this.#publishing = undefined;
   }
@@ -611,100 +588,24 @@ export class Session {
 
   /** The next event, messages among them; undefined when there is none. The message before is settled. */
   next(): SessionEvent | undefined {
-    this.#isBlocked = false;
-    this.#backlog.settleGiven();
-    if (this.#events.length > 0) return this.#events.next();
-    const kept = this.#backlog.takeKept();
-    if (kept === undefined) this.#decode(this.#take);
-    else ({ message: this.#taken, consumers: this.#consumers } = kept);
-    const message = this.#taken;
-    this.#taken = undefined;
-    return message ?? this.#events.next();
+    return this.#intake.next();
   }
 
   /** The next event that is no message, for a program that blocks: messages wait for `next`, up to `maxBuffered` bytes. */
   nextKeepingMessages(): SessionEvent | undefined {
-    this.#isBlocked = true;
-    if (this.#events.length === 0) this.#decode(this.#keep);
-    return this.#events.next();
+    return this.#intake.nextKeepingMessages();
   }
 
   /** The next event that is no message: messages go to their handlers as they are decoded. */
   nextDelivering(handling: Handling): SessionEvent | undefined {
-    this.#handling = handling;
-    if (this.#events.length === 0) this.#backlog.deliverQueued(handling);
-    if (this.#events.length === 0) this.#decode(this.#deliver);
-    return this.#events.next();
+    return this.#intake.nextDelivering(handling);
   }
 
-  readonly #deliver: Deliver = (recipients, message, packetId) => {
-    const isLeft = packetId > 0 && this.#claimDue < Infinity && recipients === this.#subscriber.subscriptions.nobody;
-    if (isLeft) return this.#backlog.keepUnclaimed(message, packetId);
-    return this.#backlog.deliver(recipients, message, packetId, this.#handling!);
-  };
-
-  readonly #keep: Deliver = (recipients, message, packetId) => this.#backlog.keep(recipients, message, packetId);
-
-  readonly #take: Deliver = (recipients, message, packetId) => {
-    this.#consumers = recipients.consumers;
-    this.#taken = message;
-    return this.#backlog.give(recipients, message, packetId);
-  };
-
-  /** Decodes what has come, until there is an event to tell, or the message that `next` gives. */
-  #decode(deliver: Deliver): void {
-    const connection = this.#connection;
-    if (connection === undefined) return;
-    const { decoder } = connection, receiver = this.#receiver, { subscriptions } = this.#subscriber;
-    try {
-      if (!connection.isOpen) return this.#connacked(connection);
-      if (this.#output.isFlooded) throw notRead(this.#output.buffered);
-      while (this.#events.length === 0 && this.isReading && connection === this.#connection) {
-        const packet = decoder.next();
-        if (packet === undefined) return connection.checkStart();
-        if (packet.type !== PUBLISH) {
-          this.#control(connection.check(packet));
-        } else if (this.#isDelivering) {
-          const { packetId } = decoder;
-          if (!receiver.accept(packet, packetId)) continue;
-          const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
-          receiver.delivered(packet, packetId, delivery);
-          if (this.#taken !== undefined) return;
-        }
-      }
-      if (!this.isReading) this.#stall.watch(this.#now);
-    } catch (error) {
-      this.#lose(error as MqttError);
-    }
-  }
-
-  #control(packet: BrokerPacket): void {
-    switch (packet.type) {
-      case PINGRESP:
-        return this.#flushes.answered();
-      case SUBACK:
-      case UNSUBACK:
-        return this.#subscriber.answered(packet, this.#now);
-      case PUBACK:
-      case PUBREC:
-      case PUBCOMP:
-        return this.#flight.answered(packet.type, packet.packetId);
-      case PUBREL:
-        return this.#receiver.release(packet.packetId);
-      case "oversized":
-        if (this.#isDelivering) this.#receiver.drop(packet);
-    }
-  }
-
-  #connacked(connection: Connection): void {
-    const packet = connection.answer();
-    if (packet === undefined) return;
-    const { code, sessionPresent } = packet;
-    if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
+  #connacked(connection: Connection, { code, sessionPresent }: ConnackPacket): void {
+    if (code !== 0) return this.#lose(connectionRefused(code, connection.given));
     this.#state = "open";
     this.#deadline = Infinity;
     connection.acceptedAt = this.#now;
-    this.#attemptsInRow = 0;
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
     // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
@@ -712,7 +613,8 @@ export class Session {
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isFirst: this.#opening !== undefined });
+    this.#flight.connected({ sessionPresent, isFirst: !this.#attempts.wasAccepted });
+    this.#attempts.accepted();
     this.#events.settle(this.#opening);
     this.#opening = undefined;
     this.#makeRoom();
@@ -726,13 +628,12 @@ export class Session {
 
   /** Begins an attempt. */
   #dial(): ConnectionStatus {
-    const attempt = this.#attempts++;
+    const number = this.#begun++, { place, address, credentials, attempt } = this.#attempts.begin();
     this.#state = "connecting";
     this.#deadline = this.#now + this.#settings.timeout;
-    this.#connection = new Connection(attempt, this.#settings);
-    this.#events.push({ type: "dial", attempt });
-    const { address } = this.#settings;
-    return this.#events.tell({ type: "connecting", attempt: ++this.#attemptsInRow, address });
+    this.#connection = new Connection(number, credentials, this.#settings);
+    this.#events.push({ type: "dial", attempt: number, place });
+    return this.#events.tell({ type: "connecting", attempt, address });
   }
 
   /** Bytes that were accepted, and as far as we know not sent. */
@@ -741,15 +642,38 @@ export class Session {
   }
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
-  #lose(error: MqttError): void {
+  #lose(failure: MqttError): void {
     const acceptedAt = this.#connection?.acceptedAt;
-    const delay = this.#retry.delay(acceptedAt === undefined ? undefined : this.#now - acceptedAt, this.#random());
-    if (delay === undefined || this.#ending.isAsked || this.#draining.length > 0) return this.#close(error);
+    const lasted = acceptedAt === undefined ? undefined : this.#now - acceptedAt;
+    const { next, error, delay, failures } = this.#attempts.failed(failure, lasted, this.#random());
+    if (next === "end" || this.#ending.isAsked || this.#draining.length > 0) return this.#close(error);
     this.#drop(error);
+    this.#subscriber.lost(error, this.#now);
+    if (next === "ask") {
+      this.#state = "waiting";
+      this.#deadline = Infinity;
+      this.#undecided = error;
+      this.#events.push({ type: "retry", failures, error, delay });
+    } else {
+      this.#wait(error, delay);
+      if (next === "dial") this.#status = this.#dial();
+    }
+  }
+
+  #wait(error: MqttError, delay: number): void {
     this.#state = "waiting";
     this.#deadline = this.#now + delay;
-    this.#subscriber.lost(error, this.#now);
     this.#status = this.#events.tell({ type: "waiting", error, delay });
+  }
+
+  /** The program has said when the next attempt is, in milliseconds; undefined: never. */
+  plan(delay: number | undefined, now: number): void {
+    const error = this.#undecided;
+    if (error === undefined) return;
+    this.#now = now;
+    this.#undecided = undefined;
+    if (delay === undefined) this.#close(error);
+    else this.#wait(error, delay);
   }
 
   /** Nothing of this connection touches the next. */
@@ -774,6 +698,7 @@ export class Session {
     const reason = this.#ending.come(error);
     this.#drop(reason);
     this.#state = "closed";
+    this.#undecided = undefined;
     this.#secondLook.cancel();
     if (this.#subscriber.close(reason)) this.#ending.listen();
     this.#flushes.fail(reason);
@@ -788,12 +713,4 @@ export class Session {
     this.#events.push({ type: "closed", error: reason });
     this.#deadline = this.#ending.isHeard ? Infinity : this.#now + HEARD_WITHIN;
   }
-}
-
-function notRead(bytes: number): MqttError {
-  return new MqttError("overflow", `${bytes} bytes wait to be sent, answers among them: the broker does not read`);
-}
-
-function notSent(bytes: number): MqttError {
-  return new MqttError("socketclosed", `${bytes} bytes were not sent: there was no connection`);
 }

@@ -20,6 +20,11 @@ const addresses: unknown[] = [
   42,
   {},
   [],
+  ["localhost", 42],
+  ["localhost", ["localhost"]],
+  ["localhost", new PassThrough()],
+  ["localhost", "mqtt://"],
+  ["localhost", undefined],
   "",
   " ",
   "a b",
@@ -47,6 +52,7 @@ const typeErrors: Record<string, unknown[]> = {
   signal: [{}, "now"],
   tls: ["yes", 1, { ca: 42 }, { ca: "none" }, { ca: [new Uint8Array(9)] }, { cert: "none" }, { key: "none" }, { servername: 42 }, { alpn: "mqtt" }, { alpn: [42] }, { untrusted: "accept" }],
   reconnect: [{ minDelay: "1" }, "yes"],
+  offline: [true, "yes", 1],
 };
 const rangeErrors: Record<string, unknown[]> = {
   port: [0, -1, 65_536, 1.5, NaN, Infinity],

@@ -32,8 +32,9 @@ export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
   sessionLost: undefined,
   timeout: 10_000,
   reconnect: undefined,
-  address: "broker:1883",
-  credentials: "none",
+  asksPolicy: false,
+  offline: false,
+  places: [{ address: "broker:1883", credentials: "none" }],
   rejectUntrusted: false,
 };
 

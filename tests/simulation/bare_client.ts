@@ -307,6 +307,8 @@ export class BareClient implements Client {
       case "unheard":
         if (event.error !== this.#error) fail("another error is unheard");
         return library.surface(event.error);
+      case "retry":
+        return fail("it asks for a policy that there is not");
       default:
         fail(`a message to ${event.topic} is told, not delivered`);
     }
@@ -325,7 +327,7 @@ export class BareClient implements Client {
     this.#reading = true;
     this.#writing = false;
     this.#abort = new AbortController();
-    this.#parts.dial(this.#abort.signal).then((transport) => {
+    this.#parts.dial(this.#abort.signal, this.#settings.places[0]!).then((transport) => {
       const isWanted = this.#session.opened(attempt, transport, world.now);
       if (isWanted && attempt !== this.#attempt) fail("an old attempt is wanted");
       if (isWanted) this.#transport = transport;
@@ -340,7 +342,7 @@ export class BareClient implements Client {
   /** Asks for the credentials, and is in no hurry. */
   #login(attempt: number): void {
     const { world, random } = this.#lab, transport = this.#transport!;
-    const { uname } = this.#settings;
+    const { uname } = this.#settings.places[0]!;
     const answer = typeof uname === "function" ? uname() : uname;
     void Promise.resolve(answer).then((answer) => {
       const bytes = typeof answer === "string" ? new TextEncoder().encode(answer) : answer;

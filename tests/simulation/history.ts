@@ -259,7 +259,7 @@ class History implements Observer {
         },
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
-    this.#settings = library.parseSettings(op, {});
+    this.#settings = library.parseSettings(op);
     this.#broker = new Broker(this.#world, random, {
       faults: random.pick([0, 0.5, 0.9]),
       refusals: random.pick([0, 0.1, 0.3]),
@@ -502,7 +502,9 @@ class History implements Observer {
   #send(wire: Wire, packet: NaivePacket): void {
     switch (packet.type) {
       case "CONNECT":
-        if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
+        if (wire.trusted === "untrusted" && this.#settings.places[0]!.uname !== undefined) {
+          this.fail("credentials to a stranger");
+        }
         return this.#asks.connecting(wire);
       case "SUBSCRIBE":
       case "UNSUBSCRIBE":

@@ -20,6 +20,7 @@ const sync = "src/client/sync_client.ts";
 const syncLink = "src/client/sync_link.ts";
 const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
+const intake = "src/session/intake.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
@@ -219,11 +220,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a refusal of a subscription that is made again ends the client",
-    file: session,
-    find: "        return this.#subscriber.answered(packet, this.#now);",
-    replace: "        this.#subscriber.answered(packet, this.#now);\n" +
-      '        if ("codes" in packet && packet.codes.includes(128) && this.#attempts > 1) this.#close(new MqttError(128, ""));\n' +
-      "        return;",
+    file: subscriber,
+    find: "for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);",
+    replace: "if (renews && error !== undefined) throw error;",
   },
   {
     mistake: "a refusal of a subscription that is made again is not told",
@@ -247,9 +246,9 @@ export const mutants: readonly Mutant[] = [
   // ---- messages over maxPacketSize
   {
     mistake: "a message over maxPacketSize ends the connection",
-    file: session,
-    find: "if (this.#isDelivering) this.#receiver.drop(packet);",
-    replace: 'this.#lose(new MqttError("overflow", "It is too long"));',
+    file: intake,
+    find: "if (this.#reading.isDelivering()) receiver.drop(packet);",
+    replace: 'throw new MqttError("overflow", "It is too long");',
   },
   {
     mistake: "a message over maxPacketSize is not counted",
@@ -436,7 +435,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "messages that waited come after newer ones",
-    file: session,
+    file: intake,
     find: "else ({ message: this.#taken, consumers: this.#consumers } = kept);",
     replace: "else { this.#decode(this.#take); " +
       "if (this.#taken === undefined) ({ message: this.#taken, consumers: this.#consumers } = kept); }",
@@ -517,7 +516,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking flush() waits for a connection for ever",
     file: session,
-    find: "return this.#isOpen || this.#isBlocked ? ",
+    find: "return this.#isOpen || this.#intake.isBlocked ? ",
     replace: "return this.#isOpen ? ",
     kind: "blocking",
   },
@@ -565,8 +564,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a blocking call reads no more than receiveMaximum messages",
-    file: session,
-    find: "    this.#isBlocked = true;\n",
+    file: intake,
+    find: "    this.isBlocked = true;\n",
     replace: "",
     kind: "blocking",
   },

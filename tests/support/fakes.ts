@@ -213,7 +213,7 @@ export class World {
 
   /** `listens`: somebody hears of the end, so that it does not surface. */
   constructor(op: ConnectOptions = {}, onpub?: OnPublish | null, listens = true) {
-    const settings = parseSettings({ id: "ID", ...op }, {});
+    const settings = parseSettings({ id: "ID", ...op });
     const listen: OnPublish = (topic, message) => void this.heard.push(`${topic}: ${message}`);
     this.client = new LoopClient(settings, {
       dial: (signal) => {

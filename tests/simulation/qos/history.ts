@@ -144,7 +144,7 @@ class QosHistory {
     };
     this.#note(() => `options ${JSON.stringify(op)}, ${this.#takes ? "taking" : "delivering"}`);
     this.#settings = {
-      ...library.parseSettings(op, {}),
+      ...library.parseSettings(op),
       ...random.chance(0.3) && { maxInflightQoS2: random.pick([1, 3]) },
     };
     this.#broker = new Broker(random, {

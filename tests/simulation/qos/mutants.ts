@@ -6,6 +6,7 @@ const shelf = "src/session/shelf.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
 const session = "src/session/session.ts";
+const intake = "src/session/intake.ts";
 const flushes = "src/session/flushes.ts";
 
 const mistakes: readonly Mutant[] = [
@@ -371,8 +372,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "messages that nobody takes are settled at once",
-    file: session,
-    find: "if (isLeft) return this.#backlog.keepUnclaimed(message, packetId);",
+    file: intake,
+    find: "if (isLeft) return backlog.keepUnclaimed(message, packetId);",
     replace: "",
   },
   {
