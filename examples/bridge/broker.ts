@@ -10,11 +10,9 @@ import { checkTopic } from "./topics.ts";
 const OPTIONS: ConnectOptions = {
   keepalive: 15,
   sessionLost: "reject",
+  offline: true,
   reconnect: { minDelay: 100, maxDelay: 5000, stableAfter: 1000 },
 };
-
-/** Milliseconds between attempts before the first connection, at most. */
-const FIRST_DELAY = 500;
 
 /** The broker is away; `retryAfter` is in seconds. */
 export class AwayError extends Error {
@@ -47,13 +45,10 @@ export interface BrokerStatus {
 
 export class Broker {
   readonly #log: (line: string) => void;
-  readonly #stop = new AbortController();
-  readonly #live: Promise<void>;
-  readonly #filters = new Filters();
-  #client: Client | undefined;
-  #connected = false;
-  /** Ends with the connection: messages that were not sent are taken back then. */
-  #connection = new AbortController();
+  readonly #client: Promise<Client>;
+  readonly #filters: Filters;
+  /** Aborted when the connection ends, to take back messages that were not sent; undefined while there is none. */
+  #connection: AbortController | undefined;
   /** Of each message that is not acknowledged: tells its sender that the connection has ended. */
   readonly #pending = new Set<(error: MqttError) => void>();
   #leftAt = 0;
@@ -65,21 +60,21 @@ export class Broker {
   /** Starts connecting; `op` as for `connect()`. */
   constructor(addr: string, op: ConnectOptions = {}, log: (line: string) => void = () => {}) {
     this.#log = log;
-    this.#live = this.#run(addr, op);
-  }
-
-  async #run(addr: string, op: ConnectOptions): Promise<void> {
-    const onstatus = (status: Status) => this.#hear(status);
-    this.#client = await reach(addr, { ...OPTIONS, ...op, onstatus, signal: this.#stop.signal });
-    if (this.#client === undefined) return;
-    this.#filters.start(this.#client);
-    await this.#client.run();
+    const onstatus = (status: Status) => {
+      this.#hear(status);
+      op.onstatus?.(status);
+    };
+    this.#client = connect(addr, undefined, { ...OPTIONS, ...op, onstatus });
+    this.#filters = new Filters(this.#client);
+    void this.#client.then((client) => client.run()).then((end) => {
+      if (end.code !== "disconnect") throw end; // refused for good: nobody could do anything about it but start anew
+    });
   }
 
   #hear(status: Status): void {
     if (status.type === "connected") this.#enter();
     else if (status.type === "waiting") this.#leave(status.error, status.delay);
-    else if (status.type === "closed") this.#leave(status.error, FIRST_DELAY);
+    else if (status.type === "closed") this.#leave(status.error, 0);
     else if (status.type === "refused") this.#filters.refused(status.filter, status.error);
   }
 
@@ -87,7 +82,6 @@ export class Broker {
     const counts = this.#counts;
     if (counts.connections++ > 0) counts.away += performance.now() - this.#leftAt;
     else counts.reason = "";
-    this.#connected = true;
     this.#connection = new AbortController();
     this.#log(
       `The broker is here; away for ${this.status().away} ms so far, ${counts.unconfirmed} messages perhaps lost`,
@@ -96,29 +90,29 @@ export class Broker {
   }
 
   #leave(error: MqttError, delay: number): void {
-    const { message } = error, wasConnected = this.#connected, isNew = message !== this.#counts.reason;
+    const { message } = error, connection = this.#connection, isNew = message !== this.#counts.reason;
     this.#counts.reason = message;
     this.#retryAt = performance.now() + delay;
-    if (!this.#stop.signal.aborted && (wasConnected || isNew)) {
-      this.#log(`${wasConnected ? "The broker is away" : "No broker"}: ${message}`);
+    if (error.code !== "disconnect" && (connection !== undefined || isNew)) {
+      this.#log(`${connection ? "The broker is away" : "No broker"}: ${message}`);
     }
-    if (!wasConnected) return;
-    this.#connected = false;
+    if (connection === undefined) return;
+    this.#connection = undefined;
     this.#leftAt = performance.now();
     for (const reject of this.#pending) reject(error);
-    this.#connection.abort(error);
+    connection.abort(error);
     this.#filters.lost();
     for (const listener of this.changed) listener();
   }
 
   get connected(): boolean {
-    return this.#connected;
+    return this.#connection !== undefined;
   }
 
   status(): BrokerStatus {
     const { away, ...counts } = this.#counts, { received } = this.#filters;
-    const since = this.#connected || counts.connections === 0 ? 0 : performance.now() - this.#leftAt;
-    const broker = this.#connected ? "connected" : "away";
+    const since = this.connected || counts.connections === 0 ? 0 : performance.now() - this.#leftAt;
+    const broker = this.connected ? "connected" : "away";
     return { broker, ...counts, received, away: Math.round(away + since) };
   }
 
@@ -141,16 +135,18 @@ export class Broker {
    */
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
     checkTopic(topic);
-    const client = this.#client, { signal } = this.#connection;
-    if (client === undefined || !this.#connected) {
+    const signal = this.#connection?.signal;
+    if (signal === undefined) {
       this.#counts.refused++;
       throw this.away();
     }
     try {
+      // The client would wait for the next connection, and then tell that what was sent was lost with this one.
       await new Promise<number>((resolve, reject) => {
         this.#pending.add(reject);
         const done = () => this.#pending.delete(reject);
-        client.publish(topic, payload, { ...options, qos: 1, signal }).then(resolve, reject).then(done);
+        this.#client.then((client) => client.publish(topic, payload, { ...options, qos: 1, signal }))
+          .then(resolve, reject).then(done);
       });
       this.#counts.published++;
     } catch (error) {
@@ -161,37 +157,8 @@ export class Broker {
 
   /** Waits until all that was published is acknowledged, and disconnects. */
   async close(): Promise<void> {
-    if (this.#connected && this.#pending.size > 0) {
-      await this.#client?.flush().catch(({ message }) => this.#log(`The broker has not acknowledged all: ${message}`));
-    }
-    this.#stop.abort();
-    await this.#live;
+    const client = await this.#client, tell = ({ message }: Error) => this.#log(`Not all has arrived: ${message}`);
+    if (this.connected && this.#pending.size > 0) await client.flush().catch(tell);
+    await client.disconnect().catch(tell);
   }
-}
-
-/** Connects: the first connection is tried until it is there, or the signal ends it. The client tries those after it. */
-async function reach(addr: string, op: ConnectOptions & { signal: AbortSignal }): Promise<Client | undefined> {
-  while (!op.signal.aborted) {
-    try {
-      return await connect(addr, undefined, op);
-    } catch (error) {
-      if (!(error instanceof MqttError)) throw error; // a wrong argument; others `onstatus` has heard
-    }
-    await pause(Math.random() * FIRST_DELAY, op.signal);
-  }
-  return undefined;
-}
-
-/** Waits, but not for longer than the signal lets it. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
 }

@@ -45,7 +45,7 @@ interface Kept extends Value {
 
 /** The filters of one client. */
 export class Filters {
-  #client: Client | undefined;
+  readonly #client: Promise<Client>;
   readonly #filters = new Map<string, Shared>();
   /** What is kept of all filters, the oldest first. */
   readonly #kept = new Set<Kept>();
@@ -53,10 +53,8 @@ export class Filters {
   /** Messages so far. */
   received = 0;
 
-  /** There is a client: asks it for what was wanted before. */
-  start(client: Client): void {
+  constructor(client: Promise<Client>) {
     this.#client = client;
-    for (const shared of this.#filters.values()) void this.#ask(client, shared);
   }
 
   /** The connection is lost. The client subscribes again by itself; what was kept may have changed until then. */
@@ -98,14 +96,15 @@ export class Filters {
     shared.listeners.add(listener);
     if (shared.granted) listener.granted?.(shared);
     for (const value of shared.kept.values()) listener.message(value, shared);
-    if (shared.partial && this.#client !== undefined) void this.#ask(this.#client, shared);
+    if (shared.partial) void this.#ask(shared);
     return () => this.#giveUp(shared, listener);
   }
 
-  async #ask(client: Client, shared: Shared): Promise<void> {
+  async #ask(shared: Shared): Promise<void> {
     const { filter } = shared, isWanted = () => this.#filters.get(filter) === shared;
     const onpub = (_: string, message: Value) => this.#take(shared, message);
     shared.partial = false;
+    const client = await this.#client;
     try {
       if (!await insist(client, isWanted, () => client.subscribe(filter, { onpub })) || shared.granted) return;
       shared.granted = true;
@@ -116,12 +115,12 @@ export class Filters {
   }
 
   async #giveUp(shared: Shared, listener: Listener): Promise<void> {
-    const { filter } = shared, client = this.#client;
+    const { filter } = shared;
     shared.listeners.delete(listener);
     if (shared.listeners.size > 0 || this.#filters.get(filter) !== shared) return;
     this.#filters.delete(filter);
     this.#forget(shared);
-    if (client === undefined) return;
+    const client = await this.#client;
     await insist(client, () => !this.#filters.has(filter), () => client.unsubscribe(filter));
   }
 

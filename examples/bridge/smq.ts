@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { WebSocket } from "ws";
 import type { MqttError } from "../../mod.ts";
-import { AwayError, Broker, pause } from "./broker.ts";
+import { AwayError, Broker } from "./broker.ts";
 import type { Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
@@ -318,6 +318,20 @@ export function startSmq(options: SmqOptions): program.Bridge {
       clearTimeout(timer);
     },
   };
+}
+
+/** Waits, but not for longer than the signal lets it. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
 }
 
 function check(holds: boolean, mistake: string): void {
