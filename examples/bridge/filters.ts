@@ -14,7 +14,7 @@ const AGAIN = 1000;
 export interface Listener {
   /** The subscription's count is the number of this message among those of its filter. */
   message(value: Value, subscription: Subscription): void;
-  /** The broker has granted the filter; it may be told again. */
+  /** The broker has granted the filter. */
   granted?(subscription: Subscription): void;
   /** It has not, and nothing will come. */
   refused(error: Error): void;
@@ -31,10 +31,8 @@ export interface Subscription {
 
 interface Shared extends Subscription {
   count: number;
-  /** The broker has granted it on this connection, as far as it was asked by us: the client asks again by itself. */
-  granted: boolean;
-  /** Whether the broker may have kept values that `kept` has not: a newcomer has it asked for them. */
-  partial: boolean;
+  /** Whether the broker grants it, once it has been asked; undefined: a newcomer has it asked (again), for what it keeps. */
+  answer: Promise<boolean> | undefined;
   readonly listeners: Set<Listener>;
   readonly kept: Map<string, Kept>;
 }
@@ -60,8 +58,7 @@ export class Filters {
   /** The connection is lost. The client subscribes again by itself; what was kept may have changed until then. */
   lost(): void {
     for (const shared of this.#filters.values()) {
-      shared.granted = false;
-      shared.partial = true;
+      shared.answer = undefined;
       this.#forget(shared);
     }
   }
@@ -87,30 +84,29 @@ export class Filters {
       filter,
       id: crypto.randomUUID().slice(0, 8),
       count: 0,
-      granted: false,
-      partial: true,
+      answer: undefined,
       listeners: new Set(),
       kept: new Map(),
     };
     this.#filters.set(filter, shared);
     shared.listeners.add(listener);
-    if (shared.granted) listener.granted?.(shared);
     for (const value of shared.kept.values()) listener.message(value, shared);
-    if (shared.partial) void this.#ask(shared);
+    shared.answer ??= this.#ask(shared);
+    void shared.answer.then((isGranted) => {
+      if (isGranted && shared.listeners.has(listener)) listener.granted?.(shared);
+    });
     return () => this.#giveUp(shared, listener);
   }
 
-  async #ask(shared: Shared): Promise<void> {
+  async #ask(shared: Shared): Promise<boolean> {
     const { filter } = shared, isWanted = () => this.#filters.get(filter) === shared;
     const onpub = (_: string, message: Value) => this.#take(shared, message);
-    shared.partial = false;
     const client = await this.#client;
     try {
-      if (!await insist(client, isWanted, () => client.subscribe(filter, { onpub })) || shared.granted) return;
-      shared.granted = true;
-      for (const listener of shared.listeners) listener.granted?.(shared);
+      return await insist(client, isWanted, () => client.subscribe(filter, { onpub }));
     } catch (error) {
       if (isWanted()) this.refused(filter, error as Error);
+      return false;
     }
   }
 
@@ -138,7 +134,7 @@ export class Filters {
   #keep(shared: Shared, { topic, payload }: Value): void {
     this.#drop(shared.kept.get(topic));
     // An empty one is how a broker is told to forget a value; whether it was told so cannot be seen.
-    if (payload.length === 0) return void (shared.partial = true);
+    if (payload.length === 0) return void (shared.answer = undefined);
     const value = { topic, payload: payload.slice(), retain: true, shared };
     shared.kept.set(topic, value);
     this.#kept.add(value);
@@ -149,7 +145,7 @@ export class Filters {
 
   #evict(value: Kept): void {
     this.#drop(value);
-    value.shared.partial = true;
+    value.shared.answer = undefined;
   }
 
   #drop(value: Kept | undefined): void {

@@ -1,6 +1,7 @@
 /** MQTT to SMQ and back, over SMQ's WebSocket protocol. See SMQ.md. */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
 import { WebSocket } from "ws";
 import type { MqttError } from "../../mod.ts";
 import { AwayError, Broker } from "./broker.ts";
@@ -287,7 +288,8 @@ export function startSmq(options: SmqOptions): program.Bridge {
       await attend();
       if (counts.connections > before && performance.now() - started > 1000) failures = 0;
       if (counts.reason.endsWith("reconnect")) failures = 6; // another has our uid: no wrestling
-      await pause(Math.random() * Math.min(5000, 100 * 2 ** failures), stop.signal);
+      // What it rejects with is the end of the bridge, and so of the loop.
+      await pause(Math.random() * Math.min(5000, 100 * 2 ** failures), undefined, stop).catch(() => {});
     }
   }
 
@@ -318,20 +320,6 @@ export function startSmq(options: SmqOptions): program.Bridge {
       clearTimeout(timer);
     },
   };
-}
-
-/** Waits, but not for longer than the signal lets it. */
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done);
-    if (signal.aborted) done();
-  });
 }
 
 function check(holds: boolean, mistake: string): void {
