@@ -6,6 +6,7 @@ import {
   connect,
   type ConnectOptions,
   type DisconnectOptions,
+  fileStore,
   type Message,
   type MessagesOptions,
   type OnPublish,
@@ -143,6 +144,7 @@ const everything: Required<ConnectOptions> = {
   receiveMaximum: 100,
   maxInflight: 10,
   sessionLost: "resend",
+  store: fileStore("none"),
   onstatus: () => {},
   reconnect: { minDelay: 1, maxDelay: 2, stableAfter: 3, attempts: 4 } satisfies Required<ReconnectOptions>,
   offline: true,
@@ -153,14 +155,20 @@ const everything: Required<ConnectOptions> = {
 
 test("every option of the types is known by its name", () => {
   parseSettings(everything);
-  const publish: Required<PublishOptions> = { qos: 0, retain: true, signal: new AbortController().signal };
+  const publish: Required<PublishOptions> = {
+    qos: 2,
+    retain: true,
+    expiry: 1,
+    until: "stored",
+    signal: new AbortController().signal,
+  };
   const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2 };
   const messages: Required<MessagesOptions> = { qos: 0, limit: 1 };
   assertEquals(parseSubscribe(subscribe), subscribe);
   assertEquals(parseMessages(messages), messages);
   const disconnect: Required<DisconnectOptions> = { drain: true };
   assertEquals(checkDisconnect(disconnect), disconnect);
-  assertEquals(publishFlags(publish), 1);
+  assertEquals(publishFlags(publish), 5);
 });
 
 test("undefined is not given, whatever the option, and the types agree", async () => {

@@ -328,7 +328,7 @@ describe("attempts: a client that begins offline", () => {
     const talk = new Talk(op);
     talk.session.publish("a", "x", 0);
     const call = new Asked("b");
-    talk.session.send("b", "y", 2, call);
+    talk.session.send({ topic: "b", message: "y", flags: 2 }, call, talk.now);
     const subscribed = talk.subscribe(["s"]);
     const flushed = new Asked("flush");
     talk.session.flush(flushed, talk.now);
@@ -414,7 +414,7 @@ describe("attempts: a client that begins offline", () => {
   test("a session that is present on the first connection is that of an earlier process", () => {
     const talk = new Talk({ ...op, cleanSession: false });
     const call = new Asked("b");
-    talk.session.send("b", "y", 4, call);
+    talk.session.send({ topic: "b", message: "y", flags: 4 }, call, talk.now);
     talk.drain();
     talk.breaks();
     talk.redials();

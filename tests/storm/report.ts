@@ -12,7 +12,7 @@ export interface Kind {
 }
 
 function library(name: string, reconnect: true | ReconnectOptions): Kind {
-  const policy = parseSettings({ reconnect }, {}).reconnect;
+  const policy = parseSettings({ reconnect }).reconnect;
   return { name, waits: () => new Retry(policy) };
 }
 

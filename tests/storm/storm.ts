@@ -38,7 +38,7 @@ export interface Course {
 }
 
 /** The library's defaults. */
-export const defaults: Required<{ [Name in keyof ReconnectOptions]: number }> = parseSettings({ reconnect: true }, {})
+export const defaults: Required<{ [Name in keyof ReconnectOptions]: number }> = parseSettings({ reconnect: true })
   .reconnect!;
 
 /** Milliseconds in which the order of attempts does not matter. */

@@ -24,6 +24,10 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  wall(): number {
+    return 1_700_000_000_000 + this.#now;
+  }
+
   wait(callback: () => void, milliseconds: number): () => void {
     const timer = { at: this.#now + milliseconds, callback };
     this.timers.add(timer);

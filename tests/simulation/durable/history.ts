@@ -128,7 +128,7 @@ class DurableHistory {
       reconnect: { minDelay: 10, maxDelay: 10, attempts: Infinity },
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
-    this.#settings = { ...library.parseSettings(op, {}), maxUnsettled: 16 << 20 };
+    this.#settings = { ...library.parseSettings(op), maxUnsettled: 16 << 20 };
     this.#broker = new Broker(random, {
       forgets: random.pick([0, 0.1, 0.5]),
       disorder: random.pick([0, 0, 0.3]),
@@ -158,7 +158,13 @@ class DurableHistory {
     this.#publishing.restart(this.#isDamaged);
     this.#born = this.#now - this.#random.pick([0, 17, 100_000]);
     this.#end = undefined;
-    this.#hasLeft = this.#hasConnectedNow = this.#isFailing = this.#isFull = this.#hasReplacementFailed = this.#isForgetFlushed = false;
+    this.#hasLeft =
+      this.#hasConnectedNow =
+      this.#isFailing =
+      this.#isFull =
+      this.#hasReplacementFailed =
+      this.#isForgetFlushed =
+        false;
     this.#asked.clear();
     this.#unkept.clear();
     this.#pending.length = 0;
@@ -726,7 +732,9 @@ class DurableHistory {
     const { unacknowledged } = this.#session!, { live } = this.#publishing;
     const some = live.filter(({ qos }) => qos > 0).length, waiting = this.#publishing.unsent;
     if (!live.some(({ isExcused }) => isExcused) && (unacknowledged < some || unacknowledged > some + waiting)) {
-      this.fail(`${unacknowledged} messages are not done, and it should be ${some}, and ${waiting} of QoS 0 at the most`);
+      this.fail(
+        `${unacknowledged} messages are not done, and it should be ${some}, and ${waiting} of QoS 0 at the most`,
+      );
     }
     const isIdle = !this.#disk.isFlushing && this.#disk.pending.length === 0 && !this.#isFailing;
     if (!isIdle || this.#isDamaged || !this.#isPrompt && this.#session!.due <= this.#time) return;
