@@ -44,6 +44,6 @@ export { Message } from "./src/message.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tls_options.ts";
-export type { SessionStore, StoreReader } from "./src/session/store.ts";
+export type { SessionStore, StoreReader } from "./src/store/session_store.ts";
 export { type FileStore, fileStore, type FileStoreOptions } from "./src/store/file_store.ts";
 export type { Trust } from "./src/session/trust.ts";

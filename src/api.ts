@@ -5,7 +5,7 @@ import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
-import type { SessionStore } from "./session/store.ts";
+import type { SessionStore } from "./store/session_store.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**

@@ -5,7 +5,7 @@ import { MqttError } from "../errors.ts";
 import { Restored } from "../session/restored.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionParts } from "../session/settings.ts";
-import type { SessionStore } from "../session/store.ts";
+import type { SessionStore } from "../store/session_store.ts";
 
 /** A store that is open, and what was found in it. */
 export interface OpenStore {

@@ -25,7 +25,7 @@ import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
 import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
-import type { SessionStore } from "../session/store.ts";
+import type { SessionStore } from "../store/session_store.ts";
 import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { FileStore } from "../store/file_store.ts";

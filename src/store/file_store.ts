@@ -6,7 +6,7 @@ import { checkNames } from "../client/options.ts";
 import { deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
-import type { SessionStore, StoreReader } from "../session/store.ts";
+import type { SessionStore, StoreReader } from "./session_store.ts";
 import { type Fs, loadFs, resolvePath, storeError } from "./file.ts";
 import type { End } from "./format.ts";
 import { Frames } from "./frames.ts";

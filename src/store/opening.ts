@@ -1,7 +1,7 @@
 /** Opens the file of a store, whatever is in it.
  * @module */
 
-import type { StoreReader } from "../session/store.ts";
+import type { StoreReader } from "./session_store.ts";
 import { attempt, codeOf, type Fs, remove, storeError, StoreFile } from "./file.ts";
 import { type Beginning, type End, firstSequence, HEADER, mendHeader, readHeader } from "./format.ts";
 import type { Job } from "./job.ts";
