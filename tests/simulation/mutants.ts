@@ -281,9 +281,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a client that was never accepted is tried again",
-    file: "src/session/retry.ts",
-    find: "if (policy === undefined || !this.#accepted) return undefined;",
-    replace: "if (policy === undefined) return undefined;",
+    file: attempts,
+    find: 'return { next: "end", error: this.#summary(error), delay: 0, failures };',
+    replace: 'return { next: "wait", error: this.#summary(error), delay: 1000, failures };',
   },
   {
     mistake: "the delays do not grow",
@@ -580,8 +580,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the blocking flush() that fails as messages wait says that the broker did not answer",
-    file: session,
-    find: 'if (this.isReading) return new MqttError("timeout", `The broker did',
+    file: "src/session/failures.ts",
+    find: 'if (reading) return new MqttError("timeout", `The broker did',
     replace: 'if (timeout > 0) return new MqttError("timeout", `The broker did',
     kind: "blocking",
   },
