@@ -30,7 +30,8 @@ export type Opener = () => Address | Connection | Promise<Address | Connection>;
  *
  * `addr` is a host name or address, with `:port` if it is not the usual one; a URL, as text or object, `mqtt:` or
  * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:` (with port, user name and password where `op` does not give them,
- * percent-encoded); or a connection that somebody opened, through a proxy perhaps.
+ * percent-encoded); a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
+ * promise of it, at every attempt; or a list of addresses and functions, which are tried in turn.
  * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
  *
  * With `uname` or `passwd`, over TLS, the server's certificate must be valid for its name, or

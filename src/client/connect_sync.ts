@@ -17,7 +17,7 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  * while the program computes or sleeps. A connection alone does not keep the program running. Keep it open: of each
  * that was closed, the runtime holds about 0.5 MiB until the program's event loop runs, if it ever does.
  *
- * `addr` is a name, an address or a URL; `uname` and `passwd` may be functions that are not async;
+ * `addr` is a name, an address or a URL, a function that returns one, or a list of those; `uname` and `passwd` may be functions that are not async;
  * the signal can only be aborted by code that runs, such as `onpub`.
  *
  * @example Print what a broker publishes

@@ -25,7 +25,7 @@ import { parseSettings, type Settings } from "./settings.ts";
  * subscription's own `onpub` or an iterator takes. Functions that give credentials, `onstatus` and `trace` are called on
  * the calling thread.
  *
- * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
+ * `addr` is a name, an address or a URL, a function that gives one, or a list, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
  * @example Print what a broker publishes
  * ```ts no-run

@@ -289,7 +289,8 @@ export class Flight {
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
   #stamp(next: Outgoing): boolean {
-    const isRepeat = next.packetId > 0, isNew = next.packetId === NEW;
+    const isNew = next.packetId === NEW;
+    const isRepeat = next.packetId > 0;
     if (!isRepeat) {
       const packetId = next.qos === 2 && this.#freed ? this.#freed.take() : this.#ids.next();
       if (packetId === undefined) return false;

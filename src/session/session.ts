@@ -780,8 +780,8 @@ export class Session {
     const reason = this.#ending.come(error);
     this.#drop(reason);
     this.#state = "closed";
-    this.#undecided = undefined;
     this.#secondLook.cancel();
+    this.#undecided = undefined;
     if (this.#subscriber.close(reason)) this.#ending.listen();
     this.#flushes.fail(reason);
     this.#flight.fail(reason);
