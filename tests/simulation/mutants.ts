@@ -1,4 +1,5 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+import { durableMutants } from "./durable/mutants.ts";
 import { qosMutants } from "./qos/mutants.ts";
 import type { Kind } from "./simulate.ts";
 
@@ -724,4 +725,5 @@ export const mutants: readonly Mutant[] = [
   },
 
   ...qosMutants,
+  ...durableMutants,
 ];
