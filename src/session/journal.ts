@@ -9,7 +9,7 @@ import { Fifo } from "./fifo.ts";
  *
  * | type | what follows | what it says |
  * |---|---|---|
- * | `CLIENT` | the client identifier, UTF-8 | whose session it is; the first record |
+ * | `CLIENT` | the client identifier, UTF-8 | whose session it is; among the first records |
  * | `CONNECTED` | 1 or 0 | the broker has accepted, for the first time and with a session that no store knew of; or with a new session |
  * | `ACCEPTED` | number, due, PUBLISH packet | a message is to be sent |
  * | `SENT` | number, packet identifier | it may have been sent, from now on with this identifier |
@@ -69,6 +69,8 @@ export class Journal {
   /** Records but ACCEPTED that are not kept yet, as numbers: their type, a number, and another one; and how many of these numbers are appended. */
   #changes: number[] = [];
   #appended = 0;
+  /** Whose session it is, as long as the log does not say so. */
+  #client: string | undefined;
   /** The messages that were accepted, and are not kept yet; and how many of them are being flushed. */
   #accepted: number[] = [];
   #flushedAccepted = 0;
@@ -109,11 +111,11 @@ export class Journal {
 
   // ---- records
 
-  /** The first record. */
+  /** The log is new: says whose session it is. */
   client(id: string): void {
-    this.#size += FRAME + 1 + id.length;
-    this.#log?.append(encodeClient(id));
-    this.#isDirty = this.#log !== undefined;
+    if (this.#log === undefined) return;
+    this.#client = id;
+    this.#append(encodeClient(id));
   }
 
   /** A message is accepted. */
@@ -217,6 +219,7 @@ export class Journal {
   /** What was written before the flush is kept. */
   flushed(keeping: Keeping): void {
     this.#isFlushing = false;
+    this.#client = undefined;
     this.#changes = this.#changes.slice(this.#appended);
     this.#appended = 0;
     this.#appendChanges();
@@ -252,6 +255,7 @@ export class Journal {
   /** The time has come to try again. */
   retry(): void {
     this.#retryAt = Infinity;
+    if (this.#client !== undefined) this.#append(encodeClient(this.#client));
     this.#appendChanges();
   }
 

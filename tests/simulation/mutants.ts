@@ -1,4 +1,5 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+import { durableMutants } from "./durable/mutants.ts";
 import { qosMutants } from "./qos/mutants.ts";
 import type { Kind } from "./simulate.ts";
 
@@ -774,4 +775,5 @@ export const mutants: readonly Mutant[] = [
     replace: "",
   },
   ...qosMutants,
+  ...durableMutants,
 ];

@@ -499,10 +499,16 @@ class DurableHistory {
       if (line.isForgetDue && NEEDS_LOG.includes(packet.type) && (packet as { qos?: number }).qos !== 0) {
         this.fail(`${packet.type} before the log says that the session is another one`);
       }
-      if (packet.type === "DISCONNECT") line.hasLeft = true;
+      if (packet.type === "DISCONNECT") this.#left(line);
       line.toBroker.push(packet);
     }
     line.writing = true;
+  }
+
+  #left(line: Line): void {
+    line.hasLeft = true;
+    const { isFlushing, pending } = this.#disk;
+    if (isFlushing || pending.length > 0 || this.#isFailing) this.fail("DISCONNECT before all is kept");
   }
 
   #written(): void {
@@ -740,6 +746,7 @@ class DurableHistory {
     if (!isIdle || this.#isDamaged || !this.#isPrompt && this.#session!.due <= this.#time) return;
     this.#publishing.checkLog();
     this.#receiving.checkLog();
+    if (this.#disk.state.id !== this.#settings.id) this.fail(`the log is that of the client ${this.#disk.state.id}`);
     this.#checkSize();
   }
 

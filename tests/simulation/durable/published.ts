@@ -367,8 +367,9 @@ export class Publishing {
   checkLog(): void {
     const log = this.#around.log(), live = this.live.filter(({ qos }) => qos > 0);
     if (live.some(({ isExcused }) => isExcused)) return;
-    for (const { seq, packetId } of live) {
+    for (const { seq, packetId, hasCall, isUntilStored } of live) {
       const logged = log.bySeq.get(seq);
+      if (hasCall && isUntilStored) this.#fail(`message ${seq} is stored, and its call waits`);
       if (logged === undefined) return this.#fail(`message ${seq} waits, and the log does not have it`);
       if (packetId > 0 && logged.packetId !== packetId) {
         this.#fail(`message ${seq} has identifier ${packetId}, and in the log ${logged.packetId}`);
