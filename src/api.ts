@@ -171,7 +171,7 @@ export interface ConnectOptions {
    */
   maxBuffered?: number | undefined;
   /**
-   * How many messages of QoS 1 and 2 may be sent and not acknowledged, 1 to 65,535; 100 by default, 20 of them of QoS 2,
+   * How many messages of QoS 1 and 2 may be sent and not acknowledged, 1 to 65,535; 100 by default, 19 of them of QoS 2,
    * as brokers lose more of those. The others wait, in order.
    */
   maxInflight?: number | undefined;

@@ -162,8 +162,11 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Setting
   return { minDelay, maxDelay, stableAfter, attempts };
 }
 
-/** mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way. */
-const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 20;
+/**
+ * mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way; while 20 are, it answers QoS 1
+ * with PUBACK and drops it.
+ */
+const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 19;
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

@@ -52,7 +52,9 @@ export class Account {
   readonly #wrong: string[] = [];
   /** How many times it was told to disconnect. */
   ends = 0;
+  /** Whether it gets messages; and whether an earlier process did, so that the broker keeps them. */
   isSubscribed = false;
+  wasSubscribed = false;
   isDone = false;
 
   constructor(id: string) {
@@ -62,8 +64,10 @@ export class Account {
   /** Whatever its child has told. */
   told([what, ...rest]: string[]): void {
     const qos = Number(rest[0]) as Level, number = Number(rest[1]);
-    if (what === "begins") this.run++;
-    else if (what === "subscribed") this.isSubscribed = true;
+    if (what === "begins") {
+      this.run++;
+      this.isSubscribed = false;
+    } else if (what === "subscribed") this.isSubscribed = this.wasSubscribed = true;
     else if (what === "done") this.isDone = true;
     else if (what === "publishes") this.next[qos] = number + 1;
     else if (what === "stored") this.stored.add(topicOf(this.id, "out", qos, number));

@@ -32,7 +32,7 @@ export function sendBacklog({ mode, count, random }: { mode: Mode; count: number
     const from = line.packets.length;
     const second = await scene.start([{ ...task(), count: 0 }]);
     try {
-      await until(() => account.isSubscribed, "the second client has come");
+      await until(() => account.run === 1 && account.isSubscribed, "the second client has come");
       scene.end(id);
       assertEquals(await within(second.exited, "the end of the second client", 60_000), 0, second.stderr());
     } finally {

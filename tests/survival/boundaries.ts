@@ -62,7 +62,6 @@ export function killAtEachFlush(
 /** Sends a client what it is to get, and lets it go when it has handled that. */
 async function attend(scene: Scene, id: string, isOver: () => boolean): Promise<void> {
   const account = scene.account(id), { run } = account;
-  account.isSubscribed = false;
   await until(() => isOver() || account.isDone || account.isSubscribed, `${id} has come`);
   while (account.isSubscribed && account.nextFed[2] < FED) scene.feed(id, 2);
   await until(() => isOver() || account.handled[2].size === FED, `${id} handles what it was sent, run ${run}`);

@@ -13,7 +13,6 @@
  * | `wrong id what` | what must not be |
  * | `done id` | everything is acknowledged, and it has disconnected |
  */
-import { writeSync } from "node:fs";
 import process from "node:process";
 import {
   type Client,
@@ -22,25 +21,21 @@ import {
   connectSync,
   connectWorker,
   fileStore,
-  type Message,
   MqttError,
   type OnPublish,
   type SyncClient,
 } from "../../mod.ts";
 import { Random } from "../support/random.ts";
 import { DeadlyStore, SlowStore } from "./stores.ts";
-import { contentOf, type Level, levels, readTopic, type Task, topicOf } from "./task.ts";
+import { contentOf, type Level, levels, type Task, topicOf } from "./task.ts";
+import { begin, tell } from "./telling.ts";
 
 /** So many messages are published and not stored, at the most. */
 const MOST_PENDING = 50;
 
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
-const module = new URL(`../worker/modules/idle${extension}`, import.meta.url);
+const module = new URL(`./handler${extension}`, import.meta.url);
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-function tell(...words: (string | number)[]): void {
-  writeSync(1, `${words.join(" ")}\n`);
-}
 
 function storeOf({ path, dies, slow, seed }: Task) {
   const store = fileStore(path);
@@ -102,36 +97,22 @@ class Numbers {
   }
 }
 
-/** The number of a message that has come, which is told. */
-function begin(id: string, topic: string, message: Message): () => void {
-  const found = readTopic(topic);
-  if (found === undefined || message.text() !== contentOf(topic) || message.qos !== found.qos) {
-    tell("wrong", id, topic);
-    return () => {};
-  }
-  tell("handles", id, found.qos, found.number);
-  return () => tell("handled", id, found.qos, found.number);
-}
-
 async function runLoop(task: Task): Promise<void> {
   const { id, mode, pause } = task, random = new Random(task.seed), numbers = new Numbers(task, random);
   let isEnding = false, pending = 0;
   const onpub: OnPublish = async (topic, message) => {
     if (topic.startsWith(`${id}/end/`)) return void (isEnding = true);
-    const end = begin(id, topic, message);
+    const end = begin(topic, message);
     await sleep(random.int(1, Math.max(1, pause)));
     end();
   };
   const options = optionsOf(task), host = "127.0.0.1";
-  let mqtt!: Client;
-  if (mode === "module") {
-    mqtt = await persist(() => connectWorker(host, module, options));
-    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2, onpub });
-  } else {
-    const open = mode === "connect" ? connect : connectWorker;
-    mqtt = await persist(() => open(host, onpub, options));
-    await mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2 });
-  }
+  const open = mode === "connect" ? connect : connectWorker;
+  const mqtt: Client = await persist(() =>
+    mode === "module" ? connectWorker(host, module, options) : open(host, onpub, options)
+  );
+  await mqtt.subscribe(`${id}/in/+/+`, { qos: 2 });
+  await mqtt.subscribe(`${id}/end/+`, { qos: 2, onpub });
   tell("subscribed", id);
   while (numbers.hasMore && !isEnding) {
     for (let burst = random.int(1, 4); burst > 0 && numbers.hasMore && pending < MOST_PENDING; burst--) {
@@ -166,7 +147,7 @@ async function runSync(task: Task): Promise<void> {
       if (message === undefined) break;
       isEnding = message.topic.startsWith(`${id}/end/`);
       if (isEnding) break;
-      begin(id, message.topic, message)();
+      begin(message.topic, message)();
     }
   }
   mqtt.receive(0); // the last message is settled

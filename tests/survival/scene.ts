@@ -145,7 +145,7 @@ export class Scene {
     let isOn = true;
     const going = (async () => {
       for (; isOn; await sleep(3)) {
-        if (!account.isSubscribed) continue;
+        if (!account.wasSubscribed) continue;
         for (const qos of levels) if (account.unhandled(qos) < MOST_FED) this.feed(id, qos);
       }
     })();

@@ -62,7 +62,9 @@ export function survive(options: Options): Promise<Outcome> {
     await scene.feedNoMore();
     const child = await scene.start([{ ...task(), count: 20 }]), isOver = watch(child.exited);
     try {
-      await until(() => isOver() || account.isSubscribed, "the last child has come").then(() => scene.handled(id));
+      const { run } = account;
+      await until(() => isOver() || account.run > run && account.isSubscribed, "the last child has come");
+      await scene.handled(id);
       scene.end(id);
       assertEquals(await within(child.exited, `the end of the child ${child.stderr()}`, 30_000), 0, child.stderr());
       assert(account.isDone);
