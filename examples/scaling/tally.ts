@@ -1,5 +1,5 @@
-/** What was published, what of it was acknowledged, and who has handled it. */
-import type { Client } from "../../mod.ts";
+/** What an example tells: what was published, what of it was acknowledged, who has handled it; who is connected where. */
+import type { Client, OnStatus } from "../../mod.ts";
 
 /** Publishes numbers, and counts what becomes of each. */
 export class Tally {
@@ -82,4 +82,18 @@ export class Tally {
       look();
     });
   }
+}
+
+/** An `onstatus` that prints a line for each connection that is made or lost. */
+export function teller(name: string): OnStatus {
+  let address: string | undefined;
+  return (status) => {
+    if (status.type === "connecting") address = status.address;
+    if (status.type === "connected") {
+      console.log(
+        `${name} is connected to ${address}, ${status.sessionPresent ? "with its" : "without an earlier"} session`,
+      );
+    }
+    if (status.type === "waiting") console.log(`${name} is not connected to ${address}: ${status.error.code}`);
+  };
 }
