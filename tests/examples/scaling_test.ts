@@ -15,7 +15,7 @@ function counted(stdout: string, total: number): Record<string, number> {
   const [, acknowledged, lost, repeated, workers] = pattern.exec(line) ?? [];
   assertEquals({ acknowledged, lost }, { acknowledged: `${total}`, lost: "0" }, stdout);
   const counts = Object.fromEntries(
-    workers!.split(", ").map((each) => each.split(" ")).map(([k, v]) => [k, Number(v)]),
+    workers!.split(", ").map((each) => each.split(" ")).map(([k, v]): [string, number] => [k!, Number(v)]),
   );
   const handled = Object.values(counts).reduce((sum, count) => sum + count, 0);
   assert(handled >= total + Number(repeated), stdout);

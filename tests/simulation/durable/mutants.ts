@@ -279,7 +279,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a replacement forgets that the client was accepted",
     file: session,
-    find: "const connected = this.#wasAccepted ? [this.#isTakenOver ? 1 : 0] : [];",
+    find: "const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];",
     replace: "const connected: number[] = [];",
   },
   {
