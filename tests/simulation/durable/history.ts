@@ -96,8 +96,11 @@ class DurableHistory {
   #calls = 0;
   /** Numbers of messages that could not be kept by this process. */
   readonly #unkept = new Set<number>();
-  /** What was flushed when the flush under way began: whether CONNACK had come. */
-  #isForgetFlushed = false;
+  /** The connection whose CONNACK the flush under way keeps: it told that the session is another one. */
+  #forgetting: Line | undefined;
+  /** How often the session was another one, and when the flush under way began. */
+  #forgets = 0;
+  #forgetsThen = 0;
   #connections = 0;
   #processes = 0;
   /** Whether a broker has accepted the client, and this process of it: if not, the first connection that is lost ends it. */
@@ -159,7 +162,13 @@ class DurableHistory {
     this.#publishing.restart(this.#isDamaged);
     this.#born = this.#now - this.#random.pick([0, 17, 100_000]);
     this.#end = undefined;
-    this.#hasLeft = this.#hasConnectedNow = this.#isFailing = this.#isFull = this.#hasReplacementFailed = this.#isForgetFlushed = false;
+    this.#hasLeft =
+      this.#hasConnectedNow =
+      this.#isFailing =
+      this.#isFull =
+      this.#hasReplacementFailed =
+        false;
+    this.#forgetting = undefined;
     this.#asked.clear();
     this.#unkept.clear();
     this.#pending.length = 0;
@@ -408,7 +417,8 @@ class DurableHistory {
     if (!isDue) return false;
     const batch = this.#disk.begin();
     this.#note(() => `flush ${batch.map((record) => Object.values(partsOf(record)).join(" "))}`);
-    this.#isForgetFlushed = this.#line?.isForgetDue ?? false;
+    this.#forgetsThen = this.#forgets;
+    this.#forgetting = this.#line?.isForgetDue ? this.#line : undefined;
     for (const record of batch) {
       const { type, a } = partsOf(record);
       if (type === SENT && this.#unkept.has(a)) this.fail("what is of a message that could not be kept is written");
@@ -428,17 +438,17 @@ class DurableHistory {
       session.notStored(new Error("ENOSPC"), this.#time);
       return this.#pump();
     }
-    const batch = this.#disk.succeed();
+    const batch = this.#disk.succeed(), isOfThis = this.#line !== undefined && this.#forgetting === this.#line;
     this.#note(() => "flushed");
     this.#isFailing = false;
     for (const record of batch) {
       const { type, a } = partsOf(record);
       const logged = type === SENT ? this.#disk.state.messages.get(a) : undefined;
-      const isSent = logged !== undefined && logged.packetId > 0 && !this.#line?.isForgetDue;
+      const isSent = logged !== undefined && logged.packetId > 0 && this.#forgets === this.#forgetsThen;
       if (isSent) this.#publishing.sent(logged.seq, logged.packetId);
-      if (type === CONNECTED && a === 0 && this.#isForgetFlushed && this.#line) this.#line.isForgetDue = false;
+      if (type === CONNECTED && a === 0 && isOfThis) this.#line!.isForgetDue = false;
     }
-    if (this.#isForgetFlushed && this.#line !== undefined) this.#broker.accepted(false);
+    if (isOfThis) this.#broker.accepted(false);
     session.stored(this.#time);
     this.#pump();
   }
@@ -557,6 +567,7 @@ class DurableHistory {
     this.#connections++;
     line.isOpen = true;
     line.isForgetDue = !sessionPresent;
+    if (!sessionPresent) this.#forgets++;
     const isTakenOver = sessionPresent && !this.#hasConnected;
     this.#hasConnected = this.#hasConnectedNow = true;
     if (isTakenOver) this.#told.add("taken over");
@@ -741,7 +752,9 @@ class DurableHistory {
     const { unacknowledged } = this.#session!, { live } = this.#publishing;
     const some = live.filter(({ qos }) => qos > 0).length, waiting = this.#publishing.unsent;
     if (!live.some(({ isExcused }) => isExcused) && (unacknowledged < some || unacknowledged > some + waiting)) {
-      this.fail(`${unacknowledged} messages are not done, and it should be ${some}, and ${waiting} of QoS 0 at the most`);
+      this.fail(
+        `${unacknowledged} messages are not done, and it should be ${some}, and ${waiting} of QoS 0 at the most`,
+      );
     }
     const isIdle = !this.#disk.isFlushing && this.#disk.pending.length === 0 && !this.#isFailing;
     if (!isIdle || this.#isDamaged || !this.#isPrompt && this.#session!.due <= this.#time) return;

@@ -238,7 +238,9 @@ export class Publishing {
     const logged = [...this.#around.log().messages.values()].find((message) => message.packetId === packetId);
     const isReceived = logged === undefined || this.#around.log().received.includes(logged);
     const published = logged === undefined ? undefined : this.all[logged.seq];
-    if (!isReceived && published?.isLive && !published.isExcused) this.#fail(`PUBREL ${packetId} before RECEIVED is kept`);
+    if (!isReceived && published?.isLive && !published.isExcused) {
+      this.#fail(`PUBREL ${packetId} before RECEIVED is kept`);
+    }
     if (this.#owedReleases[0] === packetId) this.#owedReleases.shift();
     else if (!this.isTakenOver) this.#fail(`PUBREL ${packetId} instead of ${this.#owedReleases[0]}`);
   }
@@ -266,7 +268,8 @@ export class Publishing {
   #taint(packetId: number): void {
     this.#tainted.add(packetId);
     for (const published of this.live) {
-      published.isExcused ||= published.packetId === packetId || (published.outgoing?.packetId ?? packetId) === packetId;
+      published.isExcused ||= published.packetId === packetId ||
+        (published.outgoing?.packetId ?? packetId) === packetId;
     }
   }
 
