@@ -339,10 +339,11 @@ export class LoopClient implements Client {
     this.#handling = outer;
   }
 
-  /** Keeps what is to be kept, and writes what may be written then; whether something has gone out. */
+  /** Keeps what is to be kept, and writes what may be written then; whether something may have come of it. */
   #write(): boolean {
-    this.#keeper?.keep();
-    return this.#link?.write() ?? false;
+    const hasKept = this.#keeper?.keep() ?? false; // a store that keeps at once has settled calls
+    const hasWritten = this.#link?.write() ?? false;
+    return hasKept || hasWritten;
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
