@@ -184,7 +184,7 @@ const mistakes: readonly Mutant[] = [
     mistake: "identifiers that the process before may have used are not freed",
     file: flight,
     find: "if (isTakenOver && this.#freed === undefined) {",
-    replace: "if (sessionPresent && isFirst && this.#calls < 0) {",
+    replace: "if (isTakenOver && this.#calls < 0) {",
   },
   {
     mistake: "identifiers are not freed again on the next connection",
