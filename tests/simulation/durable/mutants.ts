@@ -269,6 +269,19 @@ const mistakes: readonly Mutant[] = [
     replace: "if (call === undefined) return;",
   },
 
+  {
+    mistake: "two messages may have one packet identifier after a damage",
+    file: restored,
+    find: "      other.packetId = 0;\n",
+    replace: "",
+  },
+  {
+    mistake: "packet identifiers that a damaged log has lost are not freed",
+    file: session,
+    find: "    if (problems.length > 0 && this.#wasAccepted) {\n",
+    replace: "    if (problems.length < 0 && this.#wasAccepted) {\n",
+  },
+
   // ---- the log anew
   {
     mistake: "a replacement forgets who the client is",

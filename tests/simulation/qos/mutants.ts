@@ -315,8 +315,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREL does not free the identifier",
     file: receiver,
-    find: "    if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);\n",
-    replace: "",
+    find: "if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);",
+    replace: "this.#journal.change(RELEASED, packetId);",
   },
   {
     mistake: "what nobody has begun is acknowledged when it is dropped",
