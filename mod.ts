@@ -12,7 +12,8 @@
  * @module
  */
 
-export { connect, type Connection } from "./src/client/connect.ts";
+export type { Address } from "./src/client/address.ts";
+export { connect, type Connection, type Opener } from "./src/client/connect.ts";
 export { connectSync } from "./src/client/connect_sync.ts";
 export { connectWorker } from "./src/client/connect_worker.ts";
 export type {
@@ -27,6 +28,7 @@ export type {
   OutgoingMessage,
   PublishOptions,
   ReconnectOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeCallback,
@@ -42,6 +44,6 @@ export { Message } from "./src/message.ts";
 export type { QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tls_options.ts";
-export type { SessionStore, StoreReader } from "./src/session/store.ts";
+export type { SessionStore, StoreReader } from "./src/store/session_store.ts";
 export { type FileStore, fileStore, type FileStoreOptions } from "./src/store/file_store.ts";
 export type { Trust } from "./src/session/trust.ts";

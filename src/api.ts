@@ -5,7 +5,7 @@ import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
-import type { SessionStore } from "./session/store.ts";
+import type { SessionStore } from "./store/session_store.ts";
 import type { Trust } from "./session/trust.ts";
 
 /**
@@ -43,6 +43,13 @@ export interface ReconnectOptions {
   attempts?: number | undefined;
 }
 
+/**
+ * When the next attempt is: milliseconds, 0 to 2,147,483,647; undefined: there is none, and the client ends with the error.
+ * `attempt` counts the failures in a row, from 1; a connection that has lasted 30 s ends them. What it throws, or returns
+ * besides, is an uncaught error, and the next attempt is then when `reconnect: true` has it.
+ */
+export type ReconnectPolicy = (attempt: number, error: MqttError) => number | undefined;
+
 /** A control packet that was sent or received; credentials and payloads are left out. */
 export interface TraceRecord {
   /** Who sent it: the client, or the broker. */
@@ -74,7 +81,7 @@ export interface TraceRecord {
 /** Gets each packet sent and received, as `op.trace`; it runs synchronously and should be quick. */
 export type Trace = (record: TraceRecord) => void;
 
-/** What becomes of the connection. `address` says where the broker is, without credentials; undefined for a connection handed in. */
+/** What becomes of the connection. `address` says where the broker is, without credentials; undefined for a connection handed in, and for what a function is to give. */
 export type ConnectionStatus =
   /** A connection is opened; `attempt` counts from 1 since the last one that the broker accepted. */
   | { readonly type: "connecting"; readonly attempt: number; readonly address: string | undefined }
@@ -88,17 +95,26 @@ export type ConnectionStatus =
 /** What `onstatus` hears: the connection's status, and what happened on it. */
 export type Status =
   | ConnectionStatus
-  /** A subscription that was made again after a reconnect was refused: it has ended. */
+  /** A subscription of the options, or one that was made again after a reconnect, was refused: it has ended. */
   | { readonly type: "refused"; readonly filter: string; readonly error: MqttError }
   /** Nothing was settled for `timeout`, and so nothing is read: `unsettled` messages are with handlers and iterators. */
   | { readonly type: "stalled"; readonly unsettled: number }
   /** The session's store was damaged, and what is left of it is used; or it cannot keep what is to be kept, and goes on. */
   | { readonly type: "store"; readonly error: MqttError }
-  /** A message was passed over; `size` in bytes, of the whole packet; `error` says why. */
+  /**
+   * A message was passed over, or `publish()` was rejected with `"overflow"`, `"sessionlost"`, `"stale"` or `"store"`, so
+   * nobody has to await that; `size` in bytes, of the whole packet; `error` says why.
+   */
   | { readonly type: "dropped"; readonly topic: string; readonly size: number; readonly error: MqttError };
 
 /** Counters, since the client was made. */
 export interface Stats {
+  /** Messages that were given to a connection, of every QoS; those that were sent again count once. */
+  readonly sent: number;
+  /** How often messages of QoS 1 and 2 were sent again on another connection. */
+  readonly resent: number;
+  /** Messages that came, those that came again included, and without those over `maxPacketSize`. */
+  readonly received: number;
   /** Messages that were passed over, as they exceed `maxPacketSize`. */
   readonly dropped: number;
   /** Messages received that are not settled now: handlers and iterators have them, or they wait for those. */
@@ -155,7 +171,7 @@ export interface ConnectOptions {
    */
   maxBuffered?: number | undefined;
   /**
-   * How many messages of QoS 1 and 2 may be sent and not acknowledged, 1 to 65,535; 100 by default, 20 of them of QoS 2,
+   * How many messages of QoS 1 and 2 may be sent and not acknowledged, 1 to 65,535; 100 by default, 19 of them of QoS 2,
    * as brokers lose more of those. The others wait, in order.
    */
   maxInflight?: number | undefined;
@@ -169,8 +185,20 @@ export interface ConnectOptions {
    * unless the program waits for it.
    */
   receiveMaximum?: number | undefined;
-  /** Whether a lost connection is made again; off by default. */
-  reconnect?: boolean | ReconnectOptions | undefined;
+  /** Whether a lost connection is made again, and when; off by default. A function decides after each failure. */
+  reconnect?: boolean | ReconnectOptions | ReconnectPolicy | undefined;
+  /**
+   * Whether the client is there at once, reachable or not: its first connection is made as later ones are, with `reconnect`,
+   * and calls wait for it. The client ends when each address in turn has refused for good: return codes 1, 2, 4 and 5, a
+   * server that is not trusted, a client certificate that cannot be used. False by default.
+   */
+  offline?: boolean | undefined;
+  /**
+   * What the client subscribes to, by topic filter: the handler, or the options of `subscribe()`. It is asked for on the
+   * first connection, and later when the broker has kept no session, each filter in a packet of its own; messages go to
+   * their handlers from the first byte on. A refusal is told to `onstatus`, and ends that subscription alone.
+   */
+  subscriptions?: Readonly<Record<string, OnPublish | SubscribeOptions | undefined>> | undefined;
   /** Aborts connecting, or ends the connection as `disconnect()` does. */
   signal?: AbortSignal | undefined;
   /**

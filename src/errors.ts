@@ -47,6 +47,9 @@ export class MqttError extends Error {
   }
 }
 
+/** What the program gave cannot be used, so another attempt would fail alike. To the program it is an {@linkcode MqttError}. */
+export class UnusableError extends MqttError {}
+
 /** A broker's mistake: the message ends with the statement it breaks, such as [MQTT-2.2.2-2]. */
 export function violation(mistake: string, statement: string, cause?: unknown): MqttError {
   return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);

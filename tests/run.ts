@@ -132,8 +132,8 @@ function onSoak(): Promise<Result> {
   }));
 }
 
-/** What the tests need beyond npm packages, and the packages of Debian and Homebrew that have it. */
-const tools: [string, string, string][] = [
+/** What the tests need beyond npm packages, and the packages of Debian and, where it has it, Homebrew. */
+const tools: [string, string, string?][] = [
   ["mosquitto", "mosquitto", "mosquitto"],
   ["mosquitto_sub", "mosquitto-clients", "mosquitto"],
   ["nats-server", "nats-server", "nats-server"],
@@ -142,11 +142,13 @@ const tools: [string, string, string][] = [
   ["chromium", "chromium", "chromium"],
   ["openssl", "openssl", "openssl"],
   ["stdbuf", "coreutils", "coreutils"],
+  // Only Linux has network namespaces.
+  ...process.platform === "linux" ? [["ip", "iproute2"], ["iptables", "iptables"]] satisfies [string, string][] : [],
 ];
 const missing = tools.filter(([command]) => !which(command) && !which(`g${command}`));
 const install = missing.length === 0 ? "" : `Not installed: ${missing.map(([command]) => command).join(", ")}. ` +
   `Install with: apt-get install ${missing.map(([, debian]) => debian).join(" ")}\n` +
-  `          or: brew install ${[...new Set(missing.map(([, , brew]) => brew))].join(" ")}`;
+  `          or: brew install ${[...new Set(missing.flatMap(([, , brew]) => brew ?? []))].join(" ")}`;
 if (missing.length && process.env["CI"]) {
   await report("tools", () => Promise.reject(new Error(install)));
 }

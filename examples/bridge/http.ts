@@ -3,10 +3,12 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import process from "node:process";
 import { MqttError } from "../../mod.ts";
-import { AwayError, Broker, json, payloadOf, type Subscription, type Value } from "./broker.ts";
+import { AwayError, Broker } from "./broker.ts";
+import type { Subscription } from "./filters.ts";
 import { pathOf, queryOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
 import { Outbox, type OutboxLimits } from "./outbox.ts";
+import { json, payloadOf, type Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
 

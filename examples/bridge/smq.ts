@@ -1,9 +1,11 @@
 /** MQTT to SMQ and back, over SMQ's WebSocket protocol. See SMQ.md. */
 import { Buffer } from "node:buffer";
 import process from "node:process";
+import { setTimeout as pause } from "node:timers/promises";
 import { WebSocket } from "ws";
 import type { MqttError } from "../../mod.ts";
-import { AwayError, Broker, pause, type Value } from "./broker.ts";
+import { AwayError, Broker } from "./broker.ts";
+import type { Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
 
@@ -286,7 +288,8 @@ export function startSmq(options: SmqOptions): program.Bridge {
       await attend();
       if (counts.connections > before && performance.now() - started > 1000) failures = 0;
       if (counts.reason.endsWith("reconnect")) failures = 6; // another has our uid: no wrestling
-      await pause(Math.random() * Math.min(5000, 100 * 2 ** failures), stop.signal);
+      // What it rejects with is the end of the bridge, and so of the loop.
+      await pause(Math.random() * Math.min(5000, 100 * 2 ** failures), undefined, stop).catch(() => {});
     }
   }
 

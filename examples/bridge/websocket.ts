@@ -5,10 +5,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { type WebSocket, WebSocketServer } from "ws";
-import { type AwayError, Broker, json, payloadOf } from "./broker.ts";
+import { type AwayError, Broker } from "./broker.ts";
 import { pathOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
 import { Outbox, type OutboxLimits, weigh } from "./outbox.ts";
+import { json, payloadOf } from "./payload.ts";
 import * as program from "./program.ts";
 
 /** The bounds are those of WEBSOCKET.md. */

@@ -29,6 +29,9 @@ type Scheme = keyof typeof SCHEMES;
 /** What addresses may be called, and is not supported yet. */
 const UNSUPPORTED = /^(wss?|(mqtt\+)?unix):/i;
 
+/** Where a broker is: `host`, `host:port`, or a URL. */
+export type Address = string | URL;
+
 /** What `addr` may be. */
 export const ADDRESSES = "host, host:port, [IPv6]:port, a URL (mqtt:, mqtts:, tcp:, ssl:, tls:) or a connection";
 /** How a password with `#`, `/`, `?`, `@` or `%` gets into a URL. */

@@ -2,6 +2,7 @@
  * @module */
 
 import type {
+  ConnectOptions,
   DisconnectOptions,
   MessagesOptions,
   OutgoingMessage,
@@ -15,6 +16,7 @@ import { checkPayload } from "../protocol/packer.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
 import type { Publication as Outbound } from "../session/flight.ts";
+import type { Planned } from "../session/subscriber.ts";
 import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";
 
@@ -155,6 +157,18 @@ export function checkSubscribe(
   const { qos, ...handler } = parseSubscribe(options);
   checkCallback(callback);
   return { filters: listFilters(topic).map((topic) => ({ topic, qos })), ...handler };
+}
+
+/** What connect() subscribes to, checked. */
+export function checkSubscriptions({ subscriptions = {} }: ConnectOptions): Planned[] {
+  checkObject(subscriptions, "subscriptions");
+  const isTable = !Array.isArray(subscriptions) && !(subscriptions instanceof Map);
+  check(isTable, "subscriptions", "an object, of handlers or options by topic filter");
+  return Object.entries(subscriptions).flatMap(([topic, wanted]) => {
+    if (wanted === undefined) return [];
+    checkFilter(topic);
+    return [{ topic, ...parseSubscribe(typeof wanted === "function" ? { onpub: wanted } : wanted) }];
+  });
 }
 
 /** What unsubscribe() gives up, checked. */

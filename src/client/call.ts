@@ -41,22 +41,55 @@ export function promiseOf<T extends number | void>(
   return promise as Promise<T>;
 }
 
-/** A rejected promise; nobody has to await why the client has ended. */
-export function rejection(session: Settling, error: unknown): Promise<never> {
+/** A rejected promise; nobody has to await why the client has ended, nor what was told as `dropped`. */
+export function rejection(session: Settling, error: unknown, dropped?: Dropped): Promise<never> {
   const promise = Promise.reject(error);
-  return error === session.reason ? handled(promise) : promise;
+  return error === session.reason || tellIfDropped(error, dropped) ? handled(promise) : promise;
+}
+
+/** Publishes that fail with these are told to `onstatus`, as what is published may be awaited by nobody. */
+const DROPPED: ReadonlySet<unknown> = new Set(["overflow", "sessionlost", "stale", "store"]);
+
+/** Tells that a message was dropped; there is none where nobody listens. */
+export type Dropped = ((error: MqttError) => void) | undefined;
+
+/** Tells of a publish that was rejected, if that is told; whether it is. */
+function tellIfDropped(error: unknown, dropped: Dropped): boolean {
+  const isTold = dropped !== undefined && isDropped(error);
+  if (isTold) dropped(error as MqttError);
+  return isTold;
+}
+
+/** Whether an error of a publish is one that `onstatus` is told of. */
+export function isDropped(error: unknown): boolean {
+  return DROPPED.has((error as Partial<MqttError> | undefined)?.code);
+}
+
+const utf8 = new TextEncoder();
+
+/** The bytes of a PUBLISH packet (section 3.3). */
+export function packetSize(topic: string, message: string | Uint8Array, qos: number): number {
+  const payload = typeof message === "string" ? utf8.encode(message) : message;
+  const size = 2 + utf8.encode(topic).length + (qos > 0 ? 2 : 0) + payload.length;
+  return 1 + (size < 128 ? 1 : size < 128 ** 2 ? 2 : size < 128 ** 3 ? 3 : 4) + size;
 }
 
 /** The call of a message of QoS 1 or 2: there is one for each, and this takes half the time of {@linkcode promiseOf}. */
 export class Acknowledgement implements Call {
   readonly #session: Settling;
+  /** Tells that the message was dropped. */
+  readonly #dropped: ((call: Acknowledgement, error: MqttError) => void) | undefined;
+  /** The message, and the size of its packet. */
+  topic = "";
+  size = 0;
   #resolve: (code: number) => void = () => {};
   #reject: (error: MqttError) => void = () => {};
   /** Settled with the call. */
   readonly promise: Promise<number>;
 
-  constructor(session: Settling) {
+  constructor(session: Settling, dropped?: (call: Acknowledgement, error: MqttError) => void) {
     this.#session = session;
+    this.#dropped = dropped;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -68,16 +101,28 @@ export class Acknowledgement implements Call {
   }
 
   reject(error: MqttError): void {
-    if (error === this.#session.reason) handled(this.promise);
+    const dropped = this.#dropped && ((error: MqttError) => this.#dropped!(this, error));
+    if (error === this.#session.reason || tellIfDropped(error, dropped)) handled(this.promise);
     this.#reject(error);
   }
 }
 
-/** Publishes each of a list, in order; the highest of their codes when all are done. What one throws is a rejection like any other. */
-export async function publishAll<P>(
+/**
+ * Publishes each of a list, in order; the highest of their codes when all are done. What one throws is a rejection like any
+ * other. `isTold`: whether nobody has to await an error, as it is told elsewhere.
+ */
+export function publishAll<P>(
   publications: readonly P[],
   publish: (each: P) => Promise<number>,
+  isTold: (error: unknown) => boolean,
 ): Promise<number> {
-  const codes = await Promise.all(publications.map(async (each) => await publish(each)));
-  return codes.reduce((highest, code) => Math.max(highest, code), 0);
+  const { promise, resolve, reject } = deferred<number>();
+  Promise.all(publications.map(async (each) => await publish(each))).then(
+    (codes) => resolve(codes.reduce((highest, code) => Math.max(highest, code), 0)),
+    (error) => {
+      if (isTold(error)) handled(promise);
+      reject(error);
+    },
+  );
+  return promise;
 }

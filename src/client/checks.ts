@@ -3,6 +3,9 @@
 
 import { kindOf } from "../protocol/bytes.ts";
 
+/** The longest timer, in milliseconds. */
+export const MAX_TIMER: number = 2 ** 31 - 1;
+
 /** Whether it is an object. */
 export function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;

@@ -12,20 +12,26 @@ import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
-import { ADDRESSES, isAddress, parseTarget } from "./address.ts";
-import { checkOnpub } from "./arguments.ts";
+import { type Address, ADDRESSES } from "./address.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { check } from "./checks.ts";
-import { parseSettings } from "./settings.ts";
+import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./places.ts";
+import { askPolicy } from "./policy.ts";
+import { parseSettings, type Settings } from "./settings.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;
+
+/** A function that says where the broker is, or opens a connection to it; it is asked at every attempt. */
+export type Opener = () => Address | Connection | Promise<Address | Connection>;
 
 /**
  * Connects to a broker, or over an established connection, and starts the loop.
  *
  * `addr` is a host name or address, with `:port` if it is not the usual one; a URL, as text or object, `mqtt:` or
  * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:` (with port, user name and password where `op` does not give them,
- * percent-encoded); or a connection that somebody opened, through a proxy perhaps.
+ * percent-encoded); a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
+ * promise of it, at every attempt; or a list of addresses and functions, which are tried in turn.
  * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
  *
  * With `uname` or `passwd`, over TLS, the server's certificate must be valid for its name, or
@@ -45,27 +51,66 @@ export type Connection = Duplex | Streams;
  * @throws {MqttError} If there is no connection; see its `code`.
  */
 export async function connect(
-  addr: string | URL | Connection,
+  addr: Address | Connection | Opener | readonly (Address | Opener)[],
   onpub?: OnPublish,
   op: ConnectOptions = {},
 ): Promise<Client> {
   checkOnpub(onpub);
-  const { target, ...known } = isAddress(addr) ? parseTarget(addr, op) : { target: undefined };
-  const settings = parseSettings(op, known);
-  const { open, closed } = target
-    ? { open: (signal: AbortSignal) => dial(target, signal), closed: () => {} }
-    : handIn(addr as Connection, op);
-  const store = op.store && await openStore(op.store, settings.id, false);
-  const parts = { dial: traceDial(open, op.trace), onpub, onstatus: op.onstatus, store, closed };
-  const client = new LoopClient(settings, parts);
+  const { settings, closed } = isPlaces(addr)
+    ? { settings: parseSettings(op, parsePlaces(addr, op, finder(op, opened(op)))), closed: () => {} }
+    : handedIn(addr as Connection, op);
+  const { onstatus, trace, reconnect } = op;
+  const client = new LoopClient(settings, {
+    dial: (signal, { target, open = (signal) => dial(target!, signal) }) => traceDial(open, trace)(signal),
+    policy: typeof reconnect === "function" ? (retry) => askPolicy(reconnect, retry) : undefined,
+    onpub,
+    subscriptions: checkSubscriptions(op),
+    onstatus,
+    store: op.store && await openStore(op.store, settings.id, false),
+    closed,
+  });
   await LoopClient.opened(client);
   return client;
 }
 
-/** Checks a handed-in connection at once, and makes it a transport, once; `closed` is called when the client has ended. */
-function handIn(sock: Connection, op: ConnectOptions): { open: Dial; closed(): void } {
-  for (const option of ["reconnect", "port", "proxy"] as const) {
-    check(!op[option], `${option} with a connection handed in`, "left out: that connection is the only one");
+/** What the functions of `addr` may give: a connection, which is closed if it cannot be used. */
+function opened(op: ConnectOptions): Finding {
+  return {
+    advice: ADDRESSES,
+    connection: (given) => {
+      try {
+        return { open: handIn(given as Connection, op) };
+      } catch (error) {
+        if (given instanceof Duplex) given.destroy();
+        throw error;
+      }
+    },
+  };
+}
+
+/** A client of a connection that was handed in, which is checked at once; `closed` is called when the client has ended. */
+function handedIn(sock: Connection, op: ConnectOptions): { settings: Settings; closed(): void } {
+  const settings = parseSettings(op);
+  check(!op.reconnect, "reconnect with a connection handed in", "left out: give a function that opens connections");
+  const open = handIn(sock, op);
+  let isAdopted = false;
+  const adopted: Located = {
+    open: (signal) => {
+      isAdopted = true;
+      return open(signal);
+    },
+  };
+  return {
+    settings: { ...settings, places: settings.places.map((place) => ({ ...place, ...adopted })) },
+    // Whoever gives it away need not close it, though it was never used.
+    closed: () => void (isAdopted || duplexOf(sock).destroy()),
+  };
+}
+
+/** Checks an established connection, and makes it a transport when that is asked for, once. */
+function handIn(sock: Connection, op: ConnectOptions): Dial {
+  for (const option of ["port", "proxy"] as const) {
+    check(!op[option], `${option} with a connection handed in`, "left out: it is established already");
   }
   const secure = isTls(sock) || "handshake" in Object(sock);
   check(
@@ -91,15 +136,7 @@ function handIn(sock: Connection, op: ConnectOptions): { open: Dial; closed(): v
     check(streams, "addr", `${ADDRESSES}: received ${kindOf(sock)}`);
     check(!readable.locked && !writable.locked, "the connection", "one whose streams are not locked");
   }
-  let isAdopted = false;
-  return {
-    open: (signal) => {
-      isAdopted = true;
-      return adopt(sock, name, signal);
-    },
-    // Whoever gives it away need not close it, though it was never used.
-    closed: () => void (isAdopted || duplexOf(sock).destroy()),
-  };
+  return (signal) => adopt(sock, name, signal);
 }
 
 /** Whether it is a `tls.TLSSocket`, without loading what that is. */

@@ -2,9 +2,11 @@
  * @module */
 
 import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
-import { parseRemote } from "./connect_worker.ts";
-import { checkOnpub } from "./arguments.ts";
+import { NO_CONNECTION, parseRemote } from "./connect_worker.ts";
+import type { Address } from "./address.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { type OpenStore, openStore } from "./keeper.ts";
+import { finderNow } from "./places.ts";
 import { SyncClient as BlockingClient } from "./sync_client.ts";
 
 /**
@@ -15,7 +17,7 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  * while the program computes or sleeps. A connection alone does not keep the program running. Keep it open: of each
  * that was closed, the runtime holds about 0.5 MiB until the program's event loop runs, if it ever does.
  *
- * `addr` is a name, an address or a URL; `uname` and `passwd` may be functions that are not async;
+ * `addr` is a name, an address or a URL, a function that returns one, or a list of those; `uname` and `passwd` may be functions that are not async;
  * the signal can only be aborted by code that runs, such as `onpub`.
  *
  * @example Print what a broker publishes
@@ -31,9 +33,17 @@ import { SyncClient as BlockingClient } from "./sync_client.ts";
  * @throws {TypeError | RangeError} If an argument is wrong, before any I/O.
  * @throws {MqttError} If there is no connection; see its `code`.
  */
-export function connectSync(addr: string | URL, onpub?: OnPublish, op: ConnectOptions = {}): SyncClient {
+export function connectSync(
+  addr: Address | (() => Address) | readonly (Address | (() => Address))[],
+  onpub?: OnPublish,
+  op: ConnectOptions = {},
+): SyncClient {
   checkOnpub(onpub);
-  const { target, settings } = parseRemote(addr, op);
+  const advice = `${NO_CONNECTION}, and not a promise, for which this client cannot wait`;
+  const settings = parseRemote(addr, op, finderNow(op, { advice }));
+  const { reconnect, onstatus } = op;
+  const policy = typeof reconnect === "function" ? reconnect : undefined;
+  const subscriptions = checkSubscriptions(op);
   const store = op.store && openStore(op.store, settings.id, true) as OpenStore;
-  return new BlockingClient({ ...settings, pingAfter: 0 }, { target, onpub, onstatus: op.onstatus, store });
+  return new BlockingClient({ ...settings, pingAfter: 0 }, { onpub, subscriptions, onstatus, policy, store });
 }

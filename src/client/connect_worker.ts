@@ -2,14 +2,15 @@
  * @module */
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
-import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Connector } from "../worker/connector.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { ModuleClient } from "./module_client.ts";
-import { isAddress, isUrl, parseTarget } from "./address.ts";
-import { checkOnpub } from "./arguments.ts";
+import { type Address, isUrl } from "./address.ts";
+import { checkOnpub, checkSubscriptions } from "./arguments.ts";
+import { finder, isPlaces, type Located, parsePlaces } from "./places.ts";
+import { askPolicy } from "./policy.ts";
 import { parseSettings, type Settings } from "./settings.ts";
 
 /**
@@ -24,7 +25,7 @@ import { parseSettings, type Settings } from "./settings.ts";
  * subscription's own `onpub` or an iterator takes. Functions that give credentials, `onstatus` and `trace` are called on
  * the calling thread.
  *
- * `addr` is a name, an address or a URL, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
+ * `addr` is a name, an address or a URL, a function that gives one, or a list, as for `connect`: a connection cannot cross to a thread. The client's `sock` is undefined.
  *
  * @example Print what a broker publishes
  * ```ts no-run
@@ -40,23 +41,34 @@ import { parseSettings, type Settings } from "./settings.ts";
  * @throws {MqttError} If there is no connection; see its `code`.
  */
 export async function connectWorker(
-  addr: string | URL,
+  addr: Address | (() => Address | Promise<Address>) | readonly (Address | (() => Address | Promise<Address>))[],
   onpub?: OnPublish | URL,
   op: ConnectOptions = {},
 ): Promise<Client> {
   if (!isUrl(onpub)) checkOnpub(onpub);
-  const { target, settings } = parseRemote(addr, op);
-  const { onstatus, trace } = op;
+  const settings = parseRemote(addr, op, finder(op, { advice: NO_CONNECTION }));
+  const { onstatus, trace, reconnect } = op;
+  const policy = typeof reconnect === "function" ? reconnect : undefined;
+  const subscriptions = checkSubscriptions(op);
   if (isUrl(onpub)) {
-    const client = new ModuleClient(settings, { target, module: onpub, onstatus, trace, store: op.store });
+    const client = new ModuleClient(settings, {
+      module: onpub,
+      subscriptions,
+      policy,
+      onstatus,
+      trace,
+      store: op.store,
+    });
     await ModuleClient.opened(client);
     return client;
   }
   const store = op.store && await openStore(op.store, settings.id, false);
   const connector = new Connector();
   const client = new LoopClient({ ...settings, pingAfter: 0 }, {
-    dial: traceDial((signal) => connector.dial(target, settings, signal), trace),
+    dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
+    policy: policy && ((retry) => askPolicy(policy, retry)),
     onpub,
+    subscriptions,
     onstatus,
     store,
     closed: () => void connector.end(),
@@ -65,19 +77,22 @@ export async function connectWorker(
   return client;
 }
 
-/** What a client and its thread work with. */
-export function parseRemote(addr: string | URL, op: ConnectOptions): { target: Target; settings: Settings } {
-  if (!isAddress(addr)) {
-    throw new TypeError(
-      "Cannot connect as addr must be a name, an address or a URL: a connection stays in its thread",
-    );
-  }
-  const { target, ...known } = parseTarget(addr, op);
-  const settings = parseSettings(op, known);
+/** What a function may give. */
+export const NO_CONNECTION = "a name, an address or a URL: a connection stays in its thread";
+
+/** What a client whose connections are in a thread works with; functions are asked as `find` does. */
+export function parseRemote(
+  addr: unknown,
+  op: ConnectOptions,
+  find: (ask: () => unknown) => Located["find"],
+): Settings {
+  if (!isPlaces(addr)) throw new TypeError(`Cannot connect as addr must be ${NO_CONNECTION}`);
+  const located = parsePlaces(addr, op, find);
+  const settings = parseSettings(op, located);
   try {
-    structuredClone(target);
+    structuredClone(op.tls);
   } catch (cause) {
     throw new TypeError("Cannot use the tls options as they must be data: a function stays in its thread", { cause });
   }
-  return { target, settings };
+  return settings;
 }

@@ -5,7 +5,7 @@ import { MqttError } from "../errors.ts";
 import { Restored } from "../session/restored.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionParts } from "../session/settings.ts";
-import type { SessionStore } from "../session/store.ts";
+import type { SessionStore } from "../store/session_store.ts";
 
 /** A store that is open, and what was found in it. */
 export interface OpenStore {
@@ -85,9 +85,9 @@ export class Keeper {
   }
 
   #compact(): void {
-    const { session } = this.#parts;
+    const { session, now } = this.#parts;
     if (this.#replacing !== undefined || !session.isStoreSparse) return;
-    this.#replacing = this.#run(() => this.#store.replace(session.records()), () => {
+    this.#replacing = this.#run(() => this.#store.replace(session.records(now())), () => {
       this.#replacing = undefined; // if it has failed, it is tried when there is more
     });
   }

@@ -1,21 +1,21 @@
 /** One attempt of a client in the event loop: its connection, opened and fed to the session.
  * @module */
 
-import type { Credential } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Session } from "../session/session.ts";
-import type { Dial, Transport } from "../transport/transport.ts";
+import type { Transport } from "../transport/transport.ts";
 import type { Clock } from "./clock.ts";
 import { askCredential } from "./credentials.ts";
+import type { Place } from "./places.ts";
+
+/** Opens a connection; when the signal is aborted it gives up, with the signal's reason. */
+export type DialPlace = (signal: AbortSignal, place: Place) => Promise<Transport>;
 
 /** What a link works with. */
 export interface LinkParts {
   readonly session: Session;
   readonly clock: Clock;
-  /** Opens a connection. */
-  readonly dial: Dial;
-  readonly uname: Credential | undefined;
-  readonly passwd: Credential | undefined;
+  readonly dial: DialPlace;
   /** Called when the session was told something. */
   advance(): void;
 }
@@ -24,6 +24,7 @@ export interface LinkParts {
 export class Link {
   readonly #attempt: number;
   readonly #parts: LinkParts;
+  #place: Place;
   /** Gives up what is under way until the transport has started; then it goes: a signal is 1 KiB, on Deno 5. */
   #abort: AbortController | undefined = new AbortController();
   #transport: Transport | undefined;
@@ -31,8 +32,9 @@ export class Link {
   #reading = true;
 
   /** Starts to open a connection. */
-  constructor(attempt: number, parts: LinkParts) {
+  constructor(attempt: number, place: Place, parts: LinkParts) {
     this.#attempt = attempt;
+    this.#place = place;
     this.#parts = parts;
     void this.#open(this.#abort!.signal);
   }
@@ -45,7 +47,12 @@ export class Link {
   async #open(signal: AbortSignal): Promise<void> {
     const { session, clock, dial } = this.#parts;
     try {
-      const transport = await dial(signal);
+      const { find } = this.#place;
+      if (find !== undefined) {
+        this.#place = await find();
+        session.located(this.#attempt, this.#place.credentials);
+      }
+      const transport = await dial(signal, this.#place);
       if (session.opened(this.#attempt, transport, clock.now())) this.#transport = transport;
       else transport.close();
     } catch (error) {
@@ -56,8 +63,8 @@ export class Link {
 
   /** Asks for the credentials, and starts the transport. */
   async login(): Promise<void> {
-    const { session, clock, uname, passwd } = this.#parts;
-    const attempt = this.#attempt;
+    const { session, clock } = this.#parts;
+    const attempt = this.#attempt, { uname, passwd } = this.#place;
     try {
       const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
       if (!session.login(attempt, credentials, clock.now())) return;

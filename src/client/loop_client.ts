@@ -17,19 +17,19 @@ import type {
 import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
-import type { Call, SessionEvent } from "../session/events.ts";
+import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/flight.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Dial } from "../transport/transport.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
-import { Acknowledgement, promiseOf, publishAll, rejection } from "./call.ts";
+import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
-import { Link, type LinkParts } from "./link.ts";
+import { type DialPlace, Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import {
   checkDisconnect,
@@ -55,8 +55,12 @@ const WRITES = { writes: true };
 /** What a client is made of, besides its settings. */
 export interface LoopParts {
   /** Opens a connection. */
-  dial: Dial;
+  dial: DialPlace;
+  /** Says when the next attempt is, where the program decides that; undefined: there is none. */
+  policy?: ((retry: RetryEvent) => number | undefined | Promise<number | undefined>) | undefined;
   onpub?: OnPublish | undefined;
+  /** What it subscribes to with its first connection. */
+  subscriptions?: readonly Planned[] | undefined;
   onstatus?: OnStatus | undefined;
   /** Where the session is kept. */
   store?: OpenStore | undefined;
@@ -72,12 +76,15 @@ export interface LoopParts {
 /** A client whose loop runs in the event loop of its thread. */
 export class LoopClient implements Client {
   readonly #parts: LoopParts;
+  readonly #places: Settings["places"];
   readonly #linkParts: LinkParts;
   readonly #clock: Clock;
   readonly #session: Session;
   readonly #keeper: Keeper | undefined;
   /** The store is given up. */
   #closing: void | Promise<void> = undefined;
+  /** Tells of publishes that were rejected, if somebody hears that. */
+  readonly #dropped: ((call: Acknowledgement, error: MqttError) => void) | undefined;
   #link: Link | undefined;
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
@@ -112,10 +119,13 @@ export class LoopClient implements Client {
       now: this.#clock.now,
       advance: this.#advance,
     });
-    const { uname, passwd } = settings;
+    this.#places = settings.places;
     const { dial } = parts;
-    this.#linkParts = { session: this.#session, clock: this.#clock, dial, uname, passwd, advance: this.#advance };
-    if (parts.onstatus !== undefined) this.#session.listen();
+    this.#linkParts = { session: this.#session, clock: this.#clock, dial, advance: this.#advance };
+    if (parts.onstatus !== undefined) {
+      this.#session.listen();
+      this.#dropped = ({ topic, size }, error) => this.#session.tellDropped(topic, size, error);
+    }
     this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
     this.#schedule();
   }
@@ -158,7 +168,7 @@ export class LoopClient implements Client {
     let waits: boolean;
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#send(each));
+        return publishAll(checkPublications(topic), (each) => this.#send(each), this.#isTold);
       }
       const flags = options === undefined ? 0 : publishFlags(options);
       if (flags > 1 || options !== undefined && isConditional(options)) {
@@ -166,27 +176,45 @@ export class LoopClient implements Client {
       }
       waits = session.publish(topic as string, message!, flags);
     } catch (error) {
-      return rejection(session, error);
+      return this.#rejected(error, topic as string, message!, 0);
     }
     if (waits && session.buffered > WRITE) this.#writeNow();
     if (waits || !this.#handling) this.#schedule();
     if (!waits) return DONE;
-    if (!session.isRoomAwaited) this.#room = this.#call<number>((call) => session.awaitRoom(call));
+    if (!session.isRoomAwaited) {
+      const call = new Acknowledgement(session, this.#dropped && (() => {})); // none is dropped: it is stalled, which is told
+      this.#room = call.promise;
+      session.awaitRoom(call);
+    }
     return this.#room!;
   }
+
+  /** The rejection of a publish. */
+  #rejected(error: unknown, topic: string, message: string | Uint8Array, qos: number): Promise<never> {
+    this.#schedule();
+    const session = this.#session;
+    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(topic, message, qos), error);
+    return rejection(session, error, this.#dropped && dropped);
+  }
+
+  /** Whether nobody has to await an error of a publish. */
+  readonly #isTold = (error: unknown): boolean =>
+    error === this.#session.reason || this.#dropped !== undefined && isDropped(error);
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
   #send(publication: Publication): Promise<number> {
     const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     if (flags < 2 && expiry === undefined) return this.publish(topic, message, { retain: flags === 1 });
-    const session = this.#session, call = new Acknowledgement(session);
+    const session = this.#session, call = new Acknowledgement(session, this.#dropped);
     let outgoing: Outgoing | undefined;
     try {
       outgoing = session.send(publication, call, this.#clock.now());
     } catch (error) {
-      return rejection(session, error);
+      return this.#rejected(error, topic, message, flags >> 1);
     }
+    call.topic = topic;
+    call.size = outgoing?.size ?? 0;
     if (!this.#handling) this.#schedule();
     if (signal === undefined || outgoing === undefined) return call.promise;
     const sent = outgoing;
@@ -339,10 +367,10 @@ export class LoopClient implements Client {
     this.#handling = outer;
   }
 
-  /** Keeps what is to be kept, and writes what may be written then; whether something has gone out. */
+  /** Keeps what is to be kept, and writes what may be written then; whether something may have come of it. */
   #write(): boolean {
-    this.#keeper?.keep();
-    return this.#link?.write() ?? false;
+    const hasKept = this.#keeper?.keep() ?? false;
+    return (this.#link?.write() ?? false) || hasKept;
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */
@@ -367,11 +395,19 @@ export class LoopClient implements Client {
     this.#parts.advanced?.();
   };
 
+  /** Asks the program when the next attempt is. */
+  async #plan(retry: RetryEvent): Promise<void> {
+    this.#session.plan(await this.#parts.policy!(retry), this.#clock.now());
+    this.#advance();
+  }
+
   #handle(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
-        this.#link = new Link(event.attempt, this.#linkParts);
+        this.#link = new Link(event.attempt, this.#places[event.place]!, this.#linkParts);
         return;
+      case "retry":
+        return void this.#plan(event);
       case "login":
         return void this.#link!.login();
       case "end":
@@ -388,7 +424,8 @@ export class LoopClient implements Client {
         this.#stopListening();
         this.#closing = this.#keeper?.close();
         this.#ended.resolve(event.error);
-        return this.#parts.closed?.();
+        if (this.#closing === undefined) return this.#parts.closed?.();
+        return void this.#closing.catch(surface).then(() => this.#parts.closed?.());
       case "unheard":
         return surface(event.error);
     }

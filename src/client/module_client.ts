@@ -9,6 +9,7 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeCallback,
@@ -23,12 +24,13 @@ import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { Inbox } from "../session/inbox.ts";
-import type { SessionStore } from "../session/store.ts";
+import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
+import type { SessionStore } from "../store/session_store.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { FileStore } from "../store/file_store.ts";
 import { makeToken, releaseLock } from "../store/lock.ts";
-import type { Target } from "../transport/tcp.ts";
-import { carry, restore } from "../worker/messages.ts";
+import { restore } from "../worker/messages.ts";
 import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
 import {
@@ -43,15 +45,13 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { check } from "./checks.ts";
-import { promiseOf, publishAll, rejection } from "./call.ts";
+import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
-import { askCredential } from "./credentials.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
 import {
   type CarriedStatus,
   COUNTERS,
-  type CredentialName,
   type Crossing,
   type Failure,
   type FromHost,
@@ -61,13 +61,10 @@ import {
   type ToHost,
 } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
+import { answer, asksOf, withoutFunctions } from "./module_questions.ts";
 import { RemoteHandlers } from "./remote_handlers.ts";
 import type { Settings } from "./settings.ts";
 
-/** A publish waits while more bytes than this do, as in the session. */
-const HIGH_WATER = 65_536;
-/** Milliseconds in which somebody may still ask why the client has ended, as in the session. */
-const HEARD_WITHIN = 1000;
 /** Milliseconds that the thread has, after `timeout`, to tell what became of disconnect(). */
 const LINGER = 1000;
 /** At most so many messages of an iterator cross before they are asked for. */
@@ -77,9 +74,10 @@ const DONE = Promise.resolve(0);
 
 /** What a client is made of, besides its settings. */
 export interface ModuleParts {
-  target: Target;
   /** Its default export gets the messages. */
   module: URL;
+  subscriptions: readonly Planned[];
+  policy: ReconnectPolicy | undefined;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
   /** Where the session is kept. */
@@ -153,27 +151,26 @@ export class ModuleClient implements Client {
    * @throws {TypeError} If there is no code for it, in a bundle.
    */
   constructor(settings: Settings, parts: ModuleParts) {
-    const { uname, passwd, address } = settings;
+    const { places } = settings;
     this.#settings = settings;
     this.#parts = parts;
     this.#store = carryStore(parts.store);
     this.#packer = new Output(settings.maxBuffered);
-    this.#status = { type: "connecting", attempt: 1, address };
-    const asks: CredentialName[] = [];
-    if (typeof uname === "function") asks.push("uname");
-    if (typeof passwd === "function") asks.push("passwd");
+    this.#status = { type: "connecting", attempt: 1, address: places[0]!.address };
     const data: HostData = {
       module: parts.module.href,
-      target: parts.target,
       settings: {
         ...settings,
         // What waits in the thread is what this waits for, and what need not be waited for.
         maxBuffered: settings.maxBuffered + HIGH_WATER,
-        uname: typeof uname === "function" ? undefined : uname,
-        passwd: typeof passwd === "function" ? undefined : passwd,
+        places: places.map(withoutFunctions),
         signal: undefined,
       },
-      asks,
+      subscriptions: parts.subscriptions.map(({ topic, qos, onpub, concurrency }) => {
+        return { topic, qos, handler: this.#handlers.subscribe([topic], onpub, concurrency).number };
+      }),
+      asks: asksOf(settings),
+      hears: parts.onstatus !== undefined,
       traces: parts.trace !== undefined,
       store: this.#store,
       counters: this.#counters.buffer,
@@ -221,7 +218,7 @@ export class ModuleClient implements Client {
   ): Promise<number> {
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#publish(each));
+        return publishAll(checkPublications(topic), (each) => this.#publish(each), this.#isTold);
       }
       const flags = options === undefined ? 0 : publishFlags(options);
       return this.#publish(publication(topic as string, message!, flags, options));
@@ -233,12 +230,13 @@ export class ModuleClient implements Client {
   #publish(publication: Publication): Promise<number> {
     const { topic, message, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    this.#checkEnd();
-    this.#packer.publish(topic, message, flags);
-    const packet = this.#packer.take()!;
-    this.#packer.written(); // it is copied before the next one is packed
+    let packet: Uint8Array;
+    try {
+      packet = this.#pack(publication);
+    } catch (error) {
+      return this.#rejected(error as MqttError, () => packetSize(topic, message, flags >> 1), topic);
+    }
     if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
-    this.#checkRoom(this.#unsent, packet);
     this.#unsent += packet.length;
     this.#cross(packet);
     if (this.#unsent <= HIGH_WATER) return DONE;
@@ -246,28 +244,56 @@ export class ModuleClient implements Client {
     return this.#room.promise;
   }
 
+  /** @throws {MqttError} `"overflow"`; why no call can be made any more. */
+  #pack({ topic, message, flags, expiry }: Publication): Uint8Array {
+    this.#checkEnd();
+    this.#packer.publish(topic, message, flags);
+    const packet = this.#packer.take()!;
+    this.#packer.written(); // it is copied before the next one is packed
+    this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
+    return packet;
+  }
+
   /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */
   #send(packet: Uint8Array, { signal, expiry, untilStored }: Publication): Promise<number> {
     const size = packet.length;
+    // What the thread drops it tells itself.
+    const call = new Acknowledgement(this.#ending, this.#parts.onstatus && (() => {}));
     let stop = () => {};
-    return promiseOf<number>(this.#ending, (call) => {
-      this.#checkRoom(this.#unacknowledged, packet);
-      this.#unacknowledged += size;
-      const number = this.#number({
-        resolve: (code) => call.resolve(code),
-        reject: (error) =>
-          call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
-      }, () => {
-        this.#unacknowledged -= size;
-        stop();
-      });
-      if (signal === undefined && expiry === undefined && !untilStored) return this.#cross(packet, number);
-      const until = untilStored ? "stored" : undefined;
-      this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
-      this.#outbox.addBytes(packet);
-      stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
+    this.#unacknowledged += size;
+    const number = this.#number({
+      resolve: (code) => call.resolve(code),
+      reject: (error) => call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
+    }, () => {
+      this.#unacknowledged -= size;
+      stop();
     });
+    if (signal === undefined && expiry === undefined && !untilStored) {
+      this.#cross(packet, number);
+      return call.promise;
+    }
+    const until = untilStored ? "stored" : undefined;
+    this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
+    this.#outbox.addBytes(packet);
+    stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
+    return call.promise;
   }
+
+  /** The rejection of a message that has not crossed. */
+  #rejected(error: MqttError, size: () => number, topic: string): Promise<never> {
+    return rejection(
+      this.#ending,
+      error,
+      this.#parts.onstatus && (() => {
+        this.#events.tell({ type: "dropped", topic, size: size(), error });
+        systemClock.tick(() => this.#advance());
+      }),
+    );
+  }
+
+  /** Whether nobody has to await an error of a publish. */
+  readonly #isTold = (error: unknown): boolean =>
+    error === this.#ending.reason || this.#parts.onstatus !== undefined && isDropped(error);
 
   /** A packet crosses, with the number of its call if it has one. */
   #cross(packet: Uint8Array, call?: number): void {
@@ -508,7 +534,8 @@ export class ModuleClient implements Client {
         // The thread's clock began when the thread did.
         return invoke(this.#parts.trace, { ...entry.record, time: entry.record.time - performance.timeOrigin });
       case "ask":
-        return void this.#ask(entry.number, entry.what);
+        return void answer(entry.number, entry.question, { ...this.#parts, settings: this.#settings })
+          .then((given) => this.#outbox.add({ type: "answer", ...given }));
       case "thrown":
         return surface(restore(entry.error));
       case "unusable":
@@ -542,17 +569,6 @@ export class ModuleClient implements Client {
     if (status.type === "closed") return this.#close(status.error);
     if (isOfConnection(status)) this.#status = status;
     this.#events.tell(status);
-  }
-
-  /** Tells what the credential is. */
-  async #ask(number: number, what: CredentialName): Promise<void> {
-    try {
-      const value = await askCredential(this.#settings[what], what);
-      this.#outbox.add({ type: "credential", number, value, error: undefined });
-    } catch (error) {
-      // The thread's client says what the cause means.
-      this.#outbox.add({ type: "credential", number, value: undefined, error: carry((error as MqttError).cause) });
-    }
   }
 
   // ---- the end

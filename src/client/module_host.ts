@@ -4,7 +4,7 @@
 import { exit } from "node:process";
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Client, Credential, OnPublish, Status } from "../api.ts";
+import type { Client, OnPublish, Status } from "../api.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { bytesOf, type Message } from "../message.ts";
@@ -13,21 +13,16 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
-import { carry, restore } from "../worker/messages.ts";
+import { carry } from "../worker/messages.ts";
 import { FileStore } from "../store/file_store.ts";
+import { isDropped } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
-import {
-  carryStatus,
-  COUNTERS,
-  type CredentialName,
-  type Crossing,
-  type Failure,
-  type FromHost,
-} from "./module_messages.ts";
+import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
 import type { HostData, ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
+import { Questions } from "./module_questions.ts";
 
 /** Where this module is, for the thread to import; nothing here runs when it is imported. */
 export function locate(): string {
@@ -65,8 +60,7 @@ class Host {
   readonly #iterations = new Map<number, Iteration>();
   /** Messages that the caller may take back. */
   readonly #withdrawable = new Map<number, AbortController>();
-  /** Credentials that the caller was asked for. */
-  readonly #asked = new Map<number, Deferred<string | Uint8Array>>();
+  readonly #questions = new Questions((number, question) => this.#outbox.add({ type: "ask", number, question }));
   #numbers = 0;
   /** What the caller knows of the server's certificate. */
   #trusted: Trust = false;
@@ -85,15 +79,18 @@ class Host {
   }
 
   async #start(): Promise<void> {
-    const { module, settings, target, traces, store } = this.#data;
+    const { module, settings, subscriptions, asks, traces, store } = this.#data;
     try {
       const onpub = await load(module, settings.timeout);
       const trace = (record: Extract<FromHost, { type: "trace" }>["record"]) =>
         this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
       const made = store && new FileStore(store.path, store.sync, store.token);
-      const client = new LoopClient({ ...settings, ...this.#credentials() }, {
-        dial: traceDial((signal) => dial(target, signal), traces ? trace : undefined),
+      const places = this.#questions.places(settings.places, asks);
+      const client = new LoopClient({ ...settings, places }, {
+        dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
+        policy: this.#questions.policy,
         onpub,
+        subscriptions: subscriptions.map(({ topic, qos, handler }) => ({ topic, qos, ...this.#subscribed(handler) })),
         store: made && await openStore(made, settings.id, false),
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
@@ -114,16 +111,6 @@ class Host {
     this.#outbox.add({ type: "thrown", error: carry(error) });
   }
 
-  /** Functions that ask the caller, where that has functions. */
-  #credentials(): Partial<Record<CredentialName, Credential>> {
-    return Object.fromEntries(this.#data.asks.map((what) => [what, () => {
-      const number = ++this.#numbers, answer = deferred<string | Uint8Array>();
-      this.#asked.set(number, answer);
-      this.#outbox.add({ type: "ask", number, what });
-      return answer.promise;
-    }]));
-  }
-
   // ---- what the caller says
 
   hear({ entries, bytes }: Crossing<ToHost>): void {
@@ -140,8 +127,8 @@ class Host {
   #publish({ size, calls }: Extract<ToHost, { type: "publishes" }>, bytes: Uint8Array): void {
     const client = this.#client!, packets = this.#packets;
     const failed = (error: unknown) => {
-      // The end of the client is told otherwise, and that it came too late is no failure of publish().
-      if (error !== this.#reason) this.#throw(error);
+      // The end of the client is told otherwise, and that it came too late is no failure of publish(); so is what was dropped.
+      if (error !== this.#reason && !(this.#data.hears && isDropped(error))) this.#throw(error);
     };
     let last: Promise<number> | undefined, next = 0, room = size;
     packets.receive(bytes, size);
@@ -185,11 +172,10 @@ class Host {
     switch (entry.type) {
       case "subscribe": {
         const { call, filters, qos, handler } = entry;
-        const onpub = handler === undefined ? undefined : this.#handler(handler);
-        // The caller keeps the order, and to the concurrency: a way there and back for each message would take too long.
+        const { onpub, concurrency } = this.#subscribed(handler);
         return this.#answer(
           call,
-          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency: Infinity }),
+          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency }),
         );
       }
       case "withdraw":
@@ -218,12 +204,8 @@ class Host {
         for (const number of entry.done) this.#settled(number).resolve();
         for (const number of entry.failed) this.#settled(number).reject(SURFACED);
         return;
-      case "credential": {
-        const { number, value, error } = entry;
-        const asked = this.#asked.get(number);
-        this.#asked.delete(number);
-        return error === undefined ? asked?.resolve(value!) : asked?.reject(restore(error));
-      }
+      case "answer":
+        return this.#questions.answered(entry);
     }
   }
 
@@ -237,6 +219,11 @@ class Host {
 
   #failure(error: unknown): Failure {
     return error === this.#reason ? "end" : carry(error);
+  }
+
+  /** The caller keeps the order, and to the concurrency: a way there and back for each message would take too long. */
+  #subscribed(handler: number | undefined): { onpub: OnPublish | undefined; concurrency: number } {
+    return { onpub: handler === undefined ? undefined : this.#handler(handler), concurrency: Infinity };
   }
 
   /** A handler that has the caller's called; its promise is settled when that is done. */

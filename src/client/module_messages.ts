@@ -4,28 +4,38 @@
 import type { ConnectionStatus, PublishOptions, Stats, Status, TraceRecord } from "../api.ts";
 import type { QoS } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Target } from "../transport/tcp.ts";
 import { type CarriedError, carry, restore } from "../worker/messages.ts";
 import type { MqttError } from "../errors.ts";
+import type { Answer, Asks, Question } from "./module_questions.ts";
 import type { Settings } from "./settings.ts";
 
 /** The counters, in the order in which the thread keeps them as numbers of eight bytes. */
 export const COUNTERS: readonly (keyof Stats)[] = [
-  ...(["dropped", "unsettled", "failed", "unclaimed", "unacknowledged", "ignored"] as const),
+  ...([
+    "sent",
+    "resent",
+    "received",
+    "dropped",
+    "unsettled",
+    "failed",
+    "unclaimed",
+    "unacknowledged",
+    "ignored",
+  ] as const),
 ];
-
-/** The names of what may be a function, which stays with the caller. */
-export type CredentialName = "uname" | "passwd";
 
 /** What the thread is made with. */
 export interface HostData {
   /** Its default export gets the messages. */
   module: string;
-  target: Target;
   /** Without what is no data. */
   settings: Settings;
+  /** What it subscribes to with its first connection; `handler` is the number of the caller's. */
+  subscriptions: readonly { topic: string; qos: QoS; handler: number | undefined }[];
   /** What the caller is asked for at every attempt. */
-  asks: readonly CredentialName[];
+  asks: Asks;
+  /** Whether the caller hears statuses. */
+  hears: boolean;
   /** Whether the caller wants each packet told. */
   traces: boolean;
   /** Where the session is kept: what makes a FileStore there. */
@@ -69,8 +79,8 @@ export type ToHost =
   | { type: "disconnect"; call: number; drain: boolean }
   /** Messages that the caller's handlers are done with, and those that they failed on. */
   | { type: "settled"; done: number[]; failed: number[] }
-  /** What a function of the caller gave as a credential, or why it gave none. */
-  | { type: "credential"; number: number; value: string | Uint8Array | undefined; error: CarriedError | undefined };
+  /** What a function of the caller gave, or why it gave nothing. */
+  | { type: "answer" } & Answer;
 
 /** From the thread. */
 export type FromHost =
@@ -90,7 +100,7 @@ export type FromHost =
   | { type: "status"; status: CarriedStatus }
   | { type: "trusted"; trusted: Trust }
   | { type: "trace"; record: TraceRecord }
-  | { type: "ask"; number: number; what: CredentialName }
+  | { type: "ask"; number: number; question: Question }
   /** What the module threw or rejected with, or why a message could not be published. */
   | { type: "thrown"; error: CarriedError }
   /** The client has ended, and everything is told. */

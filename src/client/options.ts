@@ -15,6 +15,7 @@ interface Names {
 }
 
 const ADDRESS = "the address is the first argument";
+const ADDRESSES = "the addresses are the first argument, as a list";
 const ID = "use id";
 const UNAME = "use uname";
 const PASSWD = "use passwd";
@@ -34,6 +35,8 @@ const CONNECT: Names = {
       "sessionLost",
       "store",
       "reconnect",
+      "offline",
+      "subscriptions",
       "signal",
       "onstatus",
       "trace",
@@ -52,7 +55,11 @@ const CONNECT: Names = {
     address: ADDRESS,
     url: ADDRESS,
     broker: ADDRESS,
-    servers: ADDRESS,
+    servers: ADDRESSES,
+    hosts: ADDRESSES,
+    brokers: ADDRESSES,
+    addresses: ADDRESSES,
+    urls: ADDRESSES,
     path: ADDRESS,
     protocol: `${ADDRESS}, mqtts://host for TLS`,
     onpub: "it is the second argument",
@@ -63,6 +70,9 @@ const CONNECT: Names = {
     cleanstart: SESSION,
     reconnectperiod: "use reconnect: true, or { minDelay, maxDelay }",
     reconnecttimeout: "use reconnect: true, or { minDelay, maxDelay }",
+    reconnectonconnackerror:
+      "use reconnect: true, which tries again after any refusal of a client that was accepted once",
+    queueqoszero: "use offline: true to publish before there is a connection",
     mindelay: "use reconnect.minDelay",
     maxdelay: "use reconnect.maxDelay",
     stableafter: "use reconnect.stableAfter",
@@ -94,6 +104,8 @@ const CONNECT: Names = {
     incomingstore: "use store",
     outgoingstore: "use store",
     concurrency: "subscribe() has it",
+    subscribe: "use subscriptions: { filter: onpub }",
+    topics: "use subscriptions: { filter: onpub }",
     highwatermark: "use receiveMaximum",
   },
 };

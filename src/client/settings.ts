@@ -1,36 +1,31 @@
 /** From what the caller gave to what the client works with; whatever is wrong throws before any I/O.
  * @module */
 
-import type { ConnectOptions, Credential } from "../api.ts";
+import type { ConnectOptions } from "../api.ts";
 import { isBytes, kindOf } from "../protocol/bytes.ts";
 import { MAX_REMAINING_LENGTH, type WillFields } from "../protocol/packet.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
 import type { SessionSettings } from "../session/settings.ts";
-import { check, checkFunction, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
-import { toBytes, toCredential } from "./credentials.ts";
+import { check, checkFunction, checkQoS, checkRange, isObject, isSignal, MAX_TIMER } from "./checks.ts";
+import { toBytes } from "./credentials.ts";
 import { checkNames, checkOptions } from "./options.ts";
+import { type Located, makePlace, type Place } from "./places.ts";
 
-/** The longest timer, in milliseconds. */
-const MAX_TIMER = 2 ** 31 - 1;
 /** The longest session, in seconds: what a number of four bytes holds. */
 const MAX_SESSION = 2 ** 32 - 1;
 
 /** What a client is made of, apart from its connections. */
 export interface Settings extends SessionSettings {
-  readonly uname: Credential | undefined;
-  readonly passwd: Credential | undefined;
+  readonly places: readonly Place[];
   readonly signal: AbortSignal | undefined;
 }
 
-/** The options, checked and completed; `login` is what a URL says. */
-export function parseSettings(
-  op: ConnectOptions,
-  login: { uname?: string; passwd?: string; address?: string },
-): Settings {
+/** The options, checked and completed; the broker is at one of the places. */
+export function parseSettings(op: ConnectOptions, located: readonly Located[] = [{}]): Settings {
   checkOptions(op);
   const { keepalive = 60, timeout = 10_000, maxPacketSize = 16 << 20, maxBuffered = 16 << 20, receiveMaximum = 1000 } =
     op;
-  const { maxInflight, sessionLost } = op;
+  const { maxInflight, sessionLost, offline = false } = op;
   checkRange("keepalive", keepalive, 0, 65_535);
   checkRange("timeout", timeout, 1, MAX_TIMER);
   checkRange("maxPacketSize", maxPacketSize, 1, MAX_REMAINING_LENGTH + 5);
@@ -39,15 +34,19 @@ export function parseSettings(
   if (maxInflight !== undefined) checkRange("maxInflight", maxInflight, 1, 65_535);
   const isKnown = sessionLost === undefined || sessionLost === "resend" || sessionLost === "reject";
   check(isKnown, "sessionLost", '"resend" or "reject"');
-  const { id = randomId(), signal, uname = login.uname, passwd = login.passwd } = op;
+  const { id = randomId(), signal } = op;
   checkString(id, "the client identifier");
   check(signal === undefined || isSignal(signal), "signal", "an AbortSignal");
   checkStore(op);
   checkFunction(op.trace, "trace");
   checkFunction(op.onstatus, "onstatus");
-  if (typeof uname !== "function") toCredential(uname, "uname");
-  if (typeof passwd !== "function") toCredential(passwd, "passwd");
-  check(passwd === undefined || uname !== undefined, "passwd", "with uname [MQTT-3.1.2-22]");
+  const reconnect = parseReconnect(op.reconnect);
+  check(typeof offline === "boolean", "offline", "true or false");
+  check(
+    !offline || reconnect !== undefined,
+    "offline",
+    "given with reconnect, by which the client gets its connection",
+  );
   return {
     keepalive,
     cleanSession: parseSession(op),
@@ -59,16 +58,15 @@ export function parseSettings(
     maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2,
     sessionLost,
     id,
-    uname,
-    passwd,
+    places: located.map((each) => makePlace(op, each)),
     will: parseWill(op.will),
     timeout,
-    reconnect: parseReconnect(op.reconnect),
+    reconnect,
+    asksPolicy: typeof op.reconnect === "function",
+    offline,
     signal,
-    credentials: uname === undefined ? "none" : passwd === undefined ? "uname" : "both",
     rejectUntrusted: checkTls(op.tls),
     pingAfter: keepalive,
-    address: login.address,
   };
 }
 
@@ -152,8 +150,9 @@ function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
 
 function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Settings["reconnect"] {
   if (reconnect === false) return undefined;
-  check(reconnect === true || isObject(reconnect), "reconnect", "true, false or an object");
-  const given = reconnect === true ? {} : reconnect;
+  const isPolicy = typeof reconnect === "function";
+  check(reconnect === true || isPolicy || isObject(reconnect), "reconnect", "true, false, an object or a function");
+  const given = reconnect === true || isPolicy ? {} : reconnect;
   checkNames("reconnect", given);
   const { minDelay = 1000, maxDelay = 30_000, stableAfter = 30_000, attempts = Infinity } = given;
   checkRange("reconnect.minDelay", minDelay, 1, MAX_TIMER);
@@ -163,8 +162,11 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Setting
   return { minDelay, maxDelay, stableAfter, attempts };
 }
 
-/** mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way. */
-const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 20;
+/**
+ * mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way; while 20 are, it answers QoS 1
+ * with PUBACK and drops it.
+ */
+const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 19;
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

@@ -9,6 +9,7 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  ReconnectPolicy,
   Stats,
   Status,
   SubscribeOptions,
@@ -19,8 +20,8 @@ import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
 import { Session } from "../session/session.ts";
+import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
-import type { Target } from "../transport/tcp.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -36,6 +37,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
+import { askPolicy } from "./policy.ts";
 import type { Settings } from "./settings.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { SyncLink, type SyncLinkParts, type Waiting } from "./sync_link.ts";
@@ -45,11 +47,14 @@ const MOST_STATUSES = 1000;
 
 /** What a client is made of, besides its settings. */
 interface SyncParts {
-  target: Target;
   onpub: OnPublish | undefined;
+  /** What it subscribes to with its first connection. */
+  subscriptions?: readonly Planned[] | undefined;
   onstatus: OnStatus | undefined;
   /** Where the session is kept. */
   store?: OpenStore | undefined;
+  /** When the next attempt is, where the program says that. */
+  policy?: ReconnectPolicy | undefined;
   /** Opens its connections, and waits for them. */
   thread?: Waiting;
   clock?: Clock;
@@ -76,6 +81,7 @@ class Outcome implements Call {
 export class SyncClient implements Blocking, BlockingClient {
   readonly #timeoutAfter: number;
   readonly #onstatus: OnStatus | undefined;
+  readonly #policy: ReconnectPolicy | undefined;
   readonly #thread: Waiting;
   readonly #clock: Clock;
   readonly #session: Session;
@@ -90,16 +96,17 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { target, onpub, onstatus, store, thread, clock = systemClock }: SyncParts) {
+  constructor(settings: Settings, { onstatus, policy, store, thread, clock = systemClock, ...handlers }: SyncParts) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
+    this.#policy = policy;
     const opened = new Outcome();
-    const parts = { onpub, random: () => clock.random(), durable: durable(store, clock.wall) };
+    const parts = { ...handlers, random: () => clock.random(), durable: durable(store, clock.wall) };
     this.#session = new Session(settings, parts, opened, clock.now());
     this.#keeper = store && new Keeper(store.store, { session: this.#session, now: clock.now, advance: () => {} });
-    this.#linkParts = { session: this.#session, thread: this.#thread, clock, target, settings };
+    this.#linkParts = { session: this.#session, thread: this.#thread, clock, settings };
     this.#session.listen(); // the next call throws why it has ended
     this.#stopListening = onAbort(settings.signal, this.#aborted);
     this.#wait(() => opened.done);
@@ -317,7 +324,10 @@ export class SyncClient implements Blocking, BlockingClient {
         invoke(this.#onstatus, status);
       }
       const event = session.next();
-      if (event?.type === PUBLISH) return event;
+      if (event?.type === PUBLISH) {
+        this.#keeper?.keep(); // that the one before is settled: who has this one may be busy with it for long
+        return event;
+      }
       if (event !== undefined) this.#act(event);
       else if (isLast || session.status.type === "closed") return undefined;
       else isLast = this.#step(due);
@@ -340,8 +350,9 @@ export class SyncClient implements Blocking, BlockingClient {
   #act(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
-        this.#link = new SyncLink(event.attempt, this.#linkParts);
-        return;
+        return this.#dial(event.attempt, event.place);
+      case "retry":
+        return this.#session.plan(askPolicy(this.#policy!, event), this.#clock.now());
       case "login":
         return this.#link!.login();
       case "end":
@@ -360,6 +371,15 @@ export class SyncClient implements Blocking, BlockingClient {
         this.#stopListening();
         void this.#keeper?.close();
         void this.#thread.end();
+    }
+  }
+
+  #dial(attempt: number, place: number): void {
+    const { session, settings } = this.#linkParts;
+    try {
+      this.#link = SyncLink.open(attempt, settings.places[place]!, this.#linkParts);
+    } catch (error) {
+      session.lost(attempt, error as MqttError, this.#clock.now());
     }
   }
 

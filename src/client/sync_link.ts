@@ -9,6 +9,7 @@ import type { Transport } from "../transport/transport.ts";
 import type { DialSettings } from "../worker/connector.ts";
 import type { Clock } from "./clock.ts";
 import { askCredentialNow } from "./credentials.ts";
+import type { Place } from "./places.ts";
 import type { Settings } from "./settings.ts";
 
 /** A connection that lives elsewhere, and says what happens when it is waited for. */
@@ -36,7 +37,6 @@ export interface SyncLinkParts {
   readonly session: Session;
   readonly thread: Waiting;
   readonly clock: Clock;
-  readonly target: Target;
   readonly settings: Settings;
 }
 
@@ -44,6 +44,7 @@ export interface SyncLinkParts {
 export class SyncLink {
   readonly #attempt: number;
   readonly #parts: SyncLinkParts;
+  readonly #place: Place;
   readonly #connection: WaitedFor;
   /** Whether the session does not know yet whether it is open. */
   #opening = true;
@@ -51,10 +52,22 @@ export class SyncLink {
   #changed = false;
 
   /** Starts to open a connection. */
-  constructor(attempt: number, parts: SyncLinkParts) {
+  constructor(attempt: number, place: Place, parts: SyncLinkParts) {
     this.#attempt = attempt;
     this.#parts = parts;
-    this.#connection = parts.thread.open(parts.target, parts.settings);
+    this.#place = place;
+    this.#connection = parts.thread.open(place.target!, parts.settings);
+  }
+
+  /**
+   * Starts to open a connection where the program says, if the place is a function.
+   *
+   * @throws {MqttError} `"cannotconnect"` if that fails.
+   */
+  static open(attempt: number, place: Place, parts: SyncLinkParts): SyncLink {
+    const found = place.find === undefined ? place : place.find() as Place;
+    if (found !== place) parts.session.located(attempt, found.credentials);
+    return new SyncLink(attempt, found, parts);
   }
 
   /** What is known of the server's certificate. */
@@ -93,7 +106,7 @@ export class SyncLink {
 
   /** Asks for the credentials, and starts the transport. */
   login(): void {
-    const { session, clock, settings: { uname, passwd } } = this.#parts;
+    const { session, clock } = this.#parts, { uname, passwd } = this.#place;
     const attempt = this.#attempt, now = () => clock.now();
     try {
       const credentials = { uname: askCredentialNow(uname, "uname"), passwd: askCredentialNow(passwd, "passwd") };

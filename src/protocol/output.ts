@@ -24,6 +24,11 @@ export class Output extends Packer {
   #blockSize = FIRST_BLOCK;
   /** Filled blocks, in order. */
   #full: Uint8Array<ArrayBuffer>[] = [];
+  /** How many messages of QoS 0 were published, counted by who publishes them, and how many of those were handed out. */
+  published = 0;
+  sent = 0;
+  /** The same count at the end of each filled block. */
+  #ends: number[] = [];
   /** Handed out, and not yet written. */
   #taken: Uint8Array<ArrayBuffer> | undefined;
   /** The bytes in #full and #taken. */
@@ -93,6 +98,7 @@ export class Output extends Packer {
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */
   addFirst(packet: Uint8Array<ArrayBuffer>): void {
     this.#full.unshift(packet);
+    this.#ends.unshift(this.sent);
     this.#elsewhere += packet.length;
   }
 
@@ -114,6 +120,7 @@ export class Output extends Packer {
   #renew(size: number): void {
     if (this.at > this.#from) {
       this.#burst = Math.max(this.#burst, this.#full.push(this.block.subarray(this.#from, this.at)));
+      this.#ends.push(this.published);
       this.#elsewhere += this.at - this.#from;
     }
     while (this.#blockSize < Math.min(size, BLOCK)) this.#blockSize *= 4;
@@ -132,7 +139,9 @@ export class Output extends Packer {
     const blocks = [...this.#full, this.block.subarray(this.#from, this.at)];
     this.use(NOTHING);
     this.#full = [];
+    this.#ends = [];
     this.#taken = undefined;
+    this.published = this.sent; // and those that are kept, as they are added again
     this.#from = this.#elsewhere = 0;
     let kept = 0;
     for (const block of blocks) {
@@ -140,6 +149,7 @@ export class Output extends Packer {
         end = packetEnd(block, start);
         if (block[start]! >> 4 !== PUBLISH || (block[start]! & 6) !== 0) continue;
         this.add(block.subarray(start, end));
+        this.published++;
         kept++;
       }
     }
@@ -150,10 +160,12 @@ export class Output extends Packer {
   take(): Uint8Array<ArrayBuffer> | undefined {
     if (this.#full.length > 0) {
       this.#taken = this.#full.shift();
+      this.sent = this.#ends.shift()!;
     } else if (this.at > this.#from) {
       this.#taken = this.block.subarray(this.#from, this.at);
       this.#elsewhere += this.at - this.#from;
       this.#from = this.at;
+      this.sent = this.published;
     }
     return this.#taken;
   }

@@ -22,7 +22,7 @@ import {
 import { isConnackStart, notConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
 import type { SessionSettings } from "./settings.ts";
-import type { Trust } from "./trust.ts";
+import type { CredentialsGiven, Trust } from "./trust.ts";
 
 /** What a broker may send after CONNACK, apart from messages. */
 export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | {
@@ -57,6 +57,8 @@ type ConnectionSettings = Pick<
 export class Connection {
   /** The number of the attempt. */
   readonly attempt: number;
+  /** What CONNECT has of user name and password. */
+  given: CredentialsGiven;
   /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
   readonly decoder: Decoder;
   /** What carries the bytes. */
@@ -73,8 +75,9 @@ export class Connection {
   #connect: Uint8Array<ArrayBuffer> | undefined;
   #isConnectTaken = false;
 
-  constructor(attempt: number, settings: ConnectionSettings) {
+  constructor(attempt: number, given: CredentialsGiven, settings: ConnectionSettings) {
     this.attempt = attempt;
+    this.given = given;
     this.#settings = settings;
     this.decoder = new Decoder(settings.maxPacketSize);
   }

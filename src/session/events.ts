@@ -13,11 +13,20 @@ export interface Call {
   reject(error: MqttError): void;
 }
 
+/** What has failed: `failures` attempts and connections in a row, with `error` at last; the next attempt is after `delay` milliseconds, or as the program says. */
+export interface RetryEvent {
+  readonly type: "retry";
+  readonly failures: number;
+  readonly error: MqttError;
+  readonly delay: number;
+}
+
 /**
  * | event | what the shell does |
  * |---|---|
  * | a message | calls `session.handlers` with it |
- * | `dial` | opens a connection, then `opened` or `lost` |
+ * | `dial` | opens a connection to the place of that index, then `opened` or `lost` |
+ * | `retry` | asks the program when the next attempt is, then `plan` |
  * | `login` | asks for the credentials, then `login` or `lost` |
  * | `end` | says to the transport that nothing more will be written |
  * | `hangup` | closes the transport, or gives up the attempt |
@@ -29,7 +38,8 @@ export interface Call {
  */
 export type SessionEvent =
   | Message
-  | { readonly type: "dial"; readonly attempt: number }
+  | { readonly type: "dial"; readonly attempt: number; readonly place: number }
+  | RetryEvent
   | { readonly type: "login"; readonly attempt: number }
   | { readonly type: "end" | "hangup" }
   | {

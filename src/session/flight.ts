@@ -129,6 +129,9 @@ export class Flight {
   #calls = 0;
   /** How many acknowledgements were for nothing. */
   ignored = 0;
+  /** How many messages were sent, and how often one of them was sent again. */
+  sent = 0;
+  resent = 0;
 
   constructor(settings: FlightSettings, { output, events, ids, journal, onDone }: FlightParts) {
     this.#settings = settings;
@@ -286,6 +289,7 @@ export class Flight {
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
   #stamp(next: Outgoing): boolean {
+    const isNew = next.packetId === NEW;
     const isRepeat = next.packetId > 0;
     if (!isRepeat) {
       const packetId = next.qos === 2 && this.#freed ? this.#freed.take() : this.#ids.next();
@@ -295,6 +299,8 @@ export class Flight {
       this.#journal.change(SENT_RECORD, next.number, packetId);
     }
     stamp(next, next.packetId, { dup: isRepeat });
+    if (isNew) this.sent++;
+    else this.resent++;
     return true;
   }
 
@@ -303,15 +309,13 @@ export class Flight {
     return this.#waiting[0].length > 0;
   }
 
-  /** There is a connection: messages of QoS 0 go to the output, and are done. How many. */
-  letGo(now: number): number {
-    let count = 0;
+  /** There is a connection: messages of QoS 0 go to the output, and are done. */
+  letGo(now: number): void {
     for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
       this.#output.addCopies(bytesOf(first));
+      this.#output.published++;
       this.#end(first);
-      count++;
     }
-    return count;
   }
 
   /** When `expire` wants to be called; Infinity when never. */
@@ -403,9 +407,9 @@ export class Flight {
     this.#held = 0;
   }
 
-  /** The broker has accepted. `isFirst`: no broker has accepted this client before, so a session that is present is that of an earlier process. */
-  connected({ sessionPresent, isFirst }: { sessionPresent: boolean; isFirst: boolean }): void {
-    if (sessionPresent && isFirst) {
+  /** The broker has accepted. `isTakenOver`: its session is that of a client before this one, whose messages nobody knows. */
+  connected({ sessionPresent, isTakenOver }: { sessionPresent: boolean; isTakenOver: boolean }): void {
+    if (isTakenOver && this.#freed === undefined) {
       const { maxInflightQoS2 } = this.#settings;
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));
     }
@@ -464,17 +468,29 @@ export class Flight {
     return { bytes: this.#shelf.bytes + 17 * records, records };
   }
 
-  /** The records of what is not done: as it is now, or newer, when they are asked for later. */
-  *records(now: number): IterableIterator<Uint8Array> {
-    const journal = this.#journal, all = this.#all, received = [...this.#received.values()];
-    for (const outgoing of all) {
-      if (outgoing.state === DONE || outgoing.qos === 0) continue;
-      const { number, packetId, due } = outgoing;
-      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, now);
+  /**
+   * The records of what is not done, and is in the store: as it is now, whenever they are asked for, so that the records
+   * which are appended meanwhile fit behind them. Only what is done by then is left out.
+   */
+  records(now: number): Iterable<Uint8Array> {
+    const all = this.#all.filter(({ qos, number }) => qos > 0 && !this.#unkept.has(number));
+    const ids = all.map(({ packetId }) => packetId);
+    return this.#encode(all, ids, { received: this.#received.size, offset: this.#journal.offset(now) });
+  }
+
+  /** The first `received` of the messages are those that the broker has, in the order of PUBREC. */
+  *#encode(
+    all: readonly Outgoing[],
+    ids: readonly number[],
+    { received, offset }: { received: number; offset: number },
+  ): IterableIterator<Uint8Array> {
+    const journal = this.#journal;
+    for (const [i, outgoing] of all.entries()) {
+      if (outgoing.state === DONE) continue;
+      const { number, due } = outgoing, packetId = ids[i]!;
+      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, offset);
       if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);
-    }
-    for (const { number, state } of received) {
-      if (state === RECEIVED) yield journal.encodeChange(RECEIVED_RECORD, number);
+      if (i < received) yield journal.encodeChange(RECEIVED_RECORD, number);
     }
   }
 

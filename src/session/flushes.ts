@@ -38,8 +38,7 @@ export class Flushes {
   #unacknowledged: Flush[] = [];
   /** PINGREQs of the keep alive that are in the output, before all else. */
   #pings = 0;
-  /** How many messages were published at QoS 0; of how many of them it was answered, or told, what became of them. */
-  published = 0;
+  /** Of how many messages of QoS 0 it was answered, or told, what became of them. */
   #known = 0;
   /** Whether there is a connection. */
   #isOpen = false;
@@ -68,7 +67,7 @@ export class Flushes {
     this.#loss = undefined;
     if (error !== undefined) return this.#events.settle(call, { error });
     if (this.#isOpen) this.#output.add(encode({ type: PINGREQ }));
-    const flush = { call, published: this.published, accepted, pending, isAnswered: false, since: now };
+    const flush = { call, published: this.#output.published, accepted, pending, isAnswered: false, since: now };
     this.#waiting.push(flush);
     if (pending > 0) this.#unacknowledged.push(flush);
   }
@@ -151,12 +150,11 @@ export class Flushes {
     flush.call = undefined;
   }
 
-  /** There is a connection; so many messages of QoS 0 that waited for it are in the output now. Those that wait have their PINGREQ behind them. */
-  connected(published: number): void {
+  /** There is a connection, and messages of QoS 0 that waited for it are in the output now: the PINGREQs come behind them. */
+  connected(): void {
     this.#isOpen = true;
-    this.published += published;
     for (const flush of this.#waiting) {
-      flush.published = this.published;
+      flush.published = this.#output.published;
       this.#output.addAnyway(encode({ type: PINGREQ }));
     }
   }
@@ -164,7 +162,7 @@ export class Flushes {
   /** The connection is lost, and with it what has gone out; `unsent` messages have not. Others wait for the next connection. */
   lost(error: MqttError, unsent: number): void {
     this.#isOpen = false;
-    const out = this.published - unsent;
+    const out = this.#output.published - unsent;
     const isLost = out > this.#known;
     let isTold = false;
     const flushes = [...this.#sent, ...this.#waiting].filter((flush) => flush?.call !== undefined) as Flush[];

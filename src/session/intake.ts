@@ -75,6 +75,8 @@ export class Intake {
   #consumers: readonly Consumer[] = [];
   /** Whether the program blocks, and waits for something that the broker does. */
   isBlocked = false;
+  /** How many messages have come. */
+  received = 0;
 
   constructor(reading: Reading, parts: IntakeParts) {
     this.#reading = reading;
@@ -137,6 +139,7 @@ export class Intake {
     const reading = this.#reading, connection = reading.connection();
     if (connection === undefined) return;
     const { output, events, receiver, subscriber: { subscriptions } } = this.#parts, { decoder } = connection;
+    let received = 0;
     try {
       if (!connection.isOpen) {
         const answer = connection.answer();
@@ -150,6 +153,7 @@ export class Intake {
           this.#control(connection.check(packet));
         } else if (reading.isDelivering()) {
           const { packetId } = decoder;
+          received++;
           if (!receiver.accept(packet, packetId)) continue;
           const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
           receiver.delivered(packet, packetId, delivery);
@@ -159,6 +163,8 @@ export class Intake {
       if (!reading.isReading()) reading.held();
     } catch (error) {
       reading.failed(error as MqttError);
+    } finally {
+      this.received += received;
     }
   }
 

@@ -9,8 +9,8 @@ import { Fifo } from "./fifo.ts";
  *
  * | type | what follows | what it says |
  * |---|---|---|
- * | `CLIENT` | the client identifier, UTF-8 | whose session it is; the first record |
- * | `CONNECTED` | 1 or 0 | the broker has accepted, and had kept the session, or not |
+ * | `CLIENT` | the client identifier, UTF-8 | whose session it is; among the first records |
+ * | `CONNECTED` | 1 or 0 | the broker has accepted, for the first time and with a session that no store knew of; or with a new session |
  * | `ACCEPTED` | number, due, PUBLISH packet | a message is to be sent |
  * | `SENT` | number, packet identifier | it may have been sent, from now on with this identifier |
  * | `RECEIVED` | number | PUBREC has come: it is not sent again, PUBREL is |
@@ -59,13 +59,18 @@ export interface Keeping {
  * that ends then, would leave a session that does not know of it.
  *
  * All that is written while one flush is under way is of the next. When one fails, the messages accepted in it are
- * rejected, and what else was written is written again, until it is kept: it is little, as long as nothing is accepted.
+ * rejected, and what was said of them is forgotten. The other changes are written again, until they are kept. Their order
+ * is that in which they came, always, as any beginning of what is flushed may be all that is left of it: so a change that
+ * comes during a flush is appended when that is done, and one that comes after a failure, when it is tried again. Messages
+ * do not depend on what came before them, and are appended at once.
  */
 export class Journal {
   readonly #log: Log | undefined;
-  /** Records but ACCEPTED that are not kept yet, as numbers: their type, a number, and another one; and of those, how many are being flushed. */
+  /** Records but ACCEPTED that are not kept yet, as numbers: their type, a number, and another one; and how many of these numbers are appended. */
   #changes: number[] = [];
-  #flushedChanges = 0;
+  #appended = 0;
+  /** Whose session it is, as long as the log does not say so. */
+  #client: string | undefined;
   /** The messages that were accepted, and are not kept yet; and how many of them are being flushed. */
   #accepted: number[] = [];
   #flushedAccepted = 0;
@@ -106,17 +111,17 @@ export class Journal {
 
   // ---- records
 
-  /** The first record. */
+  /** The log is new: says whose session it is. */
   client(id: string): void {
-    this.#size += FRAME + 1 + id.length;
-    this.#log?.append(encodeClient(id));
-    this.#isDirty = this.#log !== undefined;
+    if (this.#log === undefined) return;
+    this.#client = id;
+    this.#append(encodeClient(id));
   }
 
   /** A message is accepted. */
   accepted(message: Accepted, now: number): void {
     if (this.#log === undefined) return;
-    this.#append(this.encodeAccepted(message, now));
+    this.#append(this.encodeAccepted(message, this.offset(now)));
     this.#accepted.push(message.number);
   }
 
@@ -124,7 +129,17 @@ export class Journal {
   change(type: number, a: number, b = 0): void {
     if (this.#log === undefined) return;
     this.#changes.push(type, a, b);
-    this.#append(this.encodeChange(type, a, b));
+    this.#isDirty = true;
+    if (!this.#isFlushing && this.#retryAt === Infinity) this.#appendChanges();
+  }
+
+  /** Appends the changes that are not. */
+  #appendChanges(): void {
+    const changes = this.#changes;
+    for (let i = this.#appended; i < changes.length; i += 3) {
+      this.#append(this.encodeChange(changes[i]!, changes[i + 1]!, changes[i + 2]!));
+    }
+    this.#appended = changes.length;
   }
 
   #append(record: Uint8Array): void {
@@ -133,13 +148,18 @@ export class Journal {
     this.#log!.append(record);
   }
 
-  /** The record of a message; its memory is used again for the next one. */
-  encodeAccepted({ number, due, packet }: Accepted, now: number): Uint8Array {
+  /** How much later than the session's clock that of the log is, now; milliseconds. */
+  offset(now: number): number {
+    return this.#log!.wall() - now;
+  }
+
+  /** The record of a message; its memory is used again for the next one. `offset`: of the clocks, as it is, or was. */
+  encodeAccepted({ number, due, packet }: Accepted, offset: number): Uint8Array {
     const size = 17 + packet.length;
     if (size > this.#scratch.length) this.#grow(size);
     this.#scratch[0] = ACCEPTED;
     this.#view.setFloat64(1, number);
-    this.#view.setFloat64(9, due === Infinity ? due : due - now + this.#log!.wall());
+    this.#view.setFloat64(9, due + offset);
     this.#scratch.set(packet, 17);
     return this.#scratch.subarray(0, size);
   }
@@ -192,7 +212,6 @@ export class Journal {
     this.#isFlushing = true;
     this.#isDirty = false;
     this.#flushes++;
-    this.#flushedChanges = this.#changes.length;
     this.#flushedAccepted = this.#accepted.length;
     return true;
   }
@@ -200,7 +219,10 @@ export class Journal {
   /** What was written before the flush is kept. */
   flushed(keeping: Keeping): void {
     this.#isFlushing = false;
-    this.#changes = this.#changes.slice(this.#flushedChanges);
+    this.#client = undefined;
+    this.#changes = this.#changes.slice(this.#appended);
+    this.#appended = 0;
+    this.#appendChanges();
     const accepted = this.#accepted;
     this.#accepted = accepted.slice(this.#flushedAccepted);
     accepted.length = this.#flushedAccepted;
@@ -213,17 +235,28 @@ export class Journal {
     this.#isFlushing = false;
     this.#isDirty = true;
     this.#retryAt = now + RETRY;
-    const accepted = this.#accepted.splice(0);
+    this.#appended = 0;
+    const accepted = this.#accepted.splice(0, this.#flushedAccepted);
     keeping.notKept(accepted, error);
+    this.#forget(new Set(accepted));
+  }
+
+  /** Forgets what was said of messages that the log does not have. */
+  #forget(numbers: ReadonlySet<number>): void {
+    const changes = this.#changes, others: number[] = [];
+    for (let i = 0; i < changes.length; i += 3) {
+      const type = changes[i]!, a = changes[i + 1]!;
+      const isOfMessage = type === SENT || type === RECEIVED || type === DONE;
+      if (!isOfMessage || !numbers.has(a)) others.push(type, a, changes[i + 2]!);
+    }
+    this.#changes = others;
   }
 
   /** The time has come to try again. */
   retry(): void {
     this.#retryAt = Infinity;
-    const changes = this.#changes;
-    for (let i = 0; i < changes.length; i += 3) {
-      this.#append(this.encodeChange(changes[i]!, changes[i + 1]!, changes[i + 2]!));
-    }
+    if (this.#client !== undefined) this.#append(encodeClient(this.#client));
+    this.#appendChanges();
   }
 
   // ---- the size of the log

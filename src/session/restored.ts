@@ -30,6 +30,8 @@ export class Restored {
   id: string | undefined;
   /** Whether a broker has accepted the client. */
   wasConnected = false;
+  /** Whether the broker had a session then that no store knew of. */
+  isTakenOver = false;
   /** The messages that are not done, by their number, in the order of accepting; and those that the broker has, in the order of PUBREC. */
   readonly messages: Map<number, RestoredMessage> = new Map();
   readonly received: Set<number> = new Set();
@@ -48,10 +50,13 @@ export class Restored {
       this.id = new TextDecoder().decode(record.subarray(1));
     } else if (type === CONNECTED && length === 2) {
       this.wasConnected = true;
-      if (record[1] === 0) this.#forget();
+      this.isTakenOver = record[1] === 1;
+      if (!this.isTakenOver) this.#forget();
     } else if (type === ACCEPTED && length > 17) {
       const number = view.getFloat64(1), due = view.getFloat64(9);
-      this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0 });
+      if (!this.messages.has(number)) {
+        this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0 });
+      }
       this.accepted = Math.max(this.accepted, number + 1);
     } else if (type === SENT && length === 11) {
       const message = this.messages.get(view.getFloat64(1));

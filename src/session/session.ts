@@ -5,18 +5,20 @@
  */
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
-import { MqttError } from "../errors.ts";
+import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import { TopicName } from "../protocol/topic.ts";
 import { type ConnackPacket, DISCONNECT, type FilterRequest, type QoS } from "../protocol/packet.ts";
+import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
+import { notConnected, notDrained, notSent, notSentInTime, notStored, unanswered, unread } from "./failures.ts";
 import { Flight, type Outgoing, type Publication } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
@@ -24,32 +26,12 @@ import { Intake, type Reading } from "./intake.ts";
 import { CONNECTED, encodeClient, Journal, RECORDED } from "./journal.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
-import { Retry } from "./retry.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
+import { HEARD_WITHIN, HIGH_WATER, LINGER, type State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
-import { distrust } from "./trust.ts";
-
-/** A publish waits while more bytes than this do. */
-const HIGH_WATER = 65_536;
-/** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
-const LINGER = 1000;
-/** Milliseconds in which somebody may still ask why the client has ended. */
-const HEARD_WITHIN = 1000;
-
-/**
- * | state | in which | what ends it in time | leads to |
- * |---|---|---|---|
- * | `connecting` | a connection is opened, CONNACK awaited | `timeout` | `open`, `waiting`, `closed` |
- * | `open` | the broker has accepted | the keep alive | `waiting`, `draining`, `closing`, `closed` |
- * | `waiting` | time passes until the next attempt | the delay | `connecting`, `closed` |
- * | `draining` | what was received is settled, nothing more is delivered | `timeout` in which nothing is settled | `closing`, `closed` |
- * | `closing` | what was accepted is sent, then DISCONNECT | `timeout` | `leaving`, `closed` |
- * | `leaving` | DISCONNECT is sent, the broker may close | a second | `closed` |
- * | `closed` | everything is settled | | |
- */
-type State = "connecting" | "open" | "waiting" | "draining" | "closing" | "leaving" | "closed";
+import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /**
  * A client's session with its broker, over one connection after the other.
@@ -70,17 +52,20 @@ export class Session {
   readonly #flight: Flight;
   readonly #flushes: Flushes;
   readonly #subscriber: Subscriber;
-  readonly #retry: Retry;
+  readonly #attempts: Attempts;
   readonly #secondLook = new SecondLook();
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
-  /** Whether a broker has accepted the client, or a process before this one with its session. */
-  #wasAccepted: boolean;
-  /** Attempts in all, and since a connection was accepted. */
-  #attempts = 0;
-  #attemptsInRow = 0;
+  /** Whether a broker may have the session: of this client, or of the process before. */
+  #isKnown: boolean;
+  /** Whether the broker's session is that of a client before this one, whose messages no store has. */
+  #isTakenOver: boolean;
+  /** How many attempts were begun. */
+  #begun = 0;
+  /** Why there is no connection, while the program is asked for the next attempt. */
+  #undecided: MqttError | undefined;
   /** The attempt under way, or the connection. */
   #connection: Connection | undefined;
   /** When the last byte came or went on the last connection that the broker had accepted. */
@@ -110,7 +95,7 @@ export class Session {
     failed: (error) => this.#lose(error),
   };
 
-  /** `call` is settled with the first connection. */
+  /** `call` is settled with the first connection; at once if the client may begin offline. */
   constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
@@ -125,7 +110,8 @@ export class Session {
     const ids = new PacketIds();
     const parts = { ...ways, backlog: this.#backlog, ids, onDone: this.#flushes.done };
     this.#flight = new Flight(settings, parts);
-    this.#wasAccepted = restored?.wasConnected ?? false;
+    this.#isKnown = restored?.wasConnected ?? false;
+    this.#isTakenOver = restored?.isTakenOver ?? false;
     if (durable !== undefined) this.#flight.restore(durable.restored, now - durable.log.wall());
     if (restored?.id === undefined) this.#journal.client(settings.id);
     for (const error of durable?.problems ?? []) this.#events.tell({ type: "store", error });
@@ -137,8 +123,9 @@ export class Session {
       flight: this.#flight,
       flushes: this.#flushes,
     });
-    this.#retry = new Retry(settings.reconnect);
-    this.#opening = call;
+    this.#attempts = new Attempts(settings);
+    if (settings.offline) this.#events.settle(call);
+    else this.#opening = call;
     this.#now = now;
     this.#status = this.#dial();
   }
@@ -154,6 +141,9 @@ export class Session {
   get stats(): Stats {
     const { count, failed, unclaimed } = this.#backlog;
     return {
+      sent: this.#output.sent + this.#flight.sent,
+      resent: this.#flight.resent,
+      received: this.#intake.received,
       dropped: this.#receiver.dropped,
       unsettled: count,
       failed,
@@ -161,6 +151,11 @@ export class Session {
       unacknowledged: this.#flight.pending,
       ignored: this.#flight.ignored,
     };
+  }
+
+  /** Tells that a publish was rejected, or that a message was lost; `size` is that of the packet, in bytes. */
+  tellDropped(topic: string, size: number, error: MqttError): void {
+    this.#events.tell({ type: "dropped", topic, size, error });
   }
 
   /** Why no call can be made any more. */
@@ -259,7 +254,7 @@ export class Session {
       return false;
     }
     this.#output.publish(topic, message, flags);
-    this.#flushes.published++;
+    this.#output.published++;
     return this.#output.buffered > HIGH_WATER;
   }
 
@@ -461,13 +456,20 @@ export class Session {
     return this.#connection?.attempt === attempt ? this.#connection : undefined;
   }
 
+  /** The program has said where the attempt goes: what CONNECT has of user name and password there. */
+  located(attempt: number, given: CredentialsGiven): void {
+    const connection = this.#of(attempt);
+    if (connection !== undefined) connection.given = given;
+  }
+
   /** A connection is open; whether it is wanted. */
   opened(attempt: number, link: Link, now: number): boolean {
     const connection = this.#of(attempt);
     if (connection === undefined) return false;
     this.#now = now;
     connection.link = link;
-    const error = distrust(link.trusted, this.#settings);
+    const { rejectUntrusted } = this.#settings;
+    const error = distrust(link.trusted, { credentials: connection.given, rejectUntrusted });
     if (error !== undefined) this.#lose(error);
     else this.#events.push({ type: "login", attempt });
     return error === undefined;
@@ -554,9 +556,7 @@ export class Session {
   /** It could not be kept: what was accepted fails, and the rest is tried again. */
   notStored(cause: unknown, now: number): void {
     this.#now = now;
-    const error = cause instanceof MqttError
-      ? cause
-      : new MqttError("store", "The store could not keep the message", cause);
+    const error = notStored(cause);
     this.#journal.failed(error, this.#flight, now);
     this.#events.tell({ type: "store", error });
   }
@@ -574,15 +574,20 @@ export class Session {
   }
 
   /** The store begins to replace what it has by these records. */
-  records(): Iterable<Uint8Array> {
+  records(now: number): Iterable<Uint8Array> {
     const { bytes, records } = this.#live;
     this.#journal.replaced(bytes, records);
-    return this.#records([...this.#receiver.recorded], this.#flight.records(this.#now));
+    const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];
+    return this.#records(connected, this.#flight.records(now), [...this.#receiver.recorded]);
   }
 
-  *#records(recorded: readonly number[], messages: Iterable<Uint8Array>): IterableIterator<Uint8Array> {
+  *#records(
+    connected: readonly number[],
+    messages: Iterable<Uint8Array>,
+    recorded: readonly number[],
+  ): IterableIterator<Uint8Array> {
     yield encodeClient(this.#settings.id);
-    if (this.#wasAccepted) yield this.#journal.encodeChange(CONNECTED, 1);
+    for (const isPresent of connected) yield this.#journal.encodeChange(CONNECTED, isPresent);
     yield* messages;
     for (const packetId of recorded) yield this.#journal.encodeChange(RECORDED, packetId);
   }
@@ -598,7 +603,8 @@ export class Session {
     if (now < this.#secondLook.due && this.#secondLook.due < Infinity) return this.#ping(); // and look on
     const by = this.#secondLook.take();
     // As it was when they were due: what is given up here makes room, and the answer may come with what is read then.
-    const reading = this.isReading, error = this.#unanswered;
+    const reading = this.isReading;
+    const error = unanswered(this.#settings.timeout, { reading, unsettled: this.#backlog.count });
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
     if (this.#journal.due <= by) this.#journal.retry();
@@ -623,42 +629,23 @@ export class Session {
       const { settled, count } = this.#backlog;
       this.#deadline = this.#now + timeout;
       if (settled !== this.#settledThen) return void (this.#settledThen = settled);
-      const failure = `disconnect() did not wait longer: none of ${count} messages was settled within ${timeout} ms`;
-      this.#ending.failure = new MqttError("timeout", failure);
+      this.#ending.failure = notDrained(timeout, count);
       this.#leave(this.#draining.splice(0));
     } else if (this.#state === "closed") {
       this.#deadline = Infinity;
       if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
     } else {
-      const failure = this.#state === "connecting"
-        ? `No connection, or no answer to CONNECT, within ${timeout} ms`
-        : `${this.#unsent} bytes could not be sent within ${timeout} ms of disconnect()`;
-      this.#lose(new MqttError("timeout", failure));
+      this.#lose(this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent));
     }
-  }
-
-  /** Why an answer has not come in time. */
-  get #unanswered(): MqttError {
-    const { timeout } = this.#settings;
-    if (this.isReading) return new MqttError("timeout", `The broker did not answer within ${timeout} ms`);
-    return this.#overflow(`The broker's answer was not read within ${timeout} ms`);
-  }
-
-  #overflow(failure: string): MqttError {
-    const { count } = this.#backlog;
-    return new MqttError(
-      "overflow",
-      `${failure}: ${count} messages were received and are not settled, more than maxBuffered`,
-    );
   }
 
   /** Those who wait for room, or for an acknowledgement, would wait for ever: the broker may read no more until we do. */
   #giveUpStalled(): void {
-    const { timeout } = this.#settings;
-    if (this.#flight.isAwaited) this.#flight.fail(this.#overflow(`No acknowledgement was read within ${timeout} ms`));
+    const { timeout } = this.#settings, { count } = this.#backlog;
+    if (this.#flight.isAwaited) this.#flight.fail(unread(`No acknowledgement was read within ${timeout} ms`, count));
     if (this.#publishing === undefined) return;
     this.#events.settle(this.#publishing, {
-      error: this.#overflow(`There was no room to publish within ${timeout} ms`),
+      error: unread(`There was no room to publish within ${timeout} ms`, count),
     });
     this.#publishing = undefined;
   }
@@ -691,11 +678,10 @@ export class Session {
   }
 
   #connacked(connection: Connection, { code, sessionPresent }: ConnackPacket): void {
-    if (code !== 0) return this.#lose(connectionRefused(code, this.#settings.credentials));
+    if (code !== 0) return this.#lose(connectionRefused(code, connection.given));
     this.#state = "open";
     this.#deadline = Infinity;
     connection.acceptedAt = this.#now;
-    this.#attemptsInRow = 0;
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
     // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
@@ -703,10 +689,13 @@ export class Session {
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isFirst: !this.#wasAccepted });
-    if (!sessionPresent || !this.#wasAccepted) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
-    this.#wasAccepted = true;
-    this.#flushes.connected(this.#flight.letGo(this.#now));
+    this.#isTakenOver = sessionPresent && (this.#isTakenOver || !this.#isKnown);
+    this.#flight.connected({ sessionPresent, isTakenOver: this.#isTakenOver });
+    if (!sessionPresent || !this.#isKnown) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
+    this.#isKnown = true;
+    this.#flight.letGo(this.#now);
+    this.#flushes.connected();
+    this.#attempts.accepted();
     this.#events.settle(this.#opening);
     this.#opening = undefined;
     this.#makeRoom();
@@ -720,13 +709,12 @@ export class Session {
 
   /** Begins an attempt. */
   #dial(): ConnectionStatus {
-    const attempt = this.#attempts++;
+    const number = this.#begun++, { place, address, credentials, attempt } = this.#attempts.begin();
     this.#state = "connecting";
     this.#deadline = this.#now + this.#settings.timeout;
-    this.#connection = new Connection(attempt, this.#settings);
-    this.#events.push({ type: "dial", attempt });
-    const { address } = this.#settings;
-    return this.#events.tell({ type: "connecting", attempt: ++this.#attemptsInRow, address });
+    this.#connection = new Connection(number, credentials, this.#settings);
+    this.#events.push({ type: "dial", attempt: number, place });
+    return this.#events.tell({ type: "connecting", attempt, address });
   }
 
   /** Bytes that were accepted, and as far as we know not sent. */
@@ -735,15 +723,38 @@ export class Session {
   }
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
-  #lose(error: MqttError): void {
+  #lose(failure: MqttError): void {
     const acceptedAt = this.#connection?.acceptedAt;
-    const delay = this.#retry.delay(acceptedAt === undefined ? undefined : this.#now - acceptedAt, this.#random());
-    if (delay === undefined || this.#ending.isAsked || this.#draining.length > 0) return this.#close(error);
+    const lasted = acceptedAt === undefined ? undefined : this.#now - acceptedAt;
+    const { next, error, delay, failures } = this.#attempts.failed(failure, lasted, this.#random());
+    if (next === "end" || this.#ending.isAsked || this.#draining.length > 0) return this.#close(error);
     this.#drop(error);
+    this.#subscriber.lost(error, this.#now);
+    if (next === "ask") {
+      this.#state = "waiting";
+      this.#deadline = Infinity;
+      this.#undecided = error;
+      this.#events.push({ type: "retry", failures, error, delay });
+    } else {
+      this.#wait(error, delay);
+      if (next === "dial") this.#status = this.#dial();
+    }
+  }
+
+  #wait(error: MqttError, delay: number): void {
     this.#state = "waiting";
     this.#deadline = this.#now + delay;
-    this.#subscriber.lost(error, this.#now);
     this.#status = this.#events.tell({ type: "waiting", error, delay });
+  }
+
+  /** The program has said when the next attempt is, in milliseconds; undefined: never. */
+  plan(delay: number | undefined, now: number): void {
+    const error = this.#undecided;
+    if (error === undefined) return;
+    this.#now = now;
+    this.#undecided = undefined;
+    if (delay === undefined) this.#close(error);
+    else this.#wait(error, delay);
   }
 
   /** Nothing of this connection touches the next. */
@@ -770,6 +781,7 @@ export class Session {
     this.#drop(reason);
     this.#state = "closed";
     this.#secondLook.cancel();
+    this.#undecided = undefined;
     if (this.#subscriber.close(reason)) this.#ending.listen();
     this.#flushes.fail(reason);
     this.#flight.fail(reason);
@@ -783,8 +795,4 @@ export class Session {
     this.#events.push({ type: "closed", error: reason });
     this.#deadline = this.#ending.isHeard ? Infinity : this.#now + HEARD_WITHIN;
   }
-}
-
-function notSent(bytes: number): MqttError {
-  return new MqttError("socketclosed", `${bytes} bytes were not sent: there was no connection`);
 }

@@ -5,14 +5,14 @@ import type { OnPublish } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
+import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
 import type { Restored } from "./restored.ts";
-import type { ReconnectSettings } from "./retry.ts";
+import type { Planned } from "./subscriber.ts";
 import type { TrustPolicy } from "./trust.ts";
 
 /** Times are in milliseconds, sizes in bytes. */
-export interface SessionSettings extends TrustPolicy {
-  readonly id: string;
+export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "rejectUntrusted"> {
   readonly will: WillFields | undefined;
   /** Seconds, as CONNECT tells the broker; 0 = off. */
   readonly keepalive: number;
@@ -34,16 +34,14 @@ export interface SessionSettings extends TrustPolicy {
   readonly receiveMaximum: number;
   /** Of an attempt to connect, a request, and disconnecting. */
   readonly timeout: number;
-  /** When a lost connection is made again; undefined: never. */
-  readonly reconnect: ReconnectSettings | undefined;
-  /** Where the broker is, for people to read. */
-  readonly address: string | undefined;
 }
 
 /** What a session is given besides. */
 export interface SessionParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
+  /** What is subscribed from the first connection on. */
+  readonly subscriptions?: readonly Planned[] | undefined;
   /** Chance: 0 to 1. */
   random(): number;
   /** Where the session is kept, what a process before this one has left there, and what was wrong with it. */

@@ -5,6 +5,7 @@ import type { OnPublish } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
 import {
+  type FilterRequest,
   type QoS,
   SUBACK,
   type SubackPacket,
@@ -37,6 +38,8 @@ export interface SubscriberSettings {
 export interface SubscriberParts {
   /** Gets the messages that no subscription takes. */
   readonly onpub?: OnPublish | undefined;
+  /** What is asked for on the first connection, each in a packet of its own. */
+  readonly subscriptions?: readonly Planned[] | undefined;
   readonly output: Output;
   readonly events: Events;
   readonly backlog: Backlog;
@@ -49,6 +52,9 @@ export interface Handler {
   readonly concurrency: number;
 }
 
+/** A subscription from the first connection on. */
+export interface Planned extends FilterRequest, Handler {}
+
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {
   readonly #settings: SubscriberSettings;
@@ -60,20 +66,27 @@ export class Subscriber {
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
   readonly #givenUp = new Set<string>();
-  /** Whether the broker's session may lack subscriptions: they were made again, and not all answered. */
+  /** Whether the broker's session may lack subscriptions: not all of them were asked for on a connection, and answered. */
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */
   #toRenew: Group[] = [];
   /** Whether the broker can be asked now. */
   #isOpen = false;
 
-  constructor(settings: SubscriberSettings, { onpub, output, events, backlog, ids }: SubscriberParts) {
+  constructor(
+    settings: SubscriberSettings,
+    { onpub, subscriptions = [], output, events, backlog, ids }: SubscriberParts,
+  ) {
     this.#settings = settings;
     this.#output = output;
     this.#events = events;
     this.#backlog = backlog;
     this.subscriptions = new Subscriptions(onpub);
     this.#requests = new Requests(settings.maxBuffered, ids);
+    for (const { topic, qos, ...handler } of subscriptions) {
+      this.#enter({ filters: [{ topic, qos }], current: 0 }, handler);
+      this.#isIncomplete = true; // a session that is present may be of a process that had others
+    }
   }
 
   /** Whether a call waits for an answer. */
@@ -91,8 +104,13 @@ export class Subscriber {
    *
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
-  subscribe(group: Group, { onpub, concurrency }: Handler, call: Call, now: number): void {
+  subscribe(group: Group, handler: Handler, call: Call, now: number): void {
     this.#ask({ group, call, inbox: undefined }, now);
+    this.#enter(group, handler);
+  }
+
+  /** Enters the filters of a group, and who gets their messages. */
+  #enter(group: Group, { onpub, concurrency }: Handler): void {
     const consumer = onpub && this.subscriptions.consumerOf(onpub);
     if (consumer !== undefined) this.#backlog.widen(consumer, concurrency);
     this.subscriptions.subscribe(group, consumer);

@@ -6,15 +6,16 @@ import { checkNames } from "../client/options.ts";
 import { deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
-import type { SessionStore, StoreReader } from "../session/store.ts";
+import type { SessionStore, StoreReader } from "./session_store.ts";
 import { type Fs, loadFs, resolvePath, storeError } from "./file.ts";
+import type { End } from "./format.ts";
 import { Frames } from "./frames.ts";
 import { type Job, runNow, runSoon } from "./job.ts";
 import { type Lock, makeToken, takeLock } from "./lock.ts";
 import type { Log } from "./log.ts";
 import { NewLog } from "./new_log.ts";
 import { openLog } from "./opening.ts";
-import { type End, scan } from "./scan.ts";
+import { scan } from "./scan.ts";
 
 /** How a file store keeps what it is given. */
 export interface FileStoreOptions {

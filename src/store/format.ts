@@ -27,6 +27,12 @@ export interface Header {
   readonly first: number;
 }
 
+/** Where records end, and the sequence of the next one. */
+export interface End {
+  readonly end: number;
+  readonly next: number;
+}
+
 /** What the beginning of a file is. */
 export type Beginning =
   | { readonly kind: "header"; readonly header: Header; readonly broken: 0 | 1 | 2 }
@@ -113,22 +119,30 @@ function isUnfinished(bytes: Uint8Array): boolean {
   return bytes.length < COPY && bytes.every((byte, i) => i >= MAGIC.length || byte === MAGIC[i]);
 }
 
-/** The checksum of the record at `at`, whose content ends at `end`: of its sequence and its content. */
+/**
+ * Where the checksum of a record begins that is at `place` in a file: a copy of it at any other place has another one. So
+ * a payload that is a copy of the file's own bytes, in a backup of the file for example, is never taken for records.
+ */
+export function seedAt(seed: number, place: number): number {
+  return (seed ^ place) >>> 0;
+}
+
+/** The checksum of the record that begins at `at`, and whose content ends at `end`: of its sequence and its content. */
 export function checksum(bytes: Uint8Array, at: number, end: number, seed: number): number {
   return crc32(bytes, at + 8, end, seed);
 }
 
 /**
- * Gives the records their sequences and checksums, as they stand one behind the other in the first `length` bytes, each
- * with its length before it. Returns the next sequence.
+ * Gives records their sequences, from that of `next` on, and their checksums. They are in the first `length` bytes, each
+ * with its length before it, and go to the place `end` of a file. Returns what comes after them.
  */
-export function seal(bytes: Uint8Array, length: number, { seed, first }: Header): number {
-  let sequence = first;
+export function seal(bytes: Uint8Array, length: number, seed: number, { end: place, next }: End): End {
+  let sequence = next;
   for (let at = 0; at < length; sequence++) {
     const end = at + FRAME + get32(bytes, at);
     put64(bytes, at + 8, sequence);
-    put32(bytes, at + 4, checksum(bytes, at, end, seed));
+    put32(bytes, at + 4, checksum(bytes, at, end, seedAt(seed, place + at)));
     at = end;
   }
-  return sequence;
+  return { end: place + length, next: sequence };
 }

@@ -11,7 +11,7 @@
 import process from "node:process";
 import type { MqttError } from "../errors.ts";
 import { attempt, codeOf, folderOf, type Fs, loadFs, remove, resolvePath, storeError } from "./file.ts";
-import { type Life, lifeOf, type Owner, readOwner, thisProcess } from "./owner.ts";
+import { differ, isSelf, type Life, lifeOf, type Owner, readOwner, thisProcess } from "./owner.ts";
 
 /** What Deno has, and the others have not: the system holds a file for a process until that ends, however it does. */
 interface Holder {
@@ -180,9 +180,8 @@ class Taker {
   }
 
   #inUse(owner: Owner, name: string, life: Life): MqttError {
-    const isOurs = owner.pid === this.#self.pid && owner.namespace === this.#self.namespace;
-    const host = owner.host === this.#self.host || owner.host === "" ? "" : ` on ${owner.host}`;
-    const who = isOurs ? "this process" : `process ${owner.pid}${host}`;
+    const host = differ(owner.host, this.#self.host) ? ` on ${owner.host}` : "";
+    const who = isSelf(owner, this.#self) ? "this process" : `process ${owner.pid}${host}`;
     if (life === "alive") return storeError(`The store ${this.#path} is in use by ${who}`);
     return storeError(
       `The store ${this.#path} was opened by ${who}, and whether that still runs cannot be told without a permission: ` +

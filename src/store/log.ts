@@ -2,9 +2,8 @@
  * @module */
 
 import { folderOf, type Fs, storeError, type StoreFile, syncFolder, syncFolderSoon } from "./file.ts";
-import { seal } from "./format.ts";
+import { type End, seal } from "./format.ts";
 import type { Frames } from "./frames.ts";
-import type { End } from "./scan.ts";
 
 /** What a log begins with. */
 export interface LogParts {
@@ -50,12 +49,12 @@ export class Log {
    * @throws {MqttError} `"store"` if it cannot; the file is then as it was when something was kept last.
    */
   write({ bytes }: Frames, length: number): void {
-    const { end, next } = this.#written;
+    const before = this.#written;
     try {
       if (this.#isTorn) this.#truncate();
-      const sealed = seal(bytes, length, { seed: this.seed, first: next });
-      this.file.write(bytes, length, end);
-      this.#written = { end: end + length, next: sealed };
+      const after = seal(bytes, length, this.seed, before);
+      this.file.write(bytes, length, before.end);
+      this.#written = after;
     } catch (error) {
       throw this.#cut(error);
     }

@@ -1,13 +1,13 @@
 /** Opens the file of a store, whatever is in it.
  * @module */
 
-import type { StoreReader } from "../session/store.ts";
+import type { StoreReader } from "./session_store.ts";
 import { attempt, codeOf, type Fs, remove, storeError, StoreFile } from "./file.ts";
-import { type Beginning, firstSequence, HEADER, mendHeader, readHeader } from "./format.ts";
+import { type Beginning, type End, firstSequence, HEADER, mendHeader, readHeader } from "./format.ts";
 import type { Job } from "./job.ts";
 import { Log } from "./log.ts";
 import { NewLog, newPath } from "./new_log.ts";
-import { type End, type Part, scan } from "./scan.ts";
+import { type Part, scan } from "./scan.ts";
 
 /** So many damaged files are kept; then the last of them gives way. */
 const MOST_DAMAGED = 9;

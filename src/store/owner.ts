@@ -66,8 +66,13 @@ export function lifeOf(fs: Fs, owner: Owner, self: Owner): Life {
   return isOther || state === "Z" || state === "X" ? "dead" : "alive";
 }
 
+/** Whether the owner of a lock is this process, as far as is known. */
+export function isSelf(owner: Owner, self: Owner): boolean {
+  return owner.pid === self.pid && !differ(owner.namespace, self.namespace);
+}
+
 /** Whether both are known, and not the same. */
-function differ(one: string, other: string): boolean {
+export function differ(one: string, other: string): boolean {
   return one !== "" && other !== "" && one !== other;
 }
 

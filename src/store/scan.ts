@@ -3,7 +3,7 @@
 
 import { crc32 } from "./crc32.ts";
 import type { StoreFile } from "./file.ts";
-import { checksum, FRAME, get32, get64, type Header } from "./format.ts";
+import { checksum, type End, FRAME, get32, get64, type Header, seedAt } from "./format.ts";
 import type { Job } from "./job.ts";
 
 /** The bytes that are read at one go, and those of a turn of the event loop. */
@@ -21,12 +21,6 @@ export interface Listener {
   read(record: Uint8Array): void;
   /** Bytes that are no record, with one behind them. */
   damaged(from: number, to: number): void;
-}
-
-/** Where the records end, and the sequence of the next one. */
-export interface End {
-  readonly end: number;
-  readonly next: number;
 }
 
 /**
@@ -122,12 +116,12 @@ class Window {
 
   #checksum(at: number, size: number): number {
     const start = this.#show(at, size);
-    return checksum(this.#bytes, start, start + size, this.#seed);
+    return checksum(this.#bytes, start, start + size, seedAt(this.#seed, at));
   }
 
   /** Piece by piece: a damaged length may be that of half the file, which is not to be in memory. */
   #longChecksum(at: number, size: number): number {
-    let sum = this.#seed;
+    let sum = seedAt(this.#seed, at);
     for (let from = at + 8; from < at + size;) {
       const length = Math.min(PORTION, at + size - from);
       const start = this.#show(from, length);

@@ -3,7 +3,7 @@
 
 import { Buffer } from "node:buffer";
 import type { SecureContext } from "node:tls";
-import { MqttError } from "../errors.ts";
+import { UnusableError } from "../errors.ts";
 
 /** TLS as the application asks for it. What a runtime cannot do is a `TypeError`. */
 export interface TlsOptions {
@@ -40,7 +40,7 @@ const PRIVATE_KEY = /-----BEGIN ((?:\w+ )*PRIVATE KEY)-----.*?-----END \1-----/s
  * left to themselves, runtimes pass over a key that they cannot read or that is another certificate's (Deno, and
  * Node if the two are of different kinds), and connect without the client's certificate.
  *
- * @throws {MqttError} `"tls"` which names what cannot be used.
+ * @throws {UnusableError} `"tls"` which names what cannot be used.
  */
 export async function makeContext(options: TlsOptions): Promise<SecureContext> {
   const [{ createSecureContext }, { createPrivateKey, X509Certificate }] = await Promise.all([
@@ -105,6 +105,6 @@ function attempt<T>(what: string, problem: string | undefined, act: () => T): T 
   }
 }
 
-function unusable(what: string, problem: string, cause?: unknown): MqttError {
-  return new MqttError("tls", `Cannot use ${what}: ${problem}; nothing was sent`, cause);
+function unusable(what: string, problem: string, cause?: unknown): UnusableError {
+  return new UnusableError("tls", `Cannot use ${what}: ${problem}; nothing was sent`, cause);
 }

@@ -2,7 +2,7 @@
  * @module */
 
 import type { MessagePort } from "node:worker_threads";
-import { type ErrorCode, MqttError } from "../errors.ts";
+import { type ErrorCode, MqttError, UnusableError } from "../errors.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../session/trust.ts";
 
@@ -39,6 +39,8 @@ export interface CarriedError {
   code: string | number | undefined;
   stack: string | undefined;
   cause: CarriedError | undefined;
+  /** Whether it is an {@linkcode UnusableError}. */
+  unusable?: boolean;
 }
 
 /** The longest chain of causes that crosses: one may lead back to itself. */
@@ -55,6 +57,7 @@ export function carry(error: unknown, causes: number = MAX_CAUSES): CarriedError
     code: typeof code === "string" || typeof code === "number" ? code : undefined,
     stack: typeof stack === "string" ? stack : undefined,
     cause: cause === undefined || causes === 0 ? undefined : carry(cause, causes - 1),
+    unusable: error instanceof UnusableError,
   };
 }
 
@@ -68,8 +71,9 @@ function describe(value: unknown): string {
 }
 
 /** Unpacks it: an {@linkcode MqttError} and a TypeError are that again. */
-export function restore({ name, message, code, stack, cause }: CarriedError): Error {
+export function restore({ name, message, code, stack, cause, unusable }: CarriedError): Error {
   const reason = cause && restore(cause);
+  if (unusable) return new UnusableError(code as ErrorCode, message, reason);
   if (name === "MqttError") return new MqttError(code as ErrorCode, message, reason);
   const options = reason && { cause: reason };
   const error = name === "TypeError" ? new TypeError(message, options) : new Error(message, options);

@@ -1,10 +1,11 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
-import { Broker, payloadOf, type Value } from "../../examples/bridge/broker.ts";
+import { Broker } from "../../examples/bridge/broker.ts";
+import { payloadOf, type Value } from "../../examples/bridge/payload.ts";
 import { needs } from "../support/process.ts";
 import { type Action, close, send, startScripted, wait } from "../support/scripted.ts";
-import { startAedes, startMosquitto } from "../support/servers.ts";
+import { freePort, startAedes, startMosquitto } from "../support/servers.ts";
 import { Inbox, subscriber, until } from "./support.ts";
 
 /** A listener, and what it hears. */
@@ -153,6 +154,77 @@ test("bridge: what a broker may close the connection for is refused before it is
     await bridge.subscribe(filter, listener())();
   }
   await bridge.close();
+});
+
+test("bridge: what the broker has not acknowledged is told when the connection ends, and never sent again", async () => {
+  const PUBLISH = 10, inflight = 100;
+  const { peers, port, stop } = await startScripted([
+    wait(CONNECT),
+    connack,
+    wait(CONNECT + inflight * PUBLISH),
+    ({ socket }) => void socket.destroy(),
+  ]);
+  const bridge = new Broker(`mqtt://127.0.0.1:${port}`);
+  await until(() => bridge.connected, "connected");
+  // Half of them wait for the window: they were not sent at all.
+  const all = await Promise.allSettled(Array.from({ length: 2 * inflight }, () => bridge.publish("a", "old")));
+  assertEquals(all.filter(({ status }) => status === "rejected").length, 2 * inflight);
+  assertEquals([bridge.status().connections, bridge.status().unconfirmed], [1, 2 * inflight]);
+  await until(() => bridge.connected, "connected again");
+  const last = bridge.publish("a", "new").catch(({ name }) => name);
+  const again = () => Buffer.from(peers[1]!.received().subarray(CONNECT));
+  await until(() => again().length >= PUBLISH, "it is sent");
+  assertEquals(again().subarray(7).toString(), "new");
+  await stop();
+  assertEquals(await last, "MqttError");
+  const { published, unconfirmed, refused } = bridge.status();
+  assertEquals({ published, unconfirmed, refused }, { published: 0, unconfirmed: 2 * inflight + 1, refused: 0 });
+  await bridge.close();
+});
+
+test("bridge: beyond maxBuffered a message is refused, told and counted; the others arrive in order", async () => {
+  const { port, stop } = await startAedes();
+  const mqtt = await subscriber(port, "a");
+  const bridge = new Broker(`mqtt://127.0.0.1:${port}`, { maxBuffered: 10_000 });
+  await until(() => bridge.connected, "connected");
+  for (let round = 0; round < 2; round++) {
+    const messages = Array.from({ length: 100 }, (_, i) => `${i} ${"x".repeat(1000)}`);
+    const all = await Promise.allSettled(messages.map((message) => bridge.publish("a", message)));
+    const taken = messages.filter((_, i) => all[i]!.status === "fulfilled");
+    const codes = all.flatMap((result) => result.status === "rejected" ? [result.reason.code] : []);
+    assertEquals(new Set(codes), new Set(["overflow"]));
+    for (const message of taken) assertEquals((await mqtt.inbox.next()).text(), message);
+    const { published, refused, unconfirmed } = bridge.status(), times = round + 1;
+    assertEquals([published, refused, unconfirmed], [times * taken.length, times * codes.length, 0]);
+  }
+  await bridge.close();
+  await mqtt.stop();
+  await stop();
+});
+
+test("bridge: a filter that the broker refuses when it comes again is told; others come who want one meanwhile", async () => {
+  const port = freePort();
+  let embedded = await startAedes({ port });
+  const bridge = new Broker(`mqtt://127.0.0.1:${port}`);
+  await until(() => bridge.connected, "connected");
+  const open = listener(), late = listener(), secret = listener();
+  bridge.subscribe("open", open);
+  bridge.subscribe("secret", secret);
+  await until(() => open.grants() + secret.grants() === 2, "both are granted");
+  await embedded.stop();
+  await until(() => !bridge.connected, "it is away");
+  bridge.subscribe("open", late);
+  assertEquals(late.grants(), 0);
+  embedded = await startAedes({ port });
+  embedded.broker.authorizeSubscribe = (_, subscription, done) =>
+    done(null, subscription.topic === "secret" ? null : subscription);
+  assertMatch(await secret.refusals.next(), /refused .*"secret"/);
+  await until(() => late.grants() === 1, "it is granted");
+  await bridge.publish("open", "x");
+  assertEquals([await open.values.next(), await late.values.next()], ["x", "x"]);
+  assertEquals([open.refusals.waiting, late.refusals.waiting], [[], []]);
+  await bridge.close();
+  await embedded.stop();
 });
 
 test("bridge: a payload is text or base64, and nothing else", () => {

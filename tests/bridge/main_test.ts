@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { runScript, startScript } from "../support/spawn.ts";
 import { ask, dial, listen, post, until } from "./support.ts";
-import { freePort } from "../support/servers.ts";
+import { freePort, startAedes } from "../support/servers.ts";
 
 test("main: one command opens broker, greenhouse, bridges and page, and says where", async () => {
   const program = await startScript("examples/bridge/main.ts", ["--port", "0"]);
@@ -79,4 +79,22 @@ test("the programs run without a broker, and end when they are told", async () =
     const [, said] = /ends: (.*)/.exec(program.stdout())!;
     assert(said!.includes(`"broker":"away"`), said);
   }
+});
+
+test("the programs end with an error when the broker refuses them for good", async () => {
+  const { broker, port, stop } = await startAedes();
+  broker.authenticate = (_, _user, _password, done) => {
+    const refusal = Object.assign(new Error("who are you?"), { returnCode: 5 });
+    done(refusal as Parameters<typeof done>[0], false);
+  };
+  const { code, stdout, stderr } = await runScript("examples/bridge/http.ts", [
+    "--broker",
+    `mqtt://127.0.0.1:${port}`,
+    "--port",
+    "0",
+  ]);
+  assertEquals(code, 1);
+  assertMatch(stdout, /No broker: .*not authorized/i);
+  assertMatch(stderr, /MqttError.*not authorized/i);
+  await stop();
 });

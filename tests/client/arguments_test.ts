@@ -20,6 +20,11 @@ const addresses: unknown[] = [
   42,
   {},
   [],
+  ["localhost", 42],
+  ["localhost", ["localhost"]],
+  ["localhost", new PassThrough()],
+  ["localhost", "mqtt://"],
+  ["localhost", undefined],
   "",
   " ",
   "a b",
@@ -47,6 +52,8 @@ const typeErrors: Record<string, unknown[]> = {
   signal: [{}, "now"],
   tls: ["yes", 1, { ca: 42 }, { ca: "none" }, { ca: [new Uint8Array(9)] }, { cert: "none" }, { key: "none" }, { servername: 42 }, { alpn: "mqtt" }, { alpn: [42] }, { untrusted: "accept" }],
   reconnect: [{ minDelay: "1" }, "yes"],
+  offline: [true, "yes", 1],
+  subscriptions: ["a", ["a"], new Map(), { "a/#/b": () => {} }, { "": {} }, { a: null }, { a: "onpub" }, { a: { concurrency: 2 } }],
 };
 const rangeErrors: Record<string, unknown[]> = {
   port: [0, -1, 65_536, 1.5, NaN, Infinity],
@@ -58,6 +65,7 @@ const rangeErrors: Record<string, unknown[]> = {
   uname: [long, new Uint8Array(65_536)],
   will: [{ topic: long, message: "" }, { topic: "t", message: long }, { topic: "t", message: "", qos: 3 }],
   proxy: [`socks5://${"u".repeat(256)}:p@localhost`],
+  subscriptions: [{ a: { qos: 3 } }, { a: { onpub: () => {}, concurrency: 0 } }],
   reconnect: [{ minDelay: 0 }, { maxDelay: 1 }, { attempts: 0 }],
 };
 

@@ -6,6 +6,7 @@ import {
   connect,
   type ConnectOptions,
   type DisconnectOptions,
+  fileStore,
   type Message,
   type MessagesOptions,
   type OnPublish,
@@ -72,6 +73,10 @@ const unknown: [ConnectOptions, string][] = ([
   [{ reconnect: { period: 1 } }, "reconnect.period as connect() has no such option: use reconnect.minDelay"],
   [{ reconnect: { maxdelay: 1 } }, "did you mean reconnect.maxDelay?"],
   [{ reconnect: { maxRetries: 1 } }, "use reconnect.attempts"],
+  [{ servers: ["a"] }, "the addresses are the first argument, as a list"],
+  [{ ofline: true }, "did you mean offline?"],
+  [{ topics: ["a"] }, "use subscriptions: { filter: onpub }"],
+  [{ subscriptions: { a: { Qos: 1 } } }, "did you mean qos?"],
 ] as [unknown, string][]) as [ConnectOptions, string][];
 
 test("an option that does not exist is a TypeError with the one that is meant, in every mode", async () => {
@@ -139,32 +144,41 @@ const everything: Required<ConnectOptions> = {
   receiveMaximum: 100,
   maxInflight: 10,
   sessionLost: "resend",
+  store: fileStore("none"),
   onstatus: () => {},
   reconnect: { minDelay: 1, maxDelay: 2, stableAfter: 3, attempts: 4 } satisfies Required<ReconnectOptions>,
+  offline: true,
+  subscriptions: { a: () => {}, b: { qos: 1, onpub: () => {}, concurrency: 2 }, c: undefined },
   signal: new AbortController().signal,
   trace: () => {},
 };
 
 test("every option of the types is known by its name", () => {
-  parseSettings(everything, {});
-  const publish: Required<PublishOptions> = { qos: 0, retain: true, signal: new AbortController().signal };
+  parseSettings(everything);
+  const publish: Required<PublishOptions> = {
+    qos: 2,
+    retain: true,
+    expiry: 1,
+    until: "stored",
+    signal: new AbortController().signal,
+  };
   const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2 };
   const messages: Required<MessagesOptions> = { qos: 0, limit: 1 };
   assertEquals(parseSubscribe(subscribe), subscribe);
   assertEquals(parseMessages(messages), messages);
   const disconnect: Required<DisconnectOptions> = { drain: true };
   assertEquals(checkDisconnect(disconnect), disconnect);
-  assertEquals(publishFlags(publish), 1);
+  assertEquals(publishFlags(publish), 5);
 });
 
 test("undefined is not given, whatever the option, and the types agree", async () => {
   const tls: TlsOptions = { ca: undefined, cert: undefined, key: undefined, passphrase: undefined, pfx: undefined };
   const more: TlsOptions = { servername: undefined, alpn: undefined, minVersion: undefined, ciphers: undefined };
-  parseSettings({ tls: { ...tls, ...more, untrusted: undefined } }, {});
-  parseSettings({ will: { topic: "t", message: "m", qos: undefined, retain: undefined } }, {});
+  parseSettings({ tls: { ...tls, ...more, untrusted: undefined } });
+  parseSettings({ will: { topic: "t", message: "m", qos: undefined, retain: undefined } });
   parseSettings({
     reconnect: { minDelay: undefined, maxDelay: undefined, stableAfter: undefined, attempts: undefined },
-  }, {});
+  });
   const op: ConnectOptions = {
     port: undefined,
     tls: undefined,
@@ -179,6 +193,8 @@ test("undefined is not given, whatever the option, and the types agree", async (
     maxPacketSize: undefined,
     maxBuffered: undefined,
     reconnect: undefined,
+    offline: undefined,
+    subscriptions: undefined,
     signal: undefined,
     trace: undefined,
   };
@@ -191,7 +207,7 @@ test("undefined is not given, whatever the option, and the types agree", async (
     await mqtt.subscribe("t", { qos: undefined, onpub: undefined } satisfies SubscribeOptions);
     mqtt.messages("t", { qos: undefined, limit: undefined } satisfies MessagesOptions);
     await mqtt.disconnect();
-    const { reconnect, timeout, keepalive } = parseSettings(op, {});
+    const { reconnect, timeout, keepalive } = parseSettings(op);
     assertEquals([reconnect, timeout, keepalive], [undefined, 10_000, 60]);
   } finally {
     await server.stop();
@@ -313,7 +329,7 @@ test("subscribe's callback is for the return code: a handler of messages is a Ty
 
 test("[MQTT-3.1.2-4] [MQTT-3.1.3-7] session: the flag of CONNECT, and the id that it needs", async () => {
   const clean = (session: unknown, id: string | undefined = "ID") =>
-    parseSettings({ session: session as boolean, id }, {}).cleanSession;
+    parseSettings({ session: session as boolean, id }).cleanSession;
   assertEquals([undefined, false, true, 1, 86_400, 2 ** 32 - 1].map((session) => clean(session)), [
     ...[true, true, false, false, false, false],
   ]);
@@ -348,6 +364,6 @@ test("options in place of onpub are told where they belong", async () => {
 });
 
 test("a number says what was received instead", () => {
-  assertThrows(() => parseSettings({ keepalive: "60" as never }, {}), TypeError, "a number: received a string");
-  assertThrows(() => parseSettings({ timeout: [1] as never }, {}), TypeError, "a number: received an array");
+  assertThrows(() => parseSettings({ keepalive: "60" as never }), TypeError, "a number: received a string");
+  assertThrows(() => parseSettings({ timeout: [1] as never }), TypeError, "a number: received an array");
 });

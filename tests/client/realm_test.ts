@@ -147,9 +147,9 @@ test("a signal and streams of another realm are known by what they are", async (
     addEventListener: { value: signal.addEventListener.bind(signal) },
     removeEventListener: { value: signal.removeEventListener.bind(signal) },
   });
-  parseSettings({ signal: other }, {});
+  parseSettings({ signal: other });
   for (const wrong of [{}, "now", { aborted: false }]) {
-    assertThrows(() => parseSettings({ signal: wrong as AbortSignal }, {}), TypeError, "signal");
+    assertThrows(() => parseSettings({ signal: wrong as AbortSignal }), TypeError, "signal");
   }
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const reader = readable.getReader();

@@ -268,8 +268,9 @@ const SETTINGS: SessionSettings = {
   sessionLost: undefined,
   timeout: 10_000,
   reconnect: undefined,
-  address: undefined,
-  credentials: "none",
+  asksPolicy: false,
+  offline: false,
+  places: [{ address: undefined, credentials: "none" }],
   rejectUntrusted: false,
 };
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
-import { MqttError } from "../../src/errors.ts";
+import { MqttError, UnusableError } from "../../src/errors.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import { bytes, hex } from "../support/bytes.ts";
 import { Asked, CONNACK, messages, RECONNECT, show, suback, Talk } from "./driver.ts";
@@ -262,7 +262,7 @@ describe("attempts: statuses", () => {
   });
 
   test("nothing is final for a client that was accepted once", () => {
-    const talk = Talk.open({ reconnect, credentials: "both" });
+    const talk = Talk.open({ reconnect, places: [{ address: "broker:1883", credentials: "both" }] });
     const failures: (() => unknown)[] = [
       () => talk.breaks(new MqttError("cannotresolve", "no such name")),
       () => talk.breaks(new MqttError("tls", "no")),
@@ -304,6 +304,123 @@ describe("attempts: statuses", () => {
     talk.drain();
     talk.breaks(new MqttError("cannotconnect", "refused"));
     assertEquals([talk.opening.fate, talk.session.status.type], ["error cannotconnect", "closed"]);
+  });
+});
+
+describe("attempts: a client that begins offline", () => {
+  const op = { offline: true, reconnect };
+  const refuse = (talk: Talk, code: number) => {
+    talk.connect();
+    return talk.hears(`20 02 00 0${code}`).map(show);
+  };
+
+  test("connect is settled at once, reachable or not, and once", () => {
+    const talk = new Talk(op);
+    assertEquals(talk.drain().map(show), ["connect: undefined", "dial 0", "connecting"]);
+    assertEquals(talk.breaks(new MqttError("cannotconnect", "refused")).map(show), ["hangup", "waiting cannotconnect"]);
+    talk.redials();
+    talk.connect();
+    assertEquals(talk.hears(CONNACK).map(show), ["connected"]);
+    assertEquals(talk.opening.outcomes, [undefined]);
+  });
+
+  test("what is published and subscribed before goes out with the first connection, subscriptions first", () => {
+    const talk = new Talk(op);
+    talk.session.publish("a", "x", 0);
+    const call = new Asked("b");
+    talk.session.send({ topic: "b", message: "y", flags: 2 }, call, talk.now);
+    const subscribed = talk.subscribe(["s"]);
+    const flushed = new Asked("flush");
+    talk.session.flush(flushed, talk.now);
+    talk.drain();
+    talk.breaks(new MqttError("cannotresolve", "no such name"));
+    talk.redials();
+    talk.connect();
+    talk.hears(CONNACK);
+    assertEquals(talk.says(), ["SUBSCRIBE 1 s", "PUBLISH a", "PINGREQ", "PUBLISH b"]);
+    talk.hears(suback(1, 0));
+    talk.hears("40 02 0002 d0 00");
+    assertEquals([call.fate, subscribed.fate, flushed.fate], [0, 0, undefined]);
+  });
+
+  test("a refusal that another attempt cannot mend is final", () => {
+    for (const code of [1, 2, 4, 5]) {
+      const talk = new Talk(op);
+      assertEquals(refuse(talk, code), ["hangup", `closed ${code}`, `closed: ${code}`]);
+      assertEquals(talk.session.reason?.code, code as 1);
+    }
+    for (const trusted of ["untrusted", "wrongname", "expired"] as const) {
+      const talk = new Talk({ ...op, rejectUntrusted: true });
+      talk.drain();
+      talk.session.opened(0, { trusted }, talk.now);
+      assertEquals(talk.drain().map(show), ["hangup", `closed ${trusted}`, `closed: ${trusted}`]);
+    }
+    const talk = new Talk(op);
+    talk.drain();
+    const events = talk.breaks(new UnusableError("tls", "Cannot use tls.key")).map(show);
+    assertEquals(events, ["hangup", "closed tls", "closed: tls"]);
+  });
+
+  test("everything else is tried again, and a later refusal is final all the same", () => {
+    const talk = new Talk(op);
+    talk.drain();
+    for (const code of ["cannotresolve", "cannotconnect", "proxy", "tls", "socketclosed"] as const) {
+      assertEquals(talk.breaks(new MqttError(code, "no")).map(show), ["hangup", `waiting ${code}`]);
+      talk.redials();
+    }
+    talk.pass(10_020);
+    assertEquals(talk.told.map(show).includes("waiting timeout"), true);
+    assertEquals(refuse(talk, 3), ["hangup", "waiting 3"]);
+    talk.redials();
+    talk.connect();
+    assertEquals(talk.hears('"HTTP/1.1 400"').map(show), ["hangup", "waiting invalidresp"]);
+    talk.redials();
+    assertEquals(refuse(talk, 5), ["hangup", "closed 5", "closed: 5"]);
+  });
+
+  test("once a broker has accepted it, nothing is final", () => {
+    const talk = new Talk(op);
+    talk.connect();
+    talk.hears(CONNACK);
+    talk.breaks();
+    for (const code of [5, 4, 2, 1, 5, 5]) {
+      talk.redials();
+      assertEquals(refuse(talk, code), ["hangup", `waiting ${code}`]);
+    }
+  });
+
+  test("attempts are limited as ever", () => {
+    const talk = new Talk({ offline: true, reconnect: { ...reconnect, attempts: 2 } });
+    talk.drain();
+    talk.breaks();
+    talk.redials();
+    talk.breaks();
+    talk.redials();
+    assertEquals(talk.breaks().map(show), ["hangup", "closed socketclosed", "closed: socketclosed"]);
+  });
+
+  test("disconnect() ends it, wherever it is", () => {
+    const connecting = new Talk(op), waiting = new Talk(op);
+    connecting.drain();
+    waiting.drain();
+    waiting.breaks();
+    for (const talk of [connecting, waiting]) {
+      assertEquals(talk.disconnect().fate, "pending");
+      talk.drain();
+      assertEquals([talk.session.status.type, talk.session.due], ["closed", Infinity]);
+    }
+  });
+
+  test("a session that is present on the first connection is that of an earlier process", () => {
+    const talk = new Talk({ ...op, cleanSession: false });
+    const call = new Asked("b");
+    talk.session.send({ topic: "b", message: "y", flags: 4 }, call, talk.now);
+    talk.drain();
+    talk.breaks();
+    talk.redials();
+    talk.connect();
+    talk.hears("20 02 01 00");
+    assertEquals(talk.packets().every(({ type }) => type === "PUBREL"), true, "it frees the identifiers first");
   });
 });
 

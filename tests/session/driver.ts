@@ -10,7 +10,7 @@ import type { Call, SessionEvent } from "../../src/session/events.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import type { Credentials } from "../../src/session/connection.ts";
 import { Session } from "../../src/session/session.ts";
-import type { SessionSettings } from "../../src/session/settings.ts";
+import type { SessionParts, SessionSettings } from "../../src/session/settings.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
 import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts";
@@ -32,8 +32,9 @@ export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
   sessionLost: undefined,
   timeout: 10_000,
   reconnect: undefined,
-  address: "broker:1883",
-  credentials: "none",
+  asksPolicy: false,
+  offline: false,
+  places: [{ address: "broker:1883", credentials: "none" }],
   rejectUntrusted: false,
 };
 
@@ -111,6 +112,7 @@ export function messages(events: readonly SessionEvent[]): string[] {
 
 export interface TalkParts {
   onpub?: OnPublish;
+  subscriptions?: SessionParts["subscriptions"];
   /** Whether somebody listens for the end; true by default. */
   listens?: boolean;
   credentials?: Partial<Credentials>;
@@ -129,12 +131,20 @@ export class Talk {
   /** All that the session told. */
   readonly told: SessionEvent[] = [];
 
-  constructor(settings: Partial<SessionSettings> = {}, { onpub, listens = true, credentials = {} }: TalkParts = {}) {
+  constructor(
+    settings: Partial<SessionSettings> = {},
+    { listens = true, credentials = {}, ...handlers }: TalkParts = {},
+  ) {
     const { maxBuffered = SETTINGS.maxBuffered } = settings;
     const whole = { ...SETTINGS, maxUnsettled: maxBuffered, ...settings };
     const random = () => this.chance;
     this.#credentials = { uname: undefined, passwd: undefined, ...credentials };
-    this.session = new Session({ pingAfter: whole.keepalive, ...whole }, { onpub, random }, this.opening, this.now);
+    this.session = new Session(
+      { pingAfter: whole.keepalive, ...whole },
+      { ...handlers, random },
+      this.opening,
+      this.now,
+    );
     if (listens) this.session.listen();
   }
 

@@ -18,7 +18,7 @@ interface Sent extends Asked {
 /** Publishes to the topic a. */
 function send(talk: Talk, payload: string, qos: 1 | 2 = 1): Sent {
   const call = new Asked(payload);
-  const outgoing = talk.session.send({ topic: "a", message: payload, flags: qos << 1 }, call, talk.now);
+  const outgoing = talk.session.send({ topic: "a", message: payload, flags: qos << 1 }, call, talk.now)!;
   return Object.assign(call, { outgoing });
 }
 

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
+import type { OnPublish } from "../../src/api.ts";
 import { MqttError } from "../../src/errors.ts";
 import { Output } from "../../src/protocol/output.ts";
 import { SUBACK } from "../../src/protocol/packet.ts";
@@ -454,5 +455,69 @@ describe("requests: a connection that is lost", () => {
     talk.hears(unsuback(4));
     talk.reconnect(CONNACK);
     assertEquals(talk.says(), ["SUBSCRIBE 5 a"]);
+  });
+});
+
+describe("requests: subscriptions of the options", () => {
+  const planned = (topic: string, qos: 0 | 1 | 2 = 0, onpub?: OnPublish) => ({ topic, qos, onpub, concurrency: 1 });
+  const asks = (talk: Talk) => talk.says().filter((packet) => packet.startsWith("SUBSCRIBE"));
+
+  test("each is asked for in a packet of its own, before all that waits, and routed from the first byte on", () => {
+    const got: string[] = [];
+    const subscriptions = [planned("a", 0, (_, message) => got.push(`a ${message}`)), planned("b/#", 1)];
+    const talk = new Talk({}, { subscriptions, onpub: (topic) => got.push(topic) });
+    talk.session.publish("t", "x", 0);
+    talk.connect();
+    talk.gets(`${CONNACK} 30 04 0001 "a" "x" 30 04 0001 "c" "y"`);
+    for (let event = talk.session.next(); event !== undefined; event = talk.session.next()) {
+      if (event.type === 3) { for (const onpub of talk.session.handlers) onpub(event.topic, event); }
+    }
+    assertEquals(got, ["a x", "c"]);
+    assertEquals(talk.says(), ["SUBSCRIBE 1 a", "SUBSCRIBE 2 b/#", "PUBLISH t"]);
+  });
+
+  test("they are asked for though the session is present, on the first connection, and until they are answered", () => {
+    const talk = new Talk({ cleanSession: false, reconnect }, { subscriptions: [planned("a"), planned("b")] });
+    talk.connect();
+    talk.hears(PRESENT);
+    assertEquals(asks(talk), ["SUBSCRIBE 1 a", "SUBSCRIBE 2 b"]);
+    talk.hears(suback(1, 0));
+    talk.reconnect(PRESENT);
+    assertEquals(asks(talk).map((packet) => packet.slice(-1)), ["a", "b"], "one was not answered");
+    talk.hears(join([suback(3, 0), suback(4, 0)]));
+    talk.reconnect(PRESENT);
+    assertEquals(asks(talk), []);
+    talk.reconnect(CONNACK);
+    assertEquals(asks(talk).map((packet) => packet.slice(-1)), ["a", "b"]);
+  });
+
+  test("a refusal is told, ends that one alone, and it is not asked for again", () => {
+    const talk = new Talk({ reconnect }, { subscriptions: [planned("a"), planned("b")] });
+    talk.connect();
+    talk.hears(CONNACK);
+    talk.sends();
+    assertEquals(talk.hears(join([suback(1, 128), suback(2, 0)])).map(show), ["refused 128"]);
+    talk.reconnect();
+    assertEquals(asks(talk).map((packet) => packet.slice(-1)), ["b"]);
+  });
+
+  test("a broker that does not answer them loses the connection", () => {
+    const talk = new Talk({ reconnect, timeout: 100 }, { subscriptions: [planned("a")] });
+    talk.connect();
+    talk.hears(CONNACK);
+    talk.sends();
+    talk.pass(100);
+    assertEquals(talk.told.map(show).includes("waiting timeout"), true);
+  });
+
+  test("one that was given up, or replaced, before the first connection is not asked for", () => {
+    const talk = new Talk({ offline: true, reconnect }, { subscriptions: [planned("a"), planned("b"), planned("c")] });
+    talk.drain();
+    assertEquals(talk.unsubscribe(["a"]).settled, false);
+    const replaced = talk.subscribe([{ topic: "b", qos: 1 }]);
+    talk.connect();
+    talk.hears(CONNACK);
+    assertEquals(asks(talk).map((packet) => packet.slice(-1)).sort(), ["b", "c"]);
+    assertEquals(replaced.settled, false);
   });
 });

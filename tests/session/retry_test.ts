@@ -16,6 +16,13 @@ describe("retry", () => {
     assertEquals(retry.delay(0, 1), 100, "and such failures do not count");
   });
 
+  test("unless it begins offline: then its failures count from the first", () => {
+    const retry = new Retry({ ...POLICY, attempts: 2 }, { offline: true });
+    assertEquals([retry.delay(undefined, 1), retry.failures], [100, 1]);
+    assertEquals([retry.delay(undefined, 1), retry.delay(undefined, 1)], [200, undefined]);
+    assertEquals(new Retry(undefined, { offline: true }).delay(undefined, 1), undefined);
+  });
+
   test("delays double up to the limit, while connections fail or do not last", () => {
     const retry = new Retry(POLICY);
     const lasted = [0, undefined, 4999, undefined, undefined, 10];

@@ -119,7 +119,7 @@ class Walk {
       receiveMaximum: random.pick([1, 3, 1000]),
       timeout: random.pick([100, 1000, 10_000]),
       reconnect,
-      credentials: random.chance(0.5) ? "both" : "none",
+      places: [{ address: "broker:1883", credentials: random.chance(0.5) ? "both" : "none" }],
     };
     this.session = new Session(this.settings, { random: () => random.next() }, this.calls[0]!, this.now);
   }
@@ -271,7 +271,7 @@ class Walk {
       const trusted = random.pick([false, true, "untrusted"] as const);
       this.todo = "nothing";
       const wanted = session.opened(this.attempt, { trusted, unsent: random.int(0, 10) }, this.now);
-      if (hasHeard) assertEquals(wanted, trusted !== "untrusted" || this.settings.credentials === "none");
+      if (hasHeard) assertEquals(wanted, trusted !== "untrusted" || this.settings.places[0]!.credentials === "none");
     } else if (this.todo === "login") {
       assertEquals(session.takeBytes(), undefined, "nothing is written before the credentials are known");
       const wanted = session.login(this.attempt, { uname: undefined, passwd: undefined }, this.now);

@@ -278,7 +278,7 @@ export class BareClient implements Client {
     if (isOver && event.type !== "unheard" && event.type !== "settled") fail(`${event.type} after closed`);
     switch (event.type) {
       case "dial":
-        return this.#dial(event.attempt);
+        return this.#dial(event.attempt, event.place);
       case "login":
         return this.#login(event.attempt);
       case "end":
@@ -307,6 +307,11 @@ export class BareClient implements Client {
       case "unheard":
         if (event.error !== this.#error) fail("another error is unheard");
         return library.surface(event.error);
+      case "retry":
+        return void Promise.resolve(this.#parts.policy!(event)).then((delay) => {
+          this.#session.plan(delay, this.#lab.world.now);
+          this.#advance();
+        });
       default:
         fail(`a message to ${event.topic} is told, not delivered`);
     }
@@ -316,7 +321,7 @@ export class BareClient implements Client {
     for (const { settled } of this.#calls) if (settled !== 1) this.#lab.fail(`a call was settled ${settled} times`);
   }
 
-  #dial(attempt: number): void {
+  #dial(attempt: number, place: number): void {
     const { world, fail } = this.#lab;
     if (attempt <= this.#attempt) fail(`attempt ${attempt} after ${this.#attempt}`);
     this.#attempt = attempt;
@@ -325,7 +330,7 @@ export class BareClient implements Client {
     this.#reading = true;
     this.#writing = false;
     this.#abort = new AbortController();
-    this.#parts.dial(this.#abort.signal).then((transport) => {
+    this.#parts.dial(this.#abort.signal, this.#settings.places[place]!).then((transport) => {
       const isWanted = this.#session.opened(attempt, transport, world.now);
       if (isWanted && attempt !== this.#attempt) fail("an old attempt is wanted");
       if (isWanted) this.#transport = transport;
@@ -340,7 +345,7 @@ export class BareClient implements Client {
   /** Asks for the credentials, and is in no hurry. */
   #login(attempt: number): void {
     const { world, random } = this.#lab, transport = this.#transport!;
-    const { uname } = this.#settings;
+    const { uname } = this.#settings.places[0]!;
     const answer = typeof uname === "function" ? uname() : uname;
     void Promise.resolve(answer).then((answer) => {
       const bytes = typeof answer === "string" ? new TextEncoder().encode(answer) : answer;

@@ -134,7 +134,7 @@ class BlockingHistory implements RemoteObserver {
       },
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
-    this.#settings = { ...library.parseSettings(op, {}), pingAfter: 0 };
+    this.#settings = { ...library.parseSettings(op), pingAfter: 0 };
     this.#broker = new Broker(world, random, {
       faults: random.pick([0, 0.5, 0.9]),
       refusals: random.pick([0, 0.1, 0.3]),
@@ -344,7 +344,6 @@ class BlockingHistory implements RemoteObserver {
     const { timeout, signal } = this.#settings, { SyncClient } = this.#library;
     this.#call("connect", timeout, () => {
       this.#client = new SyncClient(this.#settings, {
-        target: { host: "simulated" } as never,
         onpub: (_, message) => this.#handle(["#"], message),
         onstatus: (status) => this.#hearStatus(status),
         thread: this.#thread,

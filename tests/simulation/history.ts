@@ -22,7 +22,7 @@ import { type Ask, Asks } from "./asks.ts";
 import { BareClient, type Lab } from "./bare_client.ts";
 import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
 import type { Library } from "./library.ts";
-import { Drops, Statuses } from "./statuses.ts";
+import { Drops, isRejection, Statuses } from "./statuses.ts";
 import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
@@ -218,6 +218,8 @@ class History implements Observer {
   /** Whether handlers return promises; whether some of them never settle. */
   readonly #isAsync: boolean;
   readonly #hangs: boolean;
+  /** Whether publishes that are rejected are told. */
+  readonly #tellsRejected: boolean;
   /** Whether disconnect() drains, or was called without that. */
   #drains = false;
   #cuts = false;
@@ -258,8 +260,14 @@ class History implements Observer {
           },
         },
     };
-    this.#note(() => `options ${JSON.stringify(op)}`);
-    this.#settings = library.parseSettings(op, {});
+    // How it stays connected is chosen apart from all that follows.
+    const other = new Random(seed * 31 + 7);
+    const addresses = Array.from({ length: other.pick([1, 1, 2, 3]) }, (_, i) => `address-${i}`);
+    op.offline = this.#reconnect && other.chance(0.25);
+    const asks = this.#reconnect && other.chance(0.2);
+    if (asks) op.reconnect = () => undefined;
+    this.#note(() => `options ${JSON.stringify(op)}, ${addresses}, ${asks ? "asks" : ""}`);
+    this.#settings = library.parseSettings(op, addresses.map((address) => ({ address })));
     this.#broker = new Broker(this.#world, random, {
       faults: random.pick([0, 0.5, 0.9]),
       refusals: random.pick([0, 0.1, 0.3]),
@@ -267,12 +275,22 @@ class History implements Observer {
       qos: random.chance(0.5),
     });
     const fail = (what: string) => this.fail(what);
-    this.#statuses = new Statuses(this.#world, this.#settings.reconnect, fail);
+    this.#statuses = new Statuses(
+      this.#world,
+      { policy: this.#settings.reconnect, asks, offline: op.offline, addresses },
+      fail,
+    );
     this.#drops = new Drops(fail);
     this.#asks = new Asks(this.#world, this.#settings.timeout, fail);
     this.#heard = this.#listens;
     const worker = this.#worker("onpub", 1);
     const parts: LoopParts = {
+      policy: ({ failures, error }) => {
+        this.#losses.add(error); // the program may disconnect before it is told
+        const answer = other.chance(0.05) ? undefined : other.int(0, 3000);
+        if (this.#listens) this.#statuses.asked(failures, answer);
+        return answer;
+      },
       dial: (signal) => this.#dial(signal),
       onpub: (_, message) => this.#work(worker, ["#"], message),
       onstatus: this.#listens ? (status) => this.#hearStatus(status) : undefined,
@@ -280,6 +298,7 @@ class History implements Observer {
       closed: () => this.#hearEnd(),
     };
     const lab: Lab = { library, world: this.#world, random: new Random(-seed), fail };
+    this.#tellsRejected = this.#listens && make === makeLoopClient; // that is the shell's
     [this.#client, this.#opened] = this.#call("connect", () => make(this.#settings, parts, lab));
   }
 
@@ -307,7 +326,8 @@ class History implements Observer {
       });
     try {
       if (!this.#lonely) this.#run();
-      this.#follow("open", this.#opened(), this.#settings.timeout);
+      const { offline, timeout, places } = this.#settings;
+      this.#follow("open", this.#opened(), offline ? 0 : timeout * places.length);
       this.#script();
       await this.#world.run(() => this.#check(), 200_000);
       this.#conclude();
@@ -352,7 +372,7 @@ class History implements Observer {
     const iterating = this.#iterations.filter(({ left, done }) => !left && !done);
     this.#heard ||= iterating.some(({ vague, granted }) => granted && !vague);
     this.#mayHear = iterating.length > 0;
-    if (this.#listens && !this.#left) this.#statuses.checkEnd();
+    if (this.#listens && !this.#left) this.#statuses.checkEnd(this.#end!);
   }
 
   #hearSurfaced(error: unknown): void {
@@ -364,6 +384,10 @@ class History implements Observer {
     if (this.#world.now < this.#endedAt + 1000) this.fail("the end surfaces within a second");
   }
 
+  /** Publishes that were rejected as there was no room, and those that were told as dropped. */
+  readonly #rejected: string[] = [];
+  readonly #toldRejected: string[] = [];
+
   #hearStatus(status: Status): void {
     this.#note(() => `status ${JSON.stringify(status)}`);
     if (this.#calling !== undefined) this.fail(`${status.type} is told inside ${this.#calling}()`);
@@ -374,7 +398,9 @@ class History implements Observer {
     }
     if (status.type === "closed") this.#end = status.error as Failure & Error;
     if (status.type === "refused") this.#asks.refused(status.filter);
-    if (status.type === "dropped") {
+    if (status.type === "dropped" && isRejection(status)) {
+      this.#toldRejected.push(`${status.topic} ${status.size} ${status.error.code}`);
+    } else if (status.type === "dropped") {
       this.#drops.count(this.#client.stats.dropped);
       this.#drops.tell(status);
     }
@@ -502,7 +528,9 @@ class History implements Observer {
   #send(wire: Wire, packet: NaivePacket): void {
     switch (packet.type) {
       case "CONNECT":
-        if (wire.trusted === "untrusted" && this.#settings.uname !== undefined) this.fail("credentials to a stranger");
+        if (wire.trusted === "untrusted" && this.#settings.places[0]!.uname !== undefined) {
+          this.fail("credentials to a stranger");
+        }
         return this.#asks.connecting(wire);
       case "SUBSCRIBE":
       case "UNSUBSCRIBE":
@@ -895,10 +923,13 @@ class History implements Observer {
     const over = this.#left || this.#end !== undefined;
     if (!over) this.#pending += length; // it may be handed to the connection at once
     const promise = this.#call("publish", () => this.#client.publish(topic, payload.slice(), { retain }));
-    this.#follow(`publish ${seq}`, promise, Infinity, ({ code, message }) => {
+    this.#follow(`publish ${seq}`, promise, Infinity, (error) => {
+      const { code, message } = error;
       // A packet over maxPacketSize ends the client with this code, too.
       const full = code === "overflow" && message.includes("maxBuffered") && !message.includes("There was no room");
       if (!full && !over) return;
+      // Also while disconnect() drains.
+      if (full && error !== this.#end) this.#rejected.push(`${topic} ${length} ${code}`);
       published.refused = true;
       if (published.wire !== undefined) this.fail(`message ${seq} was sent and refused`);
       if (!over) this.#pending -= length;
@@ -1336,6 +1367,9 @@ class History implements Observer {
     if (this.#aborted && !(end.cause instanceof Error)) this.#note(() => "aborted after disconnect()");
     if (!this.#left) this.#checkReason(end);
     for (const published of this.#published) this.#checkFate(published, end);
+    if (this.#tellsRejected && this.#rejected.join() !== this.#toldRejected.join()) {
+      this.fail(`${this.#rejected} were rejected, and ${this.#toldRejected} told as dropped`);
+    }
   }
 
   /** An end has a reason. */

@@ -5,6 +5,7 @@ import { MessageIterator } from "../../src/client/message_iterator.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { invoke, MqttError, surface } from "../../src/errors.ts";
 import { Inbox } from "../../src/session/inbox.ts";
+import { Restored } from "../../src/session/restored.ts";
 import { SyncClient } from "../../src/client/sync_client.ts";
 import { Session } from "../../src/session/session.ts";
 
@@ -17,6 +18,7 @@ export interface Library {
   readonly MqttError: typeof MqttError;
   readonly onAbort: typeof onAbort;
   readonly parseSettings: typeof parseSettings;
+  readonly Restored: typeof Restored;
   readonly Session: typeof Session;
   readonly SyncClient: typeof SyncClient;
   readonly surface: typeof surface;
@@ -31,6 +33,7 @@ export const library: Library = {
   MqttError,
   onAbort,
   parseSettings,
+  Restored,
   Session,
   SyncClient,
   surface,
@@ -44,6 +47,7 @@ const FILES = [
   "client/sync_client.ts",
   "errors.ts",
   "session/inbox.ts",
+  "session/restored.ts",
   "session/session.ts",
 ];
 

@@ -1,4 +1,5 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
+import { durableMutants } from "./durable/mutants.ts";
 import { qosMutants } from "./qos/mutants.ts";
 import type { Kind } from "./simulate.ts";
 
@@ -25,6 +26,8 @@ const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
 const flushes = "src/session/flushes.ts";
+const attempts = "src/session/attempts.ts";
+const call = "src/client/call.ts";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -279,9 +282,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a client that was never accepted is tried again",
-    file: "src/session/retry.ts",
-    find: "if (policy === undefined || !this.#accepted) return undefined;",
-    replace: "if (policy === undefined) return undefined;",
+    file: attempts,
+    find: 'return { next: "end", error: this.#summary(error), delay: 0, failures };',
+    replace: 'return { next: "wait", error: this.#summary(error), delay: 1000, failures };',
   },
   {
     mistake: "the delays do not grow",
@@ -578,8 +581,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the blocking flush() that fails as messages wait says that the broker did not answer",
-    file: session,
-    find: 'if (this.isReading) return new MqttError("timeout", `The broker did',
+    file: "src/session/failures.ts",
+    find: 'if (reading) return new MqttError("timeout", `The broker did',
     replace: 'if (timeout > 0) return new MqttError("timeout", `The broker did',
     kind: "blocking",
   },
@@ -723,5 +726,54 @@ export const mutants: readonly Mutant[] = [
     replace: "    this.#stall.cancel();",
   },
 
+  {
+    mistake: "offline: connect() waits for the first connection",
+    file: session,
+    find: "if (settings.offline) this.#events.settle(call);\n    else this.#opening = call;",
+    replace: "this.#opening = call;",
+  },
+  {
+    mistake: "offline: a refusal that nothing can mend is tried again and again",
+    file: attempts,
+    find: "if (delay === undefined || isOver) return",
+    replace: "if (delay === undefined) return",
+  },
+  {
+    mistake: "offline: any failure is final",
+    file: attempts,
+    find: "const isRefusal = FINAL.has(error.code) || error instanceof UnusableError;",
+    replace: "const isRefusal = true;",
+  },
+  {
+    mistake: "a list of addresses: always the first one",
+    file: attempts,
+    find: "this.#place = (this.#place + 1) % places.length;",
+    replace: "",
+  },
+  {
+    mistake: "a list of addresses: the first connection tries the first one alone",
+    file: attempts,
+    find: 'if (this.#first.length < places.length) return { next: "dial", error, delay: 0, failures };',
+    replace: "",
+  },
+  {
+    mistake: "a policy function that gives up is not heard",
+    file: session,
+    find: "if (delay === undefined) this.#close(error);\n    else this.#wait(error, delay);",
+    replace: "this.#wait(error, delay ?? 1000);",
+  },
+  {
+    mistake: "a policy function is not asked",
+    file: attempts,
+    find: 'next: asksPolicy ? "ask" : "wait"',
+    replace: 'next: asksPolicy && error.code === "invalidresp" ? "ask" : "wait"',
+  },
+  {
+    mistake: "a publish that is rejected is not told as dropped",
+    file: call,
+    find: "if (isTold) dropped(error as MqttError);",
+    replace: "",
+  },
   ...qosMutants,
+  ...durableMutants,
 ];

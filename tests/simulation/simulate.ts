@@ -1,12 +1,13 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
 import { playBlocking } from "./blocking.ts";
+import { playDurable } from "./durable/history.ts";
 import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
 import { playQos } from "./qos/history.ts";
 
-/** What is played: the client of the event loop, the bare session, the blocking client, or QoS 1 and 2. */
-export type Kind = "loop" | "bare" | "blocking" | "qos";
-export const kinds: readonly Kind[] = ["loop", "bare", "blocking", "qos"];
+/** What is played: the client of the event loop, the bare session, the blocking client, QoS 1 and 2, or a session in a store. */
+export type Kind = "loop" | "bare" | "blocking" | "qos" | "durable";
+export const kinds: readonly Kind[] = ["loop", "bare", "blocking", "qos", "durable"];
 
 type Log = (line: string) => void;
 
@@ -15,6 +16,7 @@ const players: Record<Kind, (seed: number, using: Library, log?: Log) => Promise
   bare: (seed, using, log) => play(seed, makeBareClient, using, log),
   blocking: playBlocking,
   qos: playQos,
+  durable: playDurable,
 };
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */

@@ -12,6 +12,7 @@ const ranges: Record<Kind, Record<Runtime, Range>> = {
   bare: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   blocking: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   qos: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
+  durable: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
 };
 
 /** What the histories must have in them: the codes of their ends, the faults of their connections, and what is told. */
@@ -45,6 +46,12 @@ const QOS = [
   "overflow",
 ];
 
+/** The same of those of a session in a store. */
+const DURABLE = [
+  ...["connected", "waiting", "store", "dropped", "died", "damaged", "replaced", "stored"],
+  ...["resumed", "taken over", "lost", "sessionlost", "overflow", "stale", "disconnect"],
+];
+
 async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<void> {
   const [from, count] = ranges[kind][runtime];
   const seen = new Set<string | number>();
@@ -73,3 +80,6 @@ test("simulation: no call of the blocking client takes too long, and no message 
 
 test("simulation: QoS 1 comes at least once, QoS 2 once, in order, and nothing is acknowledged that is not settled", () =>
   play("qos", QOS));
+
+test("simulation: what a store was given is sent, in order and QoS 2 once, over any number of processes that die", () =>
+  play("durable", DURABLE));

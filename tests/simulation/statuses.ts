@@ -7,9 +7,36 @@ import type { World } from "./world.ts";
 /** How much later than its delay an attempt may begin: timers ring late, and are looked at once more. */
 const LATE = 400;
 
+/** What another attempt cannot mend for a client that was never accepted. */
+const FINAL: readonly (string | number)[] = [1, 2, 4, 5, "untrusted", "wrongname", "expired"];
+
+/** Whether a message that is dropped is one that was to be published, and not one that came. */
+export function isRejection({ error }: Extract<Status, { type: "dropped" }>): boolean {
+  return !error.message.includes("maxPacketSize");
+}
+
+/** Why it was lost. */
+interface Failure {
+  readonly code: string | number;
+}
+
+/** How the client stays connected. */
+export interface Rules {
+  readonly policy: ReconnectSettings | undefined;
+  /** Whether the program is asked when the next attempt is. */
+  readonly asks: boolean;
+  readonly offline: boolean;
+  readonly addresses: readonly (string | undefined)[];
+}
+
 export class Statuses {
   readonly #world: World;
   readonly #policy: ReconnectSettings | undefined;
+  readonly #rules: Rules;
+  /** Which address is next; how many failed before the first connection, and how many refused for good in a row. */
+  #place = 0;
+  #tried = 0;
+  #refused = 0;
   readonly #fail: (what: string) => void;
   /** The last of the connection's. */
   last: ConnectionStatus | undefined;
@@ -26,13 +53,15 @@ export class Statuses {
     refused: 0,
     dropped: 0,
     stalled: 0,
+    store: 0,
   };
   #waitsFrom = 0;
   #blockedThen = 0;
 
-  constructor(world: World, policy: ReconnectSettings | undefined, fail: (what: string) => void) {
+  constructor(world: World, rules: Rules, fail: (what: string) => void) {
     this.#world = world;
-    this.#policy = policy;
+    this.#rules = rules;
+    this.#policy = rules.policy;
     this.#fail = fail;
   }
 
@@ -47,6 +76,7 @@ export class Statuses {
     switch (status.type) {
       case "connecting":
         after(undefined, "waiting");
+        if (status.address !== this.#rules.addresses[this.#place]) this.#fail(`${status.address} is not the next`);
         if (status.attempt !== ++this.#attempts) this.#fail(`attempt ${status.attempt} is ${this.#attempts}`);
         break;
       case "connected":
@@ -58,29 +88,57 @@ export class Statuses {
         break;
       case "waiting":
         after("connecting", "connected");
-        this.#checkDelay(status.delay);
+        this.#checkDelay(status.delay, status.error);
         break;
       case "closed":
         break;
+      case "dropped":
+        if (isRejection(status)) return; // at any time
+        return after("connected");
       default:
         return after("connected");
     }
     this.last = status;
   }
 
-  /** Counts a failure; whether it may be tried again. */
-  #failed(): boolean {
+  /** Counts a failure; whether it may be tried again, and when. */
+  #failed({ code }: Failure): "never" | "now" | "later" {
     const policy = this.#policy, lasted = this.#world.now - (this.#acceptedAt ?? Infinity);
+    const { addresses, offline } = this.#rules;
     this.#acceptedAt = undefined;
-    if (policy === undefined) return false;
-    this.#failures = lasted >= policy.stableAfter ? 1 : this.#failures + 1;
-    return this.#accepted && this.#failures <= policy.attempts;
+    this.#place = (this.#place + 1) % addresses.length;
+    this.#refused = FINAL.includes(code) ? this.#refused + 1 : 0;
+    this.#tried++;
+    if (policy !== undefined && (this.#accepted || offline)) {
+      this.#failures = lasted >= policy.stableAfter ? 1 : this.#failures + 1;
+    }
+    if (!this.#accepted && !offline) return this.#tried < addresses.length ? "now" : "never";
+    if (!this.#accepted && this.#refused >= addresses.length) return "never";
+    return policy !== undefined && this.#failures <= policy.attempts ? "later" : "never";
   }
 
-  #checkDelay(delay: number): void {
-    if (!this.#failed()) return this.#fail("it waits for another attempt, which it should not make");
-    const { minDelay, maxDelay } = this.#policy!;
-    const right = this.#world.chance * Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1));
+  /** The program was asked when the next attempt is, and has answered. */
+  asked(failures: number, answer: number | undefined): void {
+    this.#answer = { failures, answer };
+  }
+  #answer: { failures: number; answer: number | undefined } | undefined;
+
+  /** When the program says the next attempt is, if it is asked. */
+  #answered(): number | undefined {
+    const asked = this.#answer;
+    this.#answer = undefined;
+    if (asked?.failures !== this.#failures) {
+      this.#fail(`the policy hears of ${asked?.failures} failures, not ${this.#failures}`);
+    }
+    return asked?.answer;
+  }
+
+  #checkDelay(delay: number, error: Failure): void {
+    const next = this.#failed(error);
+    if (next === "never") return this.#fail("it waits for another attempt, which it should not make");
+    const { minDelay, maxDelay } = this.#policy ?? { minDelay: 0, maxDelay: 0 };
+    const usual = this.#world.chance * Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1));
+    const right = next === "now" ? 0 : this.#rules.asks ? this.#answered() : usual;
     if (delay !== right) this.#fail(`a delay of ${delay} ms that should be ${right}`);
     this.#waitsFrom = this.#world.now;
     this.#blockedThen = this.#world.blocked;
@@ -97,8 +155,10 @@ export class Statuses {
   }
 
   /** The client ends although the program did not want it: whether it had to. */
-  checkEnd(): void {
-    if (this.#failed()) this.#fail("it ends although it should be tried again");
+  checkEnd(error: Failure): void {
+    const next = this.#failed(error);
+    if (next === "later" && this.#rules.asks && this.#answered() === undefined) return;
+    if (next !== "never") this.#fail("it ends although it should be tried again");
   }
 }
 

@@ -39,6 +39,7 @@ export class World {
   /** What the client sees of it. */
   readonly clock: Clock = {
     now: () => this.now,
+    wall: () => this.now,
     wait: (callback, milliseconds) => {
       this.timers++;
       const jitter = this.#random.chance(0.1) ? this.#random.int(1, 80) : 0;

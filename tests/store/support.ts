@@ -1,14 +1,14 @@
 /** A folder for files of a store, and who reads them. */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileStore, type MqttError, type SessionStore, type StoreReader } from "../../mod.ts";
 
-/** Where files are in memory, if there is such a place: tests that open thousands wait for no disk. */
-export const memory: string = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
-
 /** Gives `use` a new folder in another one, and removes it. */
-export async function inFolder(use: (folder: string) => void | Promise<void>, parent: string = tmpdir()): Promise<void> {
+export async function inFolder(
+  use: (folder: string) => void | Promise<void>,
+  parent: string = tmpdir(),
+): Promise<void> {
   const folder = mkdtempSync(join(parent, "mqtt3c-store-"));
   try {
     await use(folder);

@@ -24,6 +24,10 @@ export class FakeClock implements Clock {
     return this.#now;
   }
 
+  wall(): number {
+    return 1_700_000_000_000 + this.#now;
+  }
+
   wait(callback: () => void, milliseconds: number): () => void {
     const timer = { at: this.#now + milliseconds, callback };
     this.timers.add(timer);
@@ -213,7 +217,7 @@ export class World {
 
   /** `listens`: somebody hears of the end, so that it does not surface. */
   constructor(op: ConnectOptions = {}, onpub?: OnPublish | null, listens = true) {
-    const settings = parseSettings({ id: "ID", ...op }, {});
+    const settings = parseSettings({ id: "ID", ...op });
     const listen: OnPublish = (topic, message) => void this.heard.push(`${topic}: ${message}`);
     this.client = new LoopClient(settings, {
       dial: (signal) => {

@@ -42,7 +42,7 @@ export class Broker {
   readonly #window: number;
   /** So many packet identifiers are used in turn. */
   readonly #identifiers: number;
-  /** How often each message of the client was handed on, by its number. */
+  /** How often each message of the client was handed on, by its number, in the order of the first times. */
   readonly arrivals: Map<number, number> = new Map();
   /** Every message for the client, by its number. */
   readonly sent: Sent[] = [];
@@ -146,10 +146,11 @@ export class Broker {
   }
 
   #take({ payload, qos, packetId }: Publish): void {
-    const isNew = qos === 1 || !this.#received.has(packetId);
+    const isNew = qos < 2 || !this.#received.has(packetId);
     if (qos === 2) this.#received.add(packetId);
     const seq = numberOf(payload);
     if (isNew) this.arrivals.set(seq, (this.arrivals.get(seq) ?? 0) + 1);
+    if (qos === 0) return;
     this.#say({ type: qos === 1 ? "PUBACK" : "PUBREC", packetId });
   }
 

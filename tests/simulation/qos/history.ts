@@ -144,7 +144,7 @@ class QosHistory {
     };
     this.#note(() => `options ${JSON.stringify(op)}, ${this.#takes ? "taking" : "delivering"}`);
     this.#settings = {
-      ...library.parseSettings(op, {}),
+      ...library.parseSettings(op),
       ...random.chance(0.3) && { maxInflightQoS2: random.pick([1, 3]) },
     };
     this.#broker = new Broker(random, {
@@ -284,7 +284,9 @@ class QosHistory {
     };
     this.#note(() => `publish ${seq}, QoS ${qos}, ${sending.size} bytes`);
     try {
-      sending.outgoing = this.#session.send(sending.topic, payload.slice(), qos << 1 | (retain ? 1 : 0), call);
+      const flags = qos << 1 | (retain ? 1 : 0);
+      const publication = { topic: sending.topic, message: payload.slice(), flags };
+      sending.outgoing = this.#session.send(publication, call, this.#now);
       this.#publishing.asked(sending, undefined);
     } catch (error) {
       this.#publishing.asked(sending, error as MqttError);

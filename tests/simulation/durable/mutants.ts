@@ -1,0 +1,362 @@
+/** Mistakes with a session in a store. */
+import type { Mutant } from "../mutants.ts";
+
+const flight = "src/session/flight.ts";
+const journal = "src/session/journal.ts";
+const receiver = "src/session/receiver.ts";
+const restored = "src/session/restored.ts";
+const session = "src/session/session.ts";
+
+const mistakes: readonly Mutant[] = [
+  // ---- what is written
+  {
+    mistake: "the packet identifier of a message is not written down",
+    file: flight,
+    find: "      this.#journal.change(SENT_RECORD, next.number, packetId);\n",
+    replace: "",
+  },
+  {
+    mistake: "PUBREC is not written down",
+    file: flight,
+    find: "    this.#journal.change(RECEIVED_RECORD, outgoing.number);\n",
+    replace: "",
+  },
+  {
+    mistake: "that a message is done is not written down",
+    file: flight,
+    find: "    this.#journal.change(DONE_RECORD, number);\n",
+    replace: "",
+  },
+  {
+    mistake: "that the broker has forgotten the session is not written down",
+    file: session,
+    find: "this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);",
+    replace: "if (sessionPresent) this.#journal.change(CONNECTED, 1);",
+  },
+  {
+    mistake: "a settled message of QoS 2 is not written down",
+    file: receiver,
+    find: "    this.#journal.change(RECORDED, packetId);\n",
+    replace: "",
+  },
+  {
+    mistake: "PUBREL is not written down",
+    file: receiver,
+    find: "if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);",
+    replace: "this.#recorded.delete(packetId);",
+  },
+  {
+    mistake: "the client identifier is not written down",
+    file: session,
+    find: "    if (restored?.id === undefined) this.#journal.client(settings.id);\n",
+    replace: "",
+  },
+
+  // ---- what waits for it
+  {
+    mistake: "PUBLISH goes out before it is kept",
+    file: flight,
+    find: "if (ready.length > 0) this.#journal.afterwards(() => this.#handOver(ready));",
+    replace: "if (ready.length > 0) this.#handOver(ready);",
+  },
+  {
+    mistake: "PUBREL goes out before PUBREC is kept",
+    file: flight,
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId));",
+    replace: "this.#output.acknowledge(PUBREL, packetId);",
+  },
+  {
+    mistake: "PUBREC goes out before it is kept that the message is settled",
+    file: receiver,
+    find: "else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId));",
+    replace: "else this.#output.acknowledge(PUBREC, packetId);",
+  },
+  {
+    mistake: "PUBCOMP goes out before PUBREL is kept",
+    file: receiver,
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));",
+    replace: "this.#output.acknowledge(PUBCOMP, packetId);",
+  },
+  {
+    mistake: "what waits for the next flush goes out after the one under way",
+    file: journal,
+    find: "flush: this.#isDirty ? this.#flushes + 1 : this.#flushes, act",
+    replace: "flush: this.#flushes, act",
+  },
+  {
+    mistake: "what waits for the flush under way waits for one more",
+    file: journal,
+    find: "this.#held.first.flush <= this.#flushes)",
+    replace: "this.#held.first.flush < this.#flushes)",
+  },
+  {
+    mistake: "what was held back goes to the next connection",
+    file: journal,
+    find: "    this.#held.clear();\n",
+    replace: "",
+  },
+  {
+    mistake: "DISCONNECT goes out before all is kept",
+    file: session,
+    find: 'this.#state === "closing" && !this.#journal.isBusy',
+    replace: 'this.#state === "closing"',
+  },
+  {
+    mistake: "until: stored is told when the message is accepted",
+    file: flight,
+    find: "if (untilStored) this.#untilStored.add(outgoing.number);",
+    replace: "if (untilStored) this.#settle(outgoing, undefined);",
+  },
+  {
+    mistake: "until: stored is told when the message is acknowledged",
+    file: flight,
+    find: "if (this.#untilStored.delete(number) && outgoing !== undefined) this.#settle(outgoing, undefined);",
+    replace: "this.#untilStored.delete(number);",
+  },
+
+  // ---- flushes that fail
+  {
+    mistake: "a flush that has failed is not tried again",
+    file: journal,
+    find: "    this.#retryAt = now + RETRY;\n",
+    replace: "    this.#isDirty = now < 0;\n",
+  },
+  {
+    mistake: "a flush that has failed is not tried again in time",
+    file: session,
+    find: "    if (this.#journal.due <= by) this.#journal.retry();\n",
+    replace: "",
+  },
+  {
+    mistake: "messages that could not be kept are not rejected",
+    file: journal,
+    find: "    keeping.notKept(accepted, error);\n    this.#forget(new Set(accepted));\n",
+    replace: "",
+  },
+  {
+    mistake: "messages that could not be kept are told as stored",
+    file: journal,
+    find: "    keeping.notKept(accepted, error);\n",
+    replace: "    keeping.kept(accepted);\n",
+  },
+  {
+    mistake: "messages that could not be kept are sent all the same",
+    file: flight,
+    find: "if (next.state !== SENT) continue; // the store could not keep it",
+    replace: "",
+  },
+  {
+    mistake: "messages of the next flush are rejected, too",
+    file: journal,
+    find: "const accepted = this.#accepted.splice(0, this.#flushedAccepted);",
+    replace: "const accepted = this.#accepted.splice(0);",
+  },
+  {
+    mistake: "the changes of a flush that has failed are forgotten",
+    file: journal,
+    find: "    this.#retryAt = now + RETRY;\n    this.#appended = 0;",
+    replace: "    this.#retryAt = now + RETRY;",
+  },
+  {
+    mistake: "what is said of messages that could not be kept is written again and again",
+    file: journal,
+    find: "    this.#forget(new Set(accepted));\n",
+    replace: "",
+  },
+  {
+    mistake: "what comes after a failure is written before what came before it",
+    file: journal,
+    find: "if (!this.#isFlushing && this.#retryAt === Infinity) this.#appendChanges();",
+    replace: "this.#appendChanges();",
+  },
+  {
+    mistake: "what comes during a flush is not written",
+    file: journal,
+    find: "    this.#appended = 0;\n    this.#appendChanges();\n",
+    replace: "    this.#appended = this.#changes.length;\n",
+  },
+
+  {
+    mistake: "the client identifier is forgotten with a flush that has failed",
+    file: journal,
+    find: "    if (this.#client !== undefined) this.#append(encodeClient(this.#client));\n",
+    replace: "",
+  },
+
+  // ---- what the next process finds
+  {
+    mistake: "messages are restored in another order",
+    file: flight,
+    find: "const inOrder = [...messages.values()].sort((one, other) => one.number - other.number);",
+    replace: "const inOrder = [...messages.values()].sort((one, other) => other.number - one.number);",
+  },
+  {
+    mistake: "the order of the PUBRECs is not restored",
+    file: flight,
+    find: "    for (const number of received) {\n",
+    replace: "    for (const number of [...received].reverse()) {\n",
+  },
+  {
+    mistake: "what the broker has is sent again after a restart",
+    file: flight,
+    find: "      if (received.has(number)) continue;\n",
+    replace: "",
+  },
+  {
+    mistake: "restored packet identifiers are not in use",
+    file: flight,
+    find: "      if (packetId > 0) this.#sent.set(packetId, outgoing);\n      this.#waiting",
+    replace: "      this.#waiting",
+  },
+  {
+    mistake: "messages are sent with other packet identifiers after a restart",
+    file: flight,
+    find: "      outgoing.packetId = packetId;\n      found",
+    replace: "      found",
+  },
+  {
+    mistake: "recorded packet identifiers are not restored",
+    file: session,
+    find: "new Receiver(settings, ways, restored?.recorded);",
+    replace: "new Receiver(settings, ways);",
+  },
+  {
+    mistake: "numbers of messages begin anew with each process",
+    file: flight,
+    find: "    this.#accepted = accepted;\n",
+    replace: "    this.#accepted = accepted - accepted;\n",
+  },
+  {
+    mistake: "when a message gets stale is not restored",
+    file: flight,
+    find: "this.#accept(this.#shelf.place(packet), number, due + offset);",
+    replace: "this.#accept(this.#shelf.place(packet), number, Infinity + offset);",
+  },
+  {
+    mistake: "when a message gets stale is restored by another clock",
+    file: flight,
+    find: "this.#accept(this.#shelf.place(packet), number, due + offset);",
+    replace: "this.#accept(this.#shelf.place(packet), number, due + 0 * offset);",
+  },
+  {
+    mistake: "a client that was accepted before counts as new after a restart",
+    file: restored,
+    find: "      this.wasConnected = true;\n",
+    replace: "",
+  },
+  {
+    mistake: "who has taken a session over does not free identifiers after a restart",
+    file: restored,
+    find: "      this.isTakenOver = record[1] === 1;\n",
+    replace: "",
+  },
+  {
+    mistake: "a lost session is not lost after a restart",
+    file: restored,
+    find: "      if (!this.isTakenOver) this.#forget();\n",
+    replace: "",
+  },
+  {
+    mistake: "recorded identifiers of a lost session are restored",
+    file: restored,
+    find: "    this.recorded.clear();\n",
+    replace: "",
+  },
+  {
+    mistake: "restored messages that are given up are not told",
+    file: flight,
+    find: "if (call === undefined) return error && this.#tell(outgoing, error);",
+    replace: "if (call === undefined) return;",
+  },
+
+  // ---- the log anew
+  {
+    mistake: "a replacement forgets who the client is",
+    file: session,
+    find: "    yield encodeClient(this.#settings.id);\n",
+    replace: "",
+  },
+  {
+    mistake: "a replacement forgets that the client was accepted",
+    file: session,
+    find: "const connected = this.#wasAccepted ? [this.#isTakenOver ? 1 : 0] : [];",
+    replace: "const connected: number[] = [];",
+  },
+  {
+    mistake: "a replacement forgets what was settled",
+    file: session,
+    find: "this.#flight.records(now), [...this.#receiver.recorded]);",
+    replace: "this.#flight.records(now), []);",
+  },
+  {
+    mistake: "a replacement forgets what the broker has",
+    file: flight,
+    find: "      if (i < received) yield journal.encodeChange(RECEIVED_RECORD, number);\n",
+    replace: "      if (i < 0 * received) yield journal.encodeChange(RECEIVED_RECORD, number);\n",
+  },
+  {
+    mistake: "a replacement forgets packet identifiers",
+    file: flight,
+    find: "      if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);\n",
+    replace: "",
+  },
+  {
+    mistake: "a replacement has messages that are not kept yet, and never may be",
+    file: flight,
+    find: "qos > 0 && !this.#unkept.has(number)",
+    replace: "qos > 0 && number >= 0",
+  },
+  {
+    mistake: "a replacement has when messages get stale by another clock",
+    file: flight,
+    find: "offset: this.#journal.offset(now) });",
+    replace: "offset: 0 * this.#journal.offset(now) });",
+  },
+  {
+    mistake: "the size of the log is not reset",
+    file: journal,
+    find: "    this.#size = bytes + FRAME * records;\n",
+    replace: "    this.#size += 0 * (bytes + FRAME * records);\n",
+  },
+  {
+    mistake: "the log is never replaced",
+    file: journal,
+    find: "return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + SLACK;",
+    replace: "return this.#size > 1e9 * (live + FRAME * records + SLACK);",
+  },
+  {
+    mistake: "what a process found in the log is not of its size",
+    file: session,
+    find: "new Journal(durable?.log, restored?.size ?? 0);",
+    replace: "new Journal(durable?.log, 0 * (restored?.size ?? 0));",
+  },
+
+  // ---- what gets stale
+  {
+    mistake: "a stale message is sent",
+    file: flight,
+    find: "if (isStale(first, now)) this.#end(first, staleError());\n      else if",
+    replace: "if",
+  },
+  {
+    mistake: "a message that was sent may get stale",
+    file: flight,
+    find: "if (isStale(outgoing, now)) this.#end(outgoing, staleError());",
+    replace: "if (outgoing.due <= now && outgoing.state === WAITING) this.#end(outgoing, staleError());",
+  },
+  {
+    mistake: "stale messages are given up only when they would be sent",
+    file: session,
+    find: "    if (this.#flight.due <= by) this.#flight.expire(this.#now);\n",
+    replace: "",
+  },
+  {
+    mistake: "messages of QoS 0 overtake one that waits for a connection",
+    file: session,
+    find: "    if (this.#flight.holdsQoS0) {\n",
+    replace: "    if (this.#flight.holdsQoS0 && flags > 1) {\n",
+  },
+];
+
+/** All of them, for the histories of a session in a store. */
+export const durableMutants: readonly Mutant[] = mistakes.map((mutant) => ({ ...mutant, kind: "durable" }));
