@@ -18,8 +18,8 @@ export async function startMosquitto(): Promise<Broker> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "mqtt3c-mosquitto-"));
   const config = join(folder, "mosquitto.conf");
-  // By default it drops what exceeds 1,000 messages for a client, acknowledged or not. 0: it keeps them all.
-  const lines = ["allow_anonymous true", "max_queued_messages 0", "log_type none", "log_dest none"];
+  // By default it drops what exceeds 1,000 messages that wait for a client, though it has acknowledged them.
+  const lines = ["allow_anonymous true", "max_queued_messages 100000", "log_type none", "log_dest none"];
   writeFileSync(config, [`listener ${port} 127.0.0.1`, ...lines, ""].join("\n"));
   const child = await startChild(command, ["-c", config]);
   try {

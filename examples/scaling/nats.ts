@@ -1,9 +1,9 @@
 /** A cluster of NATS servers that speak MQTT 3.1.1: JetStream keeps sessions and messages on three of them. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, MqttError } from "../../mod.ts";
-import { find, freePort, startChild, untilOpen } from "./child.ts";
+import { find, freePort, startChild } from "./child.ts";
 import type { Broker } from "./mosquitto.ts";
 
 export interface Cluster {
@@ -19,32 +19,33 @@ export async function startCluster(): Promise<Cluster> {
   const places: { name: string; port: number; route: number }[] = [];
   for (const name of ["one", "two", "three"]) places.push({ name, port: await freePort(), route: await freePort() });
   const routes = places.map(({ route }) => `nats://127.0.0.1:${route}`).join(", ");
-  const nodes = await Promise.all(places.map(async ({ name, port, route }): Promise<Broker> => {
-    const config = join(folder, `${name}.conf`);
-    mkdirSync(join(folder, name));
-    writeFileSync(
-      config,
-      `server_name: ${name}
-host: 127.0.0.1
-port: -1
-log_file: "${join(folder, `${name}.log`)}"
-jetstream { store_dir: "${join(folder, name)}" }
-cluster { name: mqtt3c, host: 127.0.0.1, port: ${route}, routes: [${routes}] }
-mqtt { host: 127.0.0.1, port: ${port}, stream_replicas: 3, ack_wait: "5s" }
-`,
-    );
-    const child = await startChild(command, ["-c", config]);
-    await untilOpen(port, child);
-    return { address: `127.0.0.1:${port}`, kill: child.kill };
-  }));
-  for (const { address } of nodes) await untilAccepted(address);
-  return {
-    nodes,
-    async stop() {
-      await Promise.all(nodes.map((node) => node.kill()));
-      rmSync(folder, { recursive: true, force: true });
-    },
+  const nodes: Broker[] = [];
+  const stop = async () => {
+    await Promise.all(nodes.map((node) => node.kill()));
+    rmSync(folder, { recursive: true, force: true });
   };
+  try {
+    for (const { name, port, route } of places) {
+      const config = join(folder, `${name}.conf`);
+      const lines = [
+        `server_name: ${name}`,
+        "host: 127.0.0.1",
+        "port: -1", // of NATS' own protocol: any
+        `log_file: "${join(folder, `${name}.log`)}"`,
+        `jetstream { store_dir: "${join(folder, name)}" }`,
+        `cluster { name: mqtt3c, host: 127.0.0.1, port: ${route}, routes: [${routes}] }`,
+        `mqtt { host: 127.0.0.1, port: ${port}, stream_replicas: 3, ack_wait: "5s" }`,
+      ];
+      writeFileSync(config, lines.join("\n"));
+      const child = await startChild(command, ["-c", config]);
+      nodes.push({ address: `127.0.0.1:${port}`, kill: child.kill });
+    }
+    await Promise.all(nodes.map(({ address }) => untilAccepted(address)));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { nodes, stop };
 }
 
 /** A node accepts MQTT when the cluster has a leader that can make its streams. */
@@ -52,7 +53,7 @@ async function untilAccepted(address: string): Promise<void> {
   const deadline = performance.now() + 30_000;
   for (;;) {
     try {
-      const mqtt = await connect(address, undefined, { id: "is-it-ready", timeout: 5_000 });
+      const mqtt = await connect(address, undefined, { timeout: 5_000 });
       return await mqtt.disconnect();
     } catch (error) {
       if (!(error instanceof MqttError) || performance.now() > deadline) throw error;
