@@ -114,7 +114,7 @@ async function runLoop(task: Task): Promise<void> {
   await mqtt.subscribe(`${id}/in/+/+`, { qos: 2 });
   await mqtt.subscribe(`${id}/end/+`, { qos: 2, onpub });
   tell("subscribed", id);
-  while (numbers.hasMore && !isEnding) {
+  while (numbers.hasMore) {
     for (let burst = random.int(1, 4); burst > 0 && numbers.hasMore && pending < MOST_PENDING; burst--) {
       const { qos, number, topic, content } = numbers.take();
       pending++;
@@ -136,7 +136,7 @@ async function runSync(task: Task): Promise<void> {
   const mqtt: SyncClient = await persist(() => connectSync("127.0.0.1", undefined, options));
   mqtt.subscribe([`${id}/in/+/+`, `${id}/end/+`], { qos: 2 });
   tell("subscribed", id);
-  for (let isEnding = false; !isEnding;) {
+  for (let isEnding = false; !isEnding || numbers.hasMore;) {
     if (numbers.hasMore) {
       const { qos, number, topic, content } = numbers.take();
       mqtt.publish(topic, content, { qos, until: "stored" });
@@ -145,8 +145,10 @@ async function runSync(task: Task): Promise<void> {
     for (let most = random.int(1, 5); most > 0; most--) {
       const message = mqtt.receive(random.int(0, pause));
       if (message === undefined) break;
-      isEnding = message.topic.startsWith(`${id}/end/`);
-      if (isEnding) break;
+      if (message.topic.startsWith(`${id}/end/`)) {
+        isEnding = true;
+        break;
+      }
       begin(message.topic, message)();
     }
   }
