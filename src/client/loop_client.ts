@@ -369,8 +369,9 @@ export class LoopClient implements Client {
 
   /** Keeps what is to be kept, and writes what may be written then; whether something may have come of it. */
   #write(): boolean {
-    const hasKept = this.#keeper?.keep() ?? false;
-    return (this.#link?.write() ?? false) || hasKept;
+    const hasKept = this.#keeper?.keep() ?? false; // a store that keeps at once has settled calls
+    const hasWritten = this.#link?.write() ?? false;
+    return hasKept || hasWritten;
   }
 
   /** After each input: handles the session's events, and writes. Messages alone make nothing due, as long as they are read. */

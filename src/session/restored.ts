@@ -37,6 +37,8 @@ export class Restored {
   readonly received: Set<number> = new Set();
   /** The packet identifiers of messages of QoS 2 that were settled, and not released. */
   readonly recorded: Set<number> = new Set();
+  /** Who has a packet identifier, or had it last. */
+  readonly #users = new Map<number, RestoredMessage>();
   /** How many messages were accepted in all, and the bytes of all records. */
   accepted = 0;
   size = 0;
@@ -59,8 +61,7 @@ export class Restored {
       }
       this.accepted = Math.max(this.accepted, number + 1);
     } else if (type === SENT && length === 11) {
-      const message = this.messages.get(view.getFloat64(1));
-      if (message !== undefined) message.packetId = view.getUint16(9);
+      this.#send(view.getFloat64(1), view.getUint16(9));
     } else if (type === RECEIVED && length === 9) {
       const number = view.getFloat64(1);
       this.received.delete(number);
@@ -78,6 +79,18 @@ export class Restored {
         `The store has a record of type ${type} with ${length} bytes, which is none of a session`,
       );
     }
+  }
+
+  /** A packet identifier is one message's: another one that had it is done, or was sent in a session that is lost, and the record that says so is missing. */
+  #send(number: number, packetId: number): void {
+    const message = this.messages.get(number), other = this.#users.get(packetId);
+    if (message === undefined) return;
+    if (other !== undefined && other !== message && other.packetId === packetId) {
+      other.packetId = 0;
+      this.received.delete(other.number);
+    }
+    message.packetId = packetId;
+    this.#users.set(packetId, message);
   }
 
   /** The broker has forgotten the session: what was sent in it is as if it never was. */

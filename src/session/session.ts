@@ -114,7 +114,13 @@ export class Session {
     this.#isTakenOver = restored?.isTakenOver ?? false;
     if (durable !== undefined) this.#flight.restore(durable.restored, now - durable.log.wall());
     if (restored?.id === undefined) this.#journal.client(settings.id);
-    for (const error of durable?.problems ?? []) this.#events.tell({ type: "store", error });
+    const problems = durable?.problems ?? [];
+    for (const error of problems) this.#events.tell({ type: "store", error });
+    // The broker may hold packet identifiers that the log has lost.
+    if (problems.length > 0 && this.#wasAccepted) {
+      this.#isTakenOver = true;
+      this.#journal.change(CONNECTED, 1);
+    }
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
     this.#intake = new Intake(this.#reading, {
       ...parts,

@@ -77,5 +77,6 @@ export function restore({ name, message, code, stack, cause, unusable }: Carried
   if (name === "MqttError") return new MqttError(code as ErrorCode, message, reason);
   const options = reason && { cause: reason };
   const error = name === "TypeError" ? new TypeError(message, options) : new Error(message, options);
-  return Object.assign(error, { name, stack }, code !== undefined && { code });
+  Object.assign(error, { name, stack }, code !== undefined && { code });
+  return error;
 }

@@ -84,7 +84,7 @@ test(
       const proxy = await startMicrosocks({ user: "user", password: "password" });
       const commands: [command: string, args: string[], dir: string][] = [
         // deno-fmt-ignore
-        [process.execPath, ["run", "-q", "--no-prompt", "--allow-net", "--allow-read", "--allow-env"],
+        [process.execPath, ["run", "-q", "--no-prompt", "--allow-net", "--allow-read", "--allow-write=.", "--allow-env"],
         denoFolder(mkdtempSync(join(dir, "deno-")))],
       ];
       const installed = npmFolder(mkdtempSync(join(dir, "npm-")));
@@ -104,7 +104,8 @@ test(
             )
               .replaceAll("open(1883", `open(${broker.port}`)
               .replaceAll("//broker.example", `//localhost:${broker.port}`)
-              .replaceAll("127.0.0.1:1080", `127.0.0.1:${proxy.port}`);
+              .replaceAll("127.0.0.1:1080", `127.0.0.1:${proxy.port}`)
+              .replaceAll("gateway.session", `gateway${i}.session`);
             writeFileSync(file, source);
             try {
               const result = await run(command, [...args, file], {

@@ -74,7 +74,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   // The client in the thread of a module, and who holds it in the caller's.
   {
     files: /^src\/client\/module_/,
-    may: /^src\/(client\/(?!connect|sync_)|session\/|protocol\/|worker\/|transport\/|store\/|(errors|deferred|message)\.ts)/,
+    may:
+      /^src\/(client\/(?!connect|sync_)|session\/|protocol\/|worker\/|transport\/|store\/|(errors|deferred|message)\.ts)/,
     types: /^src\/api\.ts$/,
     node: /^src\/client\/module_host\.ts$/,
   },

@@ -77,6 +77,7 @@ class DurableHistory {
   /** How much of the log is damaged when it is read: 0 to 1. */
   readonly #damage: number;
   #isDamaged = false;
+  #isDamagedNow = false;
   /** How often the disk becomes full; whether it is; whether what was to be kept last was not. */
   readonly #fills: number;
   #isFull = false;
@@ -95,8 +96,11 @@ class DurableHistory {
   #calls = 0;
   /** Numbers of messages that could not be kept by this process. */
   readonly #unkept = new Set<number>();
-  /** What was flushed when the flush under way began: whether CONNACK had come. */
-  #isForgetFlushed = false;
+  /** The connection whose CONNACK the flush under way keeps: it told that the session is another one. */
+  #forgetting: Line | undefined;
+  /** How often the session was another one, and when the flush under way began. */
+  #forgets = 0;
+  #forgetsThen = 0;
   #connections = 0;
   #processes = 0;
   /** Whether a broker has accepted the client, and this process of it: if not, the first connection that is lost ends it. */
@@ -163,8 +167,8 @@ class DurableHistory {
       this.#isFailing =
       this.#isFull =
       this.#hasReplacementFailed =
-      this.#isForgetFlushed =
         false;
+    this.#forgetting = undefined;
     this.#asked.clear();
     this.#unkept.clear();
     this.#pending.length = 0;
@@ -172,7 +176,7 @@ class DurableHistory {
     this.#note(() => `process ${this.#processes}: ${this.#disk.kept.length} records`);
     this.#processes++;
     const { MqttError, Session } = this.#library;
-    const problems = this.#isDamaged ? [new MqttError("store", "The log is damaged")] : [];
+    const problems = this.#isDamagedNow ? [new MqttError("store", "The log is damaged")] : [];
     const log = { append: (record: Uint8Array) => this.#disk.append(record), wall: this.#wall };
     this.#session = new Session(
       this.#settings,
@@ -194,7 +198,8 @@ class DurableHistory {
 
   #restart(damaged: number): void {
     if (damaged > 0) this.#told.add("damaged");
-    this.#isDamaged ||= damaged > 0;
+    this.#isDamagedNow = damaged > 0;
+    this.#isDamaged ||= this.#isDamagedNow;
     this.#receiving.died(this.#isDamaged);
     this.#now += this.#random.pick([0, 3, 1000, 20_000]);
     this.#start();
@@ -258,6 +263,7 @@ class DurableHistory {
       }
     } catch (error) {
       this.#publishing.refused(published, error as MqttError);
+      this.#told.add("overflow");
     }
   }
 
@@ -411,7 +417,8 @@ class DurableHistory {
     if (!isDue) return false;
     const batch = this.#disk.begin();
     this.#note(() => `flush ${batch.map((record) => Object.values(partsOf(record)).join(" "))}`);
-    this.#isForgetFlushed = this.#line?.isForgetDue ?? false;
+    this.#forgetsThen = this.#forgets;
+    this.#forgetting = this.#line?.isForgetDue ? this.#line : undefined;
     for (const record of batch) {
       const { type, a } = partsOf(record);
       if (type === SENT && this.#unkept.has(a)) this.fail("what is of a message that could not be kept is written");
@@ -431,16 +438,17 @@ class DurableHistory {
       session.notStored(new Error("ENOSPC"), this.#time);
       return this.#pump();
     }
-    const batch = this.#disk.succeed();
+    const batch = this.#disk.succeed(), isOfThis = this.#line !== undefined && this.#forgetting === this.#line;
     this.#note(() => "flushed");
     this.#isFailing = false;
     for (const record of batch) {
       const { type, a } = partsOf(record);
       const logged = type === SENT ? this.#disk.state.messages.get(a) : undefined;
-      if (logged !== undefined && logged.packetId > 0) this.#publishing.sent(logged.seq, logged.packetId);
-      if (type === CONNECTED && a === 0 && this.#isForgetFlushed && this.#line) this.#line.isForgetDue = false;
+      const isSent = logged !== undefined && logged.packetId > 0 && this.#forgets === this.#forgetsThen;
+      if (isSent) this.#publishing.sent(logged.seq, logged.packetId);
+      if (type === CONNECTED && a === 0 && isOfThis) this.#line!.isForgetDue = false;
     }
-    if (this.#isForgetFlushed && this.#line !== undefined) this.#broker.accepted(false);
+    if (isOfThis) this.#broker.accepted(false);
     session.stored(this.#time);
     this.#pump();
   }
@@ -559,6 +567,7 @@ class DurableHistory {
     this.#connections++;
     line.isOpen = true;
     line.isForgetDue = !sessionPresent;
+    if (!sessionPresent) this.#forgets++;
     const isTakenOver = sessionPresent && !this.#hasConnected;
     this.#hasConnected = this.#hasConnectedNow = true;
     if (isTakenOver) this.#told.add("taken over");
@@ -589,6 +598,16 @@ class DurableHistory {
       this.#pump();
     }
     this.#now = until;
+  }
+
+  /** Each does its part. */
+  #goOnWithNetwork(): void {
+    this.#open();
+    this.#write();
+    this.#written();
+    this.#hear();
+    this.#speak();
+    this.#feed();
   }
 
   // ---- the history
@@ -638,8 +657,8 @@ class DurableHistory {
       case 10:
         return this.#broker.publish("down", random.pick([0, 1, 2, 2, 2]), 4 + random.size(100));
       case 11:
-        if (random.chance(0.5)) this.#open();
-        else this.#broker.repeat();
+        if (random.chance(0.5)) this.#broker.repeat();
+        else for (let i = random.int(1, 6); i > 0; i--) this.#goOnWithNetwork();
         return;
       case 12:
         return this.#pass(random.pick([0, 5, 20, 1000]));
@@ -690,7 +709,7 @@ class DurableHistory {
   }
 
   get #isAllDone(): boolean {
-    return this.#publishing.live.length === 0 && this.#session!.unacknowledged === 0 &&
+    return this.#publishing.live.every(({ isExcused }) => isExcused) && this.#session!.unacknowledged === 0 &&
       this.#broker.unacknowledged.length === 0 && this.#asked.size === 0 && this.#pending.length === 0 &&
       !this.#disk.isFlushing && !this.#session!.store();
   }
@@ -705,12 +724,7 @@ class DurableHistory {
   #goOnUntil(isSo: () => boolean, most: number): void {
     for (let i = 0; i < most && this.#violation === undefined && !isSo(); i++) {
       for (let j = 0; j < 20; j++) {
-        this.#open();
-        this.#write();
-        this.#written();
-        this.#hear();
-        this.#speak();
-        this.#feed();
+        this.#goOnWithNetwork();
         this.#settleOne();
         if (this.#disk.isFlushing) this.#finishFlush();
         this.#beginFlush();

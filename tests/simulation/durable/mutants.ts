@@ -269,6 +269,19 @@ const mistakes: readonly Mutant[] = [
     replace: "if (call === undefined) return;",
   },
 
+  {
+    mistake: "two messages may have one packet identifier after a damage",
+    file: restored,
+    find: "      other.packetId = 0;\n",
+    replace: "",
+  },
+  {
+    mistake: "packet identifiers that a damaged log has lost are not freed",
+    file: session,
+    find: "    if (problems.length > 0 && this.#wasAccepted) {\n",
+    replace: "    if (problems.length < 0 && this.#wasAccepted) {\n",
+  },
+
   // ---- the log anew
   {
     mistake: "a replacement forgets who the client is",
@@ -279,7 +292,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a replacement forgets that the client was accepted",
     file: session,
-    find: "const connected = this.#wasAccepted ? [this.#isTakenOver ? 1 : 0] : [];",
+    find: "const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];",
     replace: "const connected: number[] = [];",
   },
   {

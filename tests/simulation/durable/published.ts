@@ -27,6 +27,8 @@ export interface Published {
   /** 0: none in this session, as far as it can be seen; and when the connection began. */
   packetId: number;
   packetIdThen: number;
+  /** The one that was sent in this session. */
+  packetIdOut: number;
   /** Whether it was sent on this connection, and ever; whether it was sent in a session that the broker has forgotten. */
   isOut: boolean;
   wasOut: boolean;
@@ -104,6 +106,7 @@ export class Publishing {
       fate: undefined,
       packetId: 0,
       packetIdThen: 0,
+      packetIdOut: 0,
       isOut: false,
       wasOut: false,
       isAnew: false,
@@ -210,7 +213,7 @@ export class Publishing {
     if (packetIdThen > 0 ? !dup || packetId !== packetIdThen : dup && outgoing !== undefined) {
       fail(`message ${seq} is sent with identifier ${packetId} and DUP ${dup}, and ${packetIdThen} before`);
     }
-    published.packetId = packetId;
+    published.packetId = published.packetIdOut = packetId;
     published.isOut = published.wasOut = true;
     this.#checkWindow();
   }
@@ -283,7 +286,7 @@ export class Publishing {
       this.#tainted.clear();
       for (const published of this.live) {
         if (published.packetId === 0) continue;
-        published.packetId = 0;
+        published.packetId = published.packetIdOut = 0;
         published.isAnew = true;
         published.isReceived = false;
         if (this.#isRejected(published)) this.#rejected.push(published);
@@ -323,7 +326,7 @@ export class Publishing {
     this.#lastQoS0 = -1;
     this.live = [];
     for (const published of this.all) {
-      const { seq, qos, isLive, wasOut, isPromised, isAcknowledged, fate, packetId } = published;
+      const { seq, qos, isLive, isPromised, isAcknowledged, fate, packetIdOut } = published;
       const logged = log.bySeq.get(seq);
       published.hasCall = published.isOut = false;
       published.outgoing = undefined;
@@ -337,11 +340,12 @@ export class Publishing {
         continue;
       }
       if (fate === "store" || fate === "overflow") this.#fail(`message ${seq} was refused, and the log has it`);
-      if (wasOut && isLive && packetId > 0 && logged.packetId !== packetId && !published.isExcused) {
-        this.#fail(`message ${seq} was sent with identifier ${packetId}, and the log has ${logged.packetId}`);
+      if (isLive && packetIdOut > 0 && logged.packetId !== packetIdOut && !published.isExcused) {
+        this.#fail(`message ${seq} was sent with identifier ${packetIdOut}, and the log has ${logged.packetId}`);
       }
       if (logged.due !== published.due) this.#fail(`message ${seq} gets stale at ${logged.due}, not ${published.due}`);
       published.packetId = logged.packetId;
+      if (isDamaged || !isLive) published.packetIdOut = 0;
       published.isReceived = false;
       this.live.push(published);
     }

@@ -76,8 +76,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the bound of QoS 2 is none",
     file: flight,
-    find: "qos2 < maxInflightQoS2 ? this.#first(2)",
-    replace: "maxInflightQoS2 > 0 ? this.#first(2)",
+    find: "qos2 < maxInflightQoS2 ? this.#first(2, now)",
+    replace: "maxInflightQoS2 > 0 ? this.#first(2, now)",
   },
   {
     mistake: "a message of QoS 2 counts only until PUBREC",
@@ -114,32 +114,32 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREC is not answered",
     file: flight,
-    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#output.acknowledge(PUBREL, packetId);",
+    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#release(packetId);",
     replace: "",
   },
   {
     mistake: "PUBREC for a message of QoS 1 is answered",
     file: flight,
-    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#output.acknowledge(PUBREL, packetId);",
-    replace: "if (type === PUBREC) this.#output.acknowledge(PUBREL, packetId);",
+    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#release(packetId);",
+    replace: "if (type === PUBREC) this.#release(packetId);",
   },
   {
     mistake: "PUBREC of nothing is not answered",
     file: flight,
-    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#output.acknowledge(PUBREL, packetId);",
-    replace: "if (type === PUBREC && outgoing?.qos === 2) this.#output.acknowledge(PUBREL, packetId);",
+    find: "if (type === PUBREC && outgoing?.qos !== 1) this.#release(packetId);",
+    replace: "if (type === PUBREC && outgoing?.qos === 2) this.#release(packetId);",
   },
   {
     mistake: "PUBREL is not sent again",
     file: flight,
-    find: "for (const packetId of this.#received.keys()) this.#output.acknowledge(PUBREL, packetId);",
+    find: "for (const packetId of this.#received.keys()) this.#release(packetId);",
     replace: "",
   },
   {
     mistake: "PUBRELs are sent again in another order",
     file: flight,
-    find: "for (const packetId of this.#received.keys()) this.#output.acknowledge(PUBREL, packetId);",
-    replace: "for (const packetId of [...this.#received.keys()].reverse()) this.#output.acknowledge(PUBREL, packetId);",
+    find: "for (const packetId of this.#received.keys()) this.#release(packetId);",
+    replace: "for (const packetId of [...this.#received.keys()].reverse()) this.#release(packetId);",
   },
   {
     mistake: "PUBACK acknowledges a message of QoS 2",
@@ -183,8 +183,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "identifiers that the process before may have used are not freed",
     file: flight,
-    find: "if (sessionPresent && isFirst) {",
-    replace: "if (sessionPresent && isFirst && this.#calls < 0) {",
+    find: "if (isTakenOver && this.#freed === undefined) {",
+    replace: "if (isTakenOver && this.#calls < 0) {",
   },
   {
     mistake: "identifiers are not freed again on the next connection",
@@ -194,7 +194,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "an identifier counts as freed before PUBCOMP",
-    file: flight,
+    file: "src/session/freed_ids.ts",
     find: "    if (!this.#asked.delete(packetId)) return false;\n    this.#free.add(packetId);",
     replace:
       "    if (!this.#asked.has(packetId)) return false;\n    for (const id of this.#asked) this.#free.add(id);\n" +
@@ -229,8 +229,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "what is sent anew has the order of the PUBRECs",
     file: flight,
-    find: ".sort((one, other) => one.number - other.number)",
-    replace: "",
+    find: "...this.#sent.values()].sort((one, other) => one.number - other.number);",
+    replace: "...this.#sent.values()];",
   },
   {
     mistake: "identifiers that were received are kept though the session is lost",
@@ -303,20 +303,20 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "an identifier is not recorded when its message is settled",
     file: receiver,
-    find: "    if (qos === 2) this.#recorded.add(packetId);\n    this.#sendSettled(qos);",
+    find: "    if (qos === 2) this.#record(packetId);\n    this.#sendSettled(qos);",
     replace: "    this.#sendSettled(qos);",
   },
   {
     mistake: "PUBREL is not answered",
     file: receiver,
-    find: "    this.#output.acknowledge(PUBCOMP, packetId);\n",
+    find: "    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));\n",
     replace: "",
   },
   {
     mistake: "PUBREL does not free the identifier",
     file: receiver,
-    find: "    this.#recorded.delete(packetId);\n",
-    replace: "",
+    find: "if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);",
+    replace: "this.#journal.change(RELEASED, packetId);",
   },
   {
     mistake: "what nobody has begun is acknowledged when it is dropped",
