@@ -117,7 +117,7 @@ export class Session {
     const problems = durable?.problems ?? [];
     for (const error of problems) this.#events.tell({ type: "store", error });
     // The broker may hold packet identifiers that the log has lost.
-    if (problems.length > 0 && this.#wasAccepted) {
+    if (problems.length > 0 && this.#isKnown) {
       this.#isTakenOver = true;
       this.#journal.change(CONNECTED, 1);
     }

@@ -14,9 +14,8 @@ function counted(stdout: string, total: number): Record<string, number> {
   const pattern = /^at the end: (\d+) acknowledged, (\d+) of them not handled, (\d+) handled again; (.*)$/;
   const [, acknowledged, lost, repeated, workers] = pattern.exec(line) ?? [];
   assertEquals({ acknowledged, lost }, { acknowledged: `${total}`, lost: "0" }, stdout);
-  const counts = Object.fromEntries(
-    workers!.split(", ").map((each) => each.split(" ")).map(([k, v]): [string, number] => [k!, Number(v)]),
-  );
+  const counts: Record<string, number> = {};
+  for (const [, name, count] of workers!.matchAll(/(\w+) (\d+)/g)) counts[name!] = Number(count);
   const handled = Object.values(counts).reduce((sum, count) => sum + count, 0);
   assert(handled >= total + Number(repeated), stdout);
   return counts;
