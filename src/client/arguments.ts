@@ -15,7 +15,7 @@ import { kindOf } from "../protocol/bytes.ts";
 import { checkPayload } from "../protocol/packer.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
-import type { Publication as Outbound } from "../session/flight.ts";
+import type { Publication as Outbound } from "../session/outgoing.ts";
 import type { Planned } from "../session/subscriber.ts";
 import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";

@@ -18,7 +18,7 @@ import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
-import type { Outgoing } from "../session/flight.ts";
+import type { Outgoing } from "../session/outgoing.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";

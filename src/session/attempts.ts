@@ -26,9 +26,9 @@ export interface AttemptsSettings {
   readonly offline: boolean;
 }
 
-/** What comes after a failure: the end, the next address at once, a delay, or a question to the program; and the failure as it is told. */
+/** What comes after a failure: the end, a delay, or a question to the program; and the failure as it is told. */
 export interface Verdict {
-  readonly next: "end" | "dial" | "wait" | "ask";
+  readonly next: "end" | "wait" | "ask";
   readonly error: MqttError;
   /** Milliseconds until the next attempt. */
   readonly delay: number;
@@ -91,7 +91,7 @@ export class Attempts {
     this.#place = (this.#place + 1) % places.length;
     // The first connection has one try at each address.
     if (!this.wasAccepted && !this.#settings.offline) {
-      if (this.#first.length < places.length) return { next: "dial", error, delay: 0, failures };
+      if (this.#first.length < places.length) return { next: "wait", error, delay: 0, failures };
       return { next: "end", error: this.#summary(error), delay: 0, failures };
     }
     const told = this.#hint(error, lasted);
@@ -119,7 +119,7 @@ export class Attempts {
     const isShort = error.code === "socketclosed" && lasted !== undefined && lasted < (reconnect?.stableAfter ?? 0);
     this.#short = isShort ? this.#short + 1 : 0;
     if (this.#short < MOST_SHORT || id === "") return error;
-    const message = `${error.message}, for the ${this.#short}th time soon after it was accepted: ` +
+    const message = `${error.message}, ${this.#short} times in a row soon after it was accepted: ` +
       `does another client use the same id, "${id}"? [MQTT-3.1.4-2]`;
     return new MqttError(error.code, message, error.cause);
   }

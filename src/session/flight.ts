@@ -1,7 +1,7 @@
 /** Messages of QoS 1 and 2 on their way to the broker, until it has acknowledged them.
  * @module */
 
-import { MqttError } from "../errors.ts";
+import type { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
@@ -10,6 +10,22 @@ import { FreedIds } from "./freed_ids.ts";
 import { DONE as DONE_RECORD, type Journal, RECEIVED as RECEIVED_RECORD, SENT as SENT_RECORD } from "./journal.ts";
 import type { PacketIds } from "./packet_ids.ts";
 import type { Restored } from "./restored.ts";
+import {
+  ANEW,
+  bytesOf,
+  DONE,
+  isStale,
+  isUnsent,
+  type Level,
+  NEW,
+  type Outgoing,
+  type Publication,
+  RECEIVED,
+  SENT,
+  sessionLostError,
+  staleError,
+  WAITING,
+} from "./outgoing.ts";
 import { Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
@@ -26,12 +42,6 @@ export interface FlightSettings {
   readonly sessionLost: SessionLost | undefined;
 }
 
-/** Where a message is. */
-const WAITING = 0, SENT = 1, RECEIVED = 2, DONE = 3;
-
-/** In place of a packet identifier: it was never sent, or only in a session that the broker has forgotten. */
-const NEW = 0, ANEW = -1;
-
 /** Of so many packet identifiers of QoS 2 a client makes sure that takes a session over. */
 const MOST_FREED = 1000;
 
@@ -40,42 +50,6 @@ const LOOK = 1000;
 
 /** The outcome of a message that is acknowledged. */
 const ACKNOWLEDGED = { code: 0 };
-
-/** A message that was accepted. */
-export interface Outgoing extends Shelved {
-  readonly qos: Level;
-  /** Counts what was accepted. */
-  readonly number: number;
-  /** Who waits; undefined when nobody does any more. */
-  call: Call | undefined;
-  /**
-   * | state | what the broker has | what ends it |
-   * |---|---|---|
-   * | `WAITING` | nothing, or it was sent on a connection that is lost | the window has room |
-   * | `SENT` | PUBLISH on this connection | PUBACK, PUBREC |
-   * | `RECEIVED` | the message: it has sent PUBREC | PUBCOMP |
-   * | `DONE` | | |
-   */
-  state: typeof WAITING | typeof SENT | typeof RECEIVED | typeof DONE;
-  /** `NEW` or `ANEW` until it is sent. */
-  packetId: number;
-  /** When it is not sent any more; milliseconds. */
-  readonly due: number;
-}
-
-/** A message to be published, with the flags of byte 1. */
-export interface Publication {
-  readonly topic: string;
-  readonly message: string | Uint8Array;
-  readonly flags: number;
-  /** Seconds until it is not sent any more, if it has not been sent by then. */
-  readonly expiry?: number | undefined;
-  /** Whether the call waits no longer than until the store has it. */
-  readonly untilStored?: boolean | undefined;
-}
-
-/** QoS. */
-type Level = 0 | 1 | 2;
 
 /** Hears what becomes of a message, by its number: it is acknowledged or withdrawn, or has failed. */
 export type OnDone = (number: number, error: MqttError | undefined) => void;
@@ -505,28 +479,4 @@ export class Flight {
     const unsent = [...this.#waiting[0], ...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
     return [...this.#received.values(), ...this.#sent.values(), ...unsent];
   }
-}
-
-/** Whether it waits, and was not sent in a session that the broker has. */
-function isUnsent({ state, packetId }: Outgoing): boolean {
-  return state === WAITING && packetId <= 0;
-}
-
-function isStale(outgoing: Outgoing, now: number): boolean {
-  return outgoing.due <= now && isUnsent(outgoing);
-}
-
-function staleError(): MqttError {
-  return new MqttError("stale", "The message was not sent within its expiry: there was no connection, or no room");
-}
-
-function bytesOf({ page, start, size }: Shelved): Uint8Array {
-  return page.bytes.subarray(start, start + size);
-}
-
-function sessionLostError(): MqttError {
-  return new MqttError(
-    "sessionlost",
-    "The broker has forgotten the session: the message was sent, and it is not known whether it has arrived",
-  );
 }

@@ -19,11 +19,12 @@ import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { notConnected, notDrained, notSent, notSentInTime, notStored, unanswered, unread } from "./failures.ts";
-import { Flight, type Outgoing, type Publication } from "./flight.ts";
+import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
 import { CONNECTED, encodeClient, Journal, RECORDED } from "./journal.ts";
+import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
 import { SecondLook } from "./second_look.ts";
@@ -743,7 +744,6 @@ export class Session {
       this.#events.push({ type: "retry", failures, error, delay });
     } else {
       this.#wait(error, delay);
-      if (next === "dial") this.#status = this.#dial();
     }
   }
 

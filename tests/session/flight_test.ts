@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertGreater, assertLess, assertLessOrEqual, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
 import { MqttError } from "../../src/errors.ts";
-import type { Outgoing } from "../../src/session/flight.ts";
+import type { Outgoing } from "../../src/session/outgoing.ts";
 import { bytes, hex } from "../support/bytes.ts";
 import { Asked, CONNACK, PRESENT, RECONNECT, show, suback, Talk } from "./driver.ts";
 

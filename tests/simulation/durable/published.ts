@@ -1,7 +1,7 @@
 /** The model of what is published, over any number of processes: what may be sent when, and what becomes of it. */
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
-import type { Outgoing } from "../../../src/session/flight.ts";
+import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../../support/naive.ts";
 import { numberOf } from "../broker.ts";
 import { same } from "../history.ts";

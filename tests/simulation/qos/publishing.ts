@@ -1,7 +1,7 @@
 /** The model of what the client publishes at QoS 1 and 2: what it may send when, and what becomes of it. */
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
-import type { Outgoing } from "../../../src/session/flight.ts";
+import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { encodeNaive, type NaivePacket, type Publish } from "../../support/naive.ts";
 import { numberOf } from "../broker.ts";
 import { same } from "../history.ts";

@@ -1,0 +1,76 @@
+/** A message on its way to the broker, and what may become of it.
+ * @module */
+
+import { MqttError } from "../errors.ts";
+import type { Call } from "./events.ts";
+import type { Shelved } from "./shelf.ts";
+
+/** Where a message is. */
+export const WAITING = 0, SENT = 1, RECEIVED = 2, DONE = 3;
+
+/** In place of a packet identifier: it was never sent, or only in a session that the broker has forgotten. */
+export const NEW = 0, ANEW = -1;
+
+/** A message that was accepted. */
+export interface Outgoing extends Shelved {
+  readonly qos: Level;
+  /** Counts what was accepted. */
+  readonly number: number;
+  /** Who waits; undefined when nobody does any more. */
+  call: Call | undefined;
+  /**
+   * | state | what the broker has | what ends it |
+   * |---|---|---|
+   * | `WAITING` | nothing, or it was sent on a connection that is lost | the window has room |
+   * | `SENT` | PUBLISH on this connection | PUBACK, PUBREC |
+   * | `RECEIVED` | the message: it has sent PUBREC | PUBCOMP |
+   * | `DONE` | | |
+   */
+  state: typeof WAITING | typeof SENT | typeof RECEIVED | typeof DONE;
+  /** `NEW` or `ANEW` until it is sent. */
+  packetId: number;
+  /** When it is not sent any more; milliseconds. */
+  readonly due: number;
+}
+
+/** A message to be published, with the flags of byte 1. */
+export interface Publication {
+  readonly topic: string;
+  readonly message: string | Uint8Array;
+  readonly flags: number;
+  /** Seconds until it is not sent any more, if it has not been sent by then. */
+  readonly expiry?: number | undefined;
+  /** Whether the call waits no longer than until the store has it. */
+  readonly untilStored?: boolean | undefined;
+}
+
+/** QoS. */
+export type Level = 0 | 1 | 2;
+
+/** Whether it waits, and was not sent in a session that the broker has. */
+export function isUnsent({ state, packetId }: Outgoing): boolean {
+  return state === WAITING && packetId <= 0;
+}
+
+/** Whether it is too old to be sent for the first time. */
+export function isStale(outgoing: Outgoing, now: number): boolean {
+  return outgoing.due <= now && isUnsent(outgoing);
+}
+
+/** It was too old. */
+export function staleError(): MqttError {
+  return new MqttError("stale", "The message was not sent within its expiry: there was no connection, or no room");
+}
+
+/** The bytes of its packet, where they are now. */
+export function bytesOf({ page, start, size }: Shelved): Uint8Array {
+  return page.bytes.subarray(start, start + size);
+}
+
+/** It was sent in a session that the broker has forgotten. */
+export function sessionLostError(): MqttError {
+  return new MqttError(
+    "sessionlost",
+    "The broker has forgotten the session: the message was sent, and it is not known whether it has arrived",
+  );
+}
