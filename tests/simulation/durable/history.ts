@@ -343,6 +343,7 @@ class DurableHistory {
 
   #drain(): void {
     for (let event = this.#next(); event !== undefined; event = this.#next()) this.#handle(event);
+    this.#publishing.checkStale();
   }
 
   #next(): SessionEvent | undefined {

@@ -7,6 +7,9 @@ import { numberOf } from "../broker.ts";
 import { same } from "../history.ts";
 import type { LogState } from "./log.ts";
 
+/** The session's time is that of the last input: for so many milliseconds after that it may not see that a message is stale. */
+const LATE = 1100;
+
 /** A message of the client's. */
 export interface Published {
   readonly seq: number;
@@ -38,6 +41,8 @@ export interface Published {
   isAcknowledged: boolean;
   /** Whether a lie of the broker, or a damaged log, may be the reason for what becomes of it. */
   isExcused: boolean;
+  /** Whether this process has given it a packet identifier. */
+  hasId: boolean;
   /** What the session of this process knows it by. */
   outgoing: Outgoing | undefined;
 }
@@ -113,6 +118,7 @@ export class Publishing {
       isReceived: false,
       isAcknowledged: false,
       isExcused: false,
+      hasId: false,
       outgoing: undefined,
     };
     this.all.push(published);
@@ -356,6 +362,16 @@ export class Publishing {
   }
 
   // ---- what must hold
+
+  /** Whenever the session may have let out something: that is not stale. */
+  checkStale(): void {
+    for (const published of this.live) {
+      const { seq, hasId, outgoing, due } = published;
+      if (hasId || outgoing === undefined || outgoing.packetId <= 0) continue;
+      published.hasId = true;
+      if (due + LATE <= this.#around.wall()) this.#fail(`message ${seq} is sent, and it is stale`);
+    }
+  }
 
   /** After each step, once the session has told all that there is. */
   check(): void {
