@@ -74,7 +74,7 @@ export class Keeper {
   /** Keeps what there is to be kept; whether there was something. */
   keep(): boolean {
     const { session, now } = this.#parts;
-    if (this.#flushing !== undefined || !session.store()) return false;
+    if (this.#flushing !== undefined || !session.store(now())) return false;
     this.#flushing = this.#run(() => this.#store.flush(), (error) => {
       this.#flushing = undefined;
       if (error !== undefined) return session.notStored(error, now());

@@ -101,7 +101,7 @@ export class Link {
   write(): boolean {
     const { session, clock } = this.#parts;
     let some = false;
-    for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
+    for (let bytes = session.takeBytes(clock.now()); bytes !== undefined; bytes = session.takeBytes(clock.now())) {
       if (!this.#transport!.write(bytes)) break;
       session.written(this.#attempt, clock.now());
       some = true;

@@ -132,7 +132,7 @@ export class SyncLink {
   /** Writes what the session has, unless a write is in flight. */
   write(): void {
     const { session, clock } = this.#parts;
-    for (let bytes = session.takeBytes(); bytes !== undefined; bytes = session.takeBytes()) {
+    for (let bytes = session.takeBytes(clock.now()); bytes !== undefined; bytes = session.takeBytes(clock.now())) {
       if (!this.#connection.write(bytes)) return;
       this.#changed = true;
       session.written(this.#attempt, clock.now());

@@ -524,15 +524,15 @@ export class Session {
     this.#lose(connection.link && !connection.isOpen ? endedEarly(error, connection.link.trusted) : error);
   }
 
-  /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. */
-  takeBytes(): Uint8Array<ArrayBuffer> | undefined {
+  /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. What is stale by `now` is not sent. */
+  takeBytes(now: number = this.#now): Uint8Array<ArrayBuffer> | undefined {
     const connection = this.#connection;
     if (connection === undefined || connection.writing) return undefined;
     let bytes: Uint8Array<ArrayBuffer> | undefined;
     if (this.#state === "connecting") {
       bytes = connection.takeConnect();
     } else if (this.#state !== "leaving") {
-      this.#flight.fill(this.#now);
+      this.#flight.fill(now);
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing" && !this.#journal.isBusy) {
         this.#state = "leaving";
@@ -549,8 +549,8 @@ export class Session {
   // ---- the store
 
   /** Whether there is something to be kept: then the store is to be flushed, and `stored` called, or `notStored`. */
-  store(): boolean {
-    if (this.#isOpen || this.#state === "closing") this.#flight.fill(this.#now);
+  store(now: number): boolean {
+    if (this.#isOpen || this.#state === "closing") this.#flight.fill(now);
     return this.#journal.begin();
   }
 

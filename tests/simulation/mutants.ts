@@ -753,7 +753,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a list of addresses: the first connection tries the first one alone",
     file: attempts,
-    find: 'if (this.#first.length < places.length) return { next: "dial", error, delay: 0, failures };',
+    find: 'if (this.#first.length < places.length) return { next: "wait", error, delay: 0, failures };',
     replace: "",
   },
   {

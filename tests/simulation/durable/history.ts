@@ -413,7 +413,7 @@ class DurableHistory {
   }
 
   #beginFlush(): boolean {
-    const isDue = this.#session!.store();
+    const isDue = this.#session!.store(this.#time);
     this.#drain(); // what has become stale meanwhile
     if (!isDue) return false;
     const batch = this.#disk.begin();
@@ -498,7 +498,7 @@ class DurableHistory {
   #write(): void {
     const line = this.#line;
     if (line === undefined || line.writing) return;
-    const bytes = this.#session!.takeBytes();
+    const bytes = this.#session!.takeBytes(this.#time);
     this.#drain();
     if (bytes === undefined) return;
     for (const packet of line.written.push(bytes)) {
@@ -712,7 +712,7 @@ class DurableHistory {
   get #isAllDone(): boolean {
     return this.#publishing.live.every(({ isExcused }) => isExcused) && this.#session!.unacknowledged === 0 &&
       this.#broker.unacknowledged.length === 0 && this.#asked.size === 0 && this.#pending.length === 0 &&
-      !this.#disk.isFlushing && !this.#session!.store();
+      !this.#disk.isFlushing && !this.#session!.store(this.#time);
   }
 
   #tellWhatWaits(): void {

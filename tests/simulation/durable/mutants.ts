@@ -279,7 +279,7 @@ const mistakes: readonly Mutant[] = [
     mistake: "packet identifiers that a damaged log has lost are not freed",
     file: session,
     find: "    if (problems.length > 0 && this.#isKnown) {\n",
-    replace: "    if (problems.length < 0 && this.#wasAccepted) {\n",
+    replace: "    if (problems.length < 0 && this.#isKnown) {\n",
   },
 
   // ---- the log anew

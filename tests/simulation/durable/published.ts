@@ -7,8 +7,8 @@ import { numberOf } from "../broker.ts";
 import { same } from "../history.ts";
 import type { LogState } from "./log.ts";
 
-/** The session's time is that of the last input: for so many milliseconds after that it may not see that a message is stale. */
-const LATE = 1100;
+/** Times are rounded: for so many milliseconds a message may be sent that is stale. */
+const LATE = 1;
 
 /** A message of the client's. */
 export interface Published {
