@@ -90,7 +90,7 @@ export async function buildForNode(root: string, out: string): Promise<string> {
   buildSync({ absWorkingDir: bench, entryPoints: entries, outdir, outbase: ".", format: "esm", logLevel: "warning" });
   for (const file of entries) {
     const built = join(outdir, file.replace(/\.ts$/, ".js"));
-    writeFileSync(built, readFileSync(built, "utf8").replaceAll(/(from "\.[^"]*)\.ts"/g, '$1.js"'));
+    writeFileSync(built, readFileSync(built, "utf8").replaceAll(/((?:from |import\()"\.[^"]*)\.ts"/g, '$1.js"'));
   }
   writeFileSync(join(out, "package.json"), '{ "type": "module" }\n');
   return outdir;

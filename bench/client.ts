@@ -3,7 +3,10 @@
  * job of its own (`receive`, `publish`, ...) in place of the common one of driver.ts.
  */
 import { Buffer } from "node:buffer";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
+import type { SessionStore } from "../mod.ts";
 
 /** A message as the client hands it over; reading `payload` is part of what is measured. */
 export interface Message {
@@ -23,8 +26,8 @@ export interface Connection {
 }
 
 export type OnMessage = (topic: string, message: Message) => void;
-/** `qos`: at which messages are published and subscribed. */
-export type Open = (url: string, onmessage: OnMessage, qos?: 0 | 1 | 2) => Promise<Connection>;
+/** `qos`: at which messages are published and subscribed; `store`: where the session is kept, if anywhere. */
+export type Open = (url: string, onmessage: OnMessage, qos?: 0 | 1 | 2, store?: SessionStore) => Promise<Connection>;
 
 /** Messages of QoS 1 and 2 on their way at a time. */
 export const WINDOW = 256;
@@ -48,6 +51,9 @@ export interface Params {
   qos: 0 | 1 | 2;
   /** 0: messages are counted, their payload is not looked at. */
   read: number;
+  /** The folder in which the session is kept in a file, and what that waits for; "" if it is not kept. */
+  store: string;
+  sync: "os" | "disk";
   /** 1: the job is done once for each line of standard input, not once. */
   repeat: number;
 }
@@ -114,6 +120,8 @@ export function parseParams(args: string[]): Params {
     count: 1000,
     qos: 0,
     read: 1,
+    store: "",
+    sync: "os",
     repeat: 0,
   };
   for (const arg of args) {
@@ -141,4 +149,13 @@ export function createMeter(): Meter {
       return { seconds, cpu: (user + system) / 1e6 };
     },
   };
+}
+
+/** The store of a run, in a folder of its own that goes with the process; undefined if it has none. */
+export async function makeStore({ store, sync }: Params): Promise<SessionStore | undefined> {
+  if (store === "") return undefined;
+  const { fileStore } = await import("../mod.ts"); // commits that are compared with may not have it
+  const folder = mkdtempSync(join(store, "store-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return fileStore(join(folder, "store"), { sync });
 }

@@ -8,6 +8,7 @@ import { setImmediate } from "node:timers";
 import {
   createMeter,
   type Job,
+  makeStore,
   type Message,
   type Open,
   type Params,
@@ -109,7 +110,7 @@ const awaited: Job = async (params, meter, open) => {
 
 /** WINDOW messages on their way at a time: each is followed by another one when it is acknowledged. */
 const acknowledged: Job = async (params, meter, open) => {
-  const connection = await open(params.url, nothing, params.qos);
+  const connection = await open(params.url, nothing, params.qos, await makeStore(params));
   const topics = topicNames(params.topics);
   const payload = new Uint8Array(params.size).fill(120);
   const { ended, end } = signal();

@@ -14,7 +14,7 @@ import { chart } from "./chart.ts";
 import { measure, type Sample } from "./measure.ts";
 import { digits, markdown, type Results, runtimeNames, summarize } from "./report.ts";
 import { compared, modes, type Scenario, scenarios } from "./scenarios.ts";
-import { allParticipants, type Participant, type Setup, setup } from "./setup.ts";
+import { allParticipants, type Participant, type Setup, setup, withStores } from "./setup.ts";
 
 const help = `deno task bench [options]: everything takes about an hour
 
@@ -116,7 +116,8 @@ async function runAll(): Promise<Results> {
     bundles: isWanted("bundle") ? bundles() : [],
   };
   for (const scenario of wantedScenarios(ready)) {
-    const taking = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
+    const able = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
+    const taking = withStores(able, scenario);
     if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));
   }
   return results;

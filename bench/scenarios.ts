@@ -17,6 +17,8 @@ export interface Scenario {
   pinned?: boolean;
   /** Clients that take part; all when left out. */
   clients?: string[];
+  /** Clients that take part again with a store, for each of its `sync`. */
+  stored?: string[];
   /** The peer has to be the one in C. */
   compiled?: boolean;
   /** Part of a `--quick` run. */
@@ -85,6 +87,7 @@ function acknowledged(qos: 1 | 2): Scenario[] {
       title: `Publish ${tail}`,
       job: "acknowledged",
       peer: "sink",
+      stored: qos === 1 ? modes : [],
       quick: qos === 1,
     },
   ];

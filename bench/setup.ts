@@ -4,6 +4,7 @@ import { cpus, release, totalmem, type } from "node:os";
 import { delimiter, join } from "node:path";
 import { bunBinary } from "../tests/support/process.ts";
 import { bench, buildForNode, clientFiles, compile, deno, installPackages, repository, run, work } from "./build.ts";
+import type { Scenario } from "./scenarios.ts";
 
 export type Runtime = "node" | "deno" | "bun" | "c";
 
@@ -105,6 +106,19 @@ async function inC({ compiler, notes }: Setup): Promise<Participant[]> {
     else found.push({ client, title, runtime: "c", command: [join(work, `${client}-c`)] });
   }
   return found;
+}
+
+/** Those that take part, and those of them again that do so with a store: in the folder of the build, as /tmp may be memory. */
+export function withStores(taking: Participant[], { stored = [] }: Scenario): Participant[] {
+  return taking.flatMap((one) => {
+    const kinds = stored.includes(one.client) ? ["os", "disk"] : [];
+    const kept = kinds.map((sync) => ({
+      ...one,
+      title: `${one.title}, store: ${sync}`,
+      command: [...one.command, `store=${work}`, `sync=${sync}`],
+    }));
+    return [one, ...kept];
+  });
 }
 
 /** Every client on every runtime, with this tree's library. */

@@ -4,8 +4,10 @@
 import { connect } from "../../mod.ts";
 import { type Open, WINDOW } from "../client.ts";
 
-export const open: Open = async (url, onmessage, qos = 0) => {
-  const mqtt = await connect(url, onmessage, { keepalive: 600, maxInflight: WINDOW });
+const op = { keepalive: 600, maxInflight: WINDOW };
+
+export const open: Open = async (url, onmessage, qos = 0, store) => {
+  const mqtt = await connect(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),
     send: (topic, payload) => void mqtt.publish(topic, payload),

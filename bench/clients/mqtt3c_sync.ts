@@ -1,7 +1,7 @@
 // title: mqtt3c, blocking
 /** This client, `connectSync`: every call blocks; messages come while `run()` does. */
 import { connectSync } from "../../mod.ts";
-import { type Job, type Open, Skip, topicNames, WINDOW } from "../client.ts";
+import { type Job, makeStore, type Open, Skip, topicNames, WINDOW } from "../client.ts";
 
 const op = { keepalive: 600, maxInflight: WINDOW };
 
@@ -35,10 +35,10 @@ export const receive: Job = async ({ url, size, qos }, meter) => {
 };
 
 /** Lists of messages, each of them acknowledged before the next list. */
-// deno-lint-ignore require-await -- like the others
-export const acknowledged: Job = async ({ url, size, topics, seconds, qos }, meter) => {
-  const names = topicNames(topics), message = new Uint8Array(size).fill(120);
-  const mqtt = connectSync(url, undefined, op);
+export const acknowledged: Job = async (params, meter) => {
+  const { url, size, topics, seconds, qos } = params;
+  const names = topicNames(topics), message = new Uint8Array(size).fill(120), store = await makeStore(params);
+  const mqtt = connectSync(url, undefined, store ? { ...op, id: "bench", session: true, store } : op);
   let messages = 0;
   meter.start();
   for (const deadline = performance.now() + seconds * 1000; performance.now() < deadline;) {

@@ -5,8 +5,8 @@ import { type Job, type Open, WINDOW } from "../client.ts";
 
 const op = { keepalive: 600, maxInflight: WINDOW };
 
-export const open: Open = async (url, onmessage, qos = 0) => {
-  const mqtt = await connectWorker(url, onmessage, op);
+export const open: Open = async (url, onmessage, qos = 0, store) => {
+  const mqtt = await connectWorker(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),
     send: (topic, payload) => void mqtt.publish(topic, payload),

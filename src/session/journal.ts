@@ -25,8 +25,6 @@ export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DO
 
 /** What a store adds to each record, about; bytes. */
 export const FRAME = 16;
-/** So many bytes of records that mean nothing any more are kept anyway. */
-const SLACK = 65_536;
 /** After so many milliseconds it is tried again to keep what could not be kept. */
 const RETRY = 1000;
 
@@ -36,6 +34,8 @@ export interface Log {
   append(record: Uint8Array): void;
   /** Milliseconds since 1970. */
   wall(): number;
+  /** So many bytes of records that mean nothing any more are kept anyway. */
+  readonly slack: number;
 }
 
 /** A message as it is written down. */
@@ -263,7 +263,7 @@ export class Journal {
 
   /** Whether half of the log means nothing any more, when `live` bytes in so many records mean something. */
   isSparse(live: number, records: number): boolean {
-    return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + SLACK;
+    return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + this.#log.slack;
   }
 
   /** The log was written anew with so many bytes in so many records; or it was not, and that is not tried before it has doubled. */

@@ -26,6 +26,7 @@ class Desk {
   readonly journal = new Journal({
     append: (record) => void this.#records.push(hex(record)),
     wall: () => this.wall,
+    slack: 65_536,
   }, 0);
   readonly #keeping = {
     kept: (numbers: readonly number[]) => void this.told.push(`kept ${numbers}`),
@@ -202,7 +203,7 @@ test("journal: what is behind a failure is done once it is kept", () => {
   assertEquals(desk.records, [`${RECORDED} 1`, `${RECORDED} 1`, `${RECORDED} 2`]);
 });
 
-test("journal: the log is sparse beyond twice what is alive and 64 KiB, and not again before that much more", () => {
+test("journal: the log is sparse beyond twice what is alive and the slack, and not again before that much more", () => {
   const desk = new Desk(), { journal } = desk;
   const write = (count: number) => {
     for (let i = 0; i < count; i++) journal.change(DONE, i); // 25 bytes each
@@ -218,5 +219,5 @@ test("journal: the log is sparse beyond twice what is alive and 64 KiB, and not 
   assertEquals(journal.isSparse(84, 1), false);
   write(1);
   assertEquals(journal.isSparse(84, 1), true);
-  assertEquals(new Journal({ append: () => {}, wall: () => 0 }, 65_537).isSparse(0, 0), true);
+  assertEquals(new Journal({ append: () => {}, wall: () => 0, slack: 65_536 }, 65_537).isSparse(0, 0), true);
 });

@@ -21,7 +21,7 @@ const PACKET = bytes("32 07 00 01 61 00 00 68 69");
 type Change = readonly [type: number, a: number, b?: number];
 
 function records(changes: readonly Change[]): Uint8Array[] {
-  const journal = new Journal({ append: () => {}, wall: () => 0 }, 0);
+  const journal = new Journal({ append: () => {}, wall: () => 0, slack: 65_536 }, 0);
   return changes.map(([type, a, b]) =>
     (type === ACCEPTED
       ? journal.encodeAccepted({ number: a, due: b ?? Infinity, packet: PACKET }, 0)

@@ -177,7 +177,7 @@ class DurableHistory {
     this.#processes++;
     const { MqttError, Session } = this.#library;
     const problems = this.#isDamagedNow ? [new MqttError("store", "The log is damaged")] : [];
-    const log = { append: (record: Uint8Array) => this.#disk.append(record), wall: this.#wall };
+    const log = { append: (record: Uint8Array) => this.#disk.append(record), wall: this.#wall, slack: SLACK };
     this.#session = new Session(
       this.#settings,
       { onpub: this.#onpub, random: () => 1, durable: { log, restored, problems } },

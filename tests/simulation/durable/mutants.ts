@@ -334,8 +334,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the log is never replaced",
     file: journal,
-    find: "return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + SLACK;",
-    replace: "return this.#size > 1e9 * (live + FRAME * records + SLACK);",
+    find: "return this.#log !== undefined && this.#size > 2 * (live + FRAME * records) + this.#log.slack;",
+    replace: "return this.#size > 1e9 * (live + FRAME * records + 65_536);",
   },
   {
     mistake: "what a process found in the log is not of its size",
