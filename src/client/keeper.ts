@@ -11,7 +11,7 @@ import type { SessionStore } from "../store/session_store.ts";
  * So many bytes of records that mean nothing any more stay in the store: to write it anew takes an fsync, and at 100,000
  * messages a second there are 37 MB of records in a second. With 64 KiB that took half of the time.
  */
-const SLACK = 1_048_576;
+const SLACK = 4_194_304;
 
 /** A store that is open, and what was found in it. */
 export interface OpenStore {
