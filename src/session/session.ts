@@ -231,8 +231,8 @@ export class Session {
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
-    const { due } = this.#journal;
-    const kept = Math.min(due, this.#flight.due);
+    if (this.#state === "closed") return this.#deadline;
+    const kept = Math.min(this.#journal.due, this.#flight.due);
     return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue, kept);
   }
 
