@@ -94,8 +94,9 @@ export class Keeper {
   #compact(): void {
     const { session, now } = this.#parts;
     if (this.#replacing !== undefined || !session.isStoreSparse) return;
-    this.#replacing = this.#run(() => this.#store.replace(session.records(now())), () => {
-      this.#replacing = undefined; // if it has failed, it is tried when there is more
+    this.#replacing = this.#run(() => this.#store.replace(session.records(now())), (error) => {
+      this.#replacing = undefined;
+      if (error !== undefined) session.notReplaced(error);
     });
   }
 

@@ -47,3 +47,8 @@ export function notSent(bytes: number): MqttError {
 export function notStored(cause: unknown): MqttError {
   return cause instanceof MqttError ? cause : new MqttError("store", "The store could not keep the message", cause);
 }
+
+/** The store cannot be written anew, without what means nothing any more. */
+export function notReplaced(cause: unknown): MqttError {
+  return cause instanceof MqttError ? cause : new MqttError("store", "The store could not be compacted", cause);
+}

@@ -129,6 +129,11 @@ export class Flight {
     return this.#pending;
   }
 
+  /** How many of those are of QoS 1 and 2. */
+  get unacknowledged(): number {
+    return this.#pending - this.#waiting[0].length + this.#left[0];
+  }
+
   /** Whether somebody waits for an acknowledgement. */
   get isAwaited(): boolean {
     return this.#calls > 0;

@@ -18,7 +18,16 @@ import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
-import { notConnected, notDrained, notSent, notSentInTime, notStored, unanswered, unread } from "./failures.ts";
+import {
+  notConnected,
+  notDrained,
+  notReplaced,
+  notSent,
+  notSentInTime,
+  notStored,
+  unanswered,
+  unread,
+} from "./failures.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
@@ -155,7 +164,7 @@ export class Session {
       unsettled: count,
       failed,
       unclaimed,
-      unacknowledged: this.#flight.pending,
+      unacknowledged: this.#flight.unacknowledged,
       ignored: this.#flight.ignored,
     };
   }
@@ -187,7 +196,7 @@ export class Session {
 
   /** How many messages of QoS 1 and 2 are neither acknowledged nor given up. */
   get unacknowledged(): number {
-    return this.#flight.pending;
+    return this.#flight.unacknowledged;
   }
 
   /** Bytes that were accepted, and not yet written; of QoS 1 and 2 those that the window has let out. */
@@ -566,6 +575,11 @@ export class Session {
     const error = notStored(cause);
     this.#journal.failed(error, this.#flight, now);
     this.#events.tell({ type: "store", error });
+  }
+
+  /** The store could not be replaced: it goes on as it was, and that is tried again when it has doubled. */
+  notReplaced(cause: unknown): void {
+    this.#events.tell({ type: "store", error: notReplaced(cause) });
   }
 
   /** Whether half of what the store has means nothing any more: then it is to be replaced by `records`. */

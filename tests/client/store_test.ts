@@ -24,6 +24,8 @@ class MemoryStore implements SessionStore {
   records: Uint8Array[] = [];
   #appended: Uint8Array[] = [];
   isFull = false;
+  /** Whether it cannot be replaced. */
+  isStuck = false;
   isOpen = false;
   flushes = 0;
 
@@ -44,6 +46,7 @@ class MemoryStore implements SessionStore {
   }
 
   replace(records: Iterable<Uint8Array>): void {
+    if (this.isStuck) throw new Error("No space for another file");
     this.records = [...records].map((record) => record.slice());
   }
 
@@ -273,6 +276,19 @@ for (const [mode, open] of modes) {
       assertGreater(store.records.length, 3);
     },
   );
+
+  play("a store that cannot be compacted is told, and goes on", async (stage) => {
+    const store = new MemoryStore();
+    store.isStuck = true;
+    const scene = await stage.start({ store });
+    for (let i = 0; i < 50; i++) assertEquals(await scene.mqtt.publish("t", new Uint8Array(100_000), { qos: 1 }), 0);
+    await scene.until(() => stage.statuses.some(({ type }) => type === "store"), "the status");
+    const told = stage.statuses.filter((status) => status.type === "store");
+    assertEquals(told.map(({ error }) => error.code), ["store"]);
+    store.isStuck = false;
+    for (let i = 0; i < 100; i++) await scene.mqtt.publish("t", new Uint8Array(100_000), { qos: 1 });
+    assertLess(store.records.length, 200, "it was compacted then");
+  });
 
   play("nothing is sent before it is stored", async (stage) => {
     const store = new MemoryStore();

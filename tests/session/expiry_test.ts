@@ -47,6 +47,7 @@ describe("expiry", () => {
     send(talk, "2", 0, 100);
     talk.session.publish("a", "3", 0);
     send(talk, "4", 0, 100);
+    assertEquals(talk.session.stats.unacknowledged, 0);
     talk.connect();
     talk.hears(CONNACK);
     assertEquals(payloads(talk), ["1", "2", "3", "4"]);
