@@ -83,11 +83,6 @@ export class Publishing {
     return this.#around.fail;
   }
 
-  /** How many messages of QoS 0 were accepted, and may still wait. */
-  get unsent(): number {
-    return this.all.filter(({ qos, wasOut, fate }) => qos === 0 && !wasOut && fate === undefined).length;
-  }
-
   // ---- what the program does
 
   make(
