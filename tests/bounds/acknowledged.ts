@@ -10,7 +10,7 @@ const payload = new Uint8Array(1000);
 
 /** Nothing is acknowledged: what is beyond maxBuffered is refused, and all settles when the client leaves. */
 async function neverAcknowledged(): Promise<Record<string, number>> {
-  const mqtt = await open(Number(port), { maxBuffered: 4 << 20, timeout: isBlocking ? 500 : 10_000, keepalive: 0 });
+  const mqtt = await open(Number(port), { maxBuffered: 4 << 20, timeout: isBlocking ? 3000 : 10_000, keepalive: 0 });
   const counts: Record<string, number> = {};
   const count = (code: unknown) => void (counts[`${code}`] = (counts[`${code}`] ?? 0) + 1);
   const all: Promise<void>[] = [];
