@@ -86,7 +86,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
 
   /** A program that blocks and takes nothing, and a broker that reads nothing until it has. */
   untaken() {
-    const mqtt = connectSync("127.0.0.1", undefined, { port: Number(port), maxBuffered: 1 << 20, timeout: 5000 });
+    const mqtt = connectSync("127.0.0.1", undefined, { port: Number(port), maxBuffered: 1 << 20, timeout: 15_000 });
     mqtt.subscribe("some/messages");
     let published = 0, received = 0;
     const publish = () => {

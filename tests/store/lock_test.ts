@@ -93,7 +93,10 @@ test("store: a process that is killed and not asked for does not have it", onLin
       ...command(child, ["hold", path]).flat(),
     ]);
     const [, pid] = await parent.output(/killed (\d+)\n/);
-    while (!/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))) {
+    // Its other threads have its files until they have ended, too.
+    const isOver = () =>
+      /\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8")) && fs.readdirSync(`/proc/${pid}/task`).length === 1;
+    while (!isOver()) {
       await new Promise((wake) => setTimeout(wake, 10));
     }
     assertEquals(read(path).texts, []);
