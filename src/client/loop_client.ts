@@ -396,6 +396,20 @@ export class LoopClient implements Client {
     this.#parts.advanced?.();
   };
 
+  /** The store could not be closed: disconnect() fails with that, and where nobody has called it, it surfaces. */
+  readonly #notClosed = (error: unknown): void => {
+    if (this.#left === undefined && this.#drained === undefined) surface(error);
+  };
+
+  /** Gives up the store. */
+  #closeStore(): void | Promise<void> {
+    try {
+      return this.#keeper?.close();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   /** Asks the program when the next attempt is. */
   async #plan(retry: RetryEvent): Promise<void> {
     this.#session.plan(await this.#parts.policy!(retry), this.#clock.now());
@@ -423,10 +437,10 @@ export class LoopClient implements Client {
         return invoke(this.#parts.onstatus, event.status);
       case "closed":
         this.#stopListening();
-        this.#closing = this.#keeper?.close();
+        this.#closing = this.#closeStore();
         this.#ended.resolve(event.error);
         if (this.#closing === undefined) return this.#parts.closed?.();
-        return void this.#closing.catch(surface).then(() => this.#parts.closed?.());
+        return void this.#closing.catch(this.#notClosed).then(() => this.#parts.closed?.());
       case "unheard":
         return surface(event.error);
     }

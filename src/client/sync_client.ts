@@ -369,8 +369,8 @@ export class SyncClient implements Blocking, BlockingClient {
         return;
       case "closed":
         this.#stopListening();
+        void this.#thread.end(); // also when the store cannot be closed, which the call throws that has ended the client
         void this.#keeper?.close();
-        void this.#thread.end();
     }
   }
 

@@ -26,6 +26,8 @@ class MemoryStore implements SessionStore {
   isFull = false;
   /** Whether it cannot be replaced. */
   isStuck = false;
+  /** Whether it cannot be closed. */
+  isUnclosable = false;
   isOpen = false;
   flushes = 0;
 
@@ -51,6 +53,7 @@ class MemoryStore implements SessionStore {
   }
 
   close(): void {
+    if (this.isUnclosable) throw new Error("It cannot be closed");
     this.isOpen = false;
   }
 }
@@ -79,7 +82,7 @@ async function onStage(open: OpenOn, act: (stage: Stage) => Promise<void>): Prom
     };
     await within(act({ start, path, statuses }), "the scene");
   } finally {
-    for (const mqtt of clients) await mqtt.disconnect();
+    for (const mqtt of clients) if (mqtt.status.type !== "closed") await mqtt.disconnect();
     await broker.stop();
     rmSync(folder, { recursive: true });
   }
@@ -288,6 +291,16 @@ for (const [mode, open] of modes) {
     store.isStuck = false;
     for (let i = 0; i < 100; i++) await scene.mqtt.publish("t", new Uint8Array(100_000), { qos: 1 });
     assertLess(store.records.length, 200, "it was compacted then");
+  });
+
+  play("a store that cannot be closed: disconnect() says so, and the client has ended", async (stage) => {
+    const store = new MemoryStore();
+    const { mqtt } = await stage.start({ store });
+    store.isUnclosable = true;
+    const failure = await outcome(() => mqtt.disconnect());
+    assertStringIncludes(String(failure), "It cannot be closed");
+    assertEquals(mqtt.status.type, "closed");
+    assertEquals(await outcome(() => mqtt.publish("t", "")), "disconnect");
   });
 
   play("nothing is sent before it is stored", async (stage) => {
