@@ -91,8 +91,8 @@ export async function startFlood({ deaf = false, stubborn = false }: FloodOption
       let poured = 0;
       if (most < Infinity) pouring++;
       const go = () => {
-        if (poured >= most) return;
         if (stubborn) socket.resume();
+        if (poured >= most) return;
         while (poured < most && !socket.destroyed) {
           poured += block.length;
           flood.sent += block.length;
