@@ -41,10 +41,12 @@ for (const [mode, open] of modes) {
       await mqtt.publish("$drop", "");
       await gates.until(mqtt, () => gates.told("connected").length === 2, "another connection");
       await mqtt.publish("behind", "", { qos: 1 });
+      await until(gates, mqtt, 1, /^1 PUBLISH behind/);
       assertEquals(gates.said(0, /^1 SUBSCRIBE/), [], "the broker has them");
       await mqtt.publish("$drop", "");
       await gates.until(mqtt, () => gates.told("connected").length === 3, "a new session");
       await mqtt.publish("behind", "", { qos: 1 });
+      await until(gates, mqtt, 1, /^2 PUBLISH behind/);
       const again = asked.filter((filter) => !filter.startsWith("refused")).map((filter) => `2 SUBSCRIBE ${filter}`);
       assertEquals(gates.said(0, /^2 SUBSCRIBE/), again);
     }));
