@@ -408,8 +408,8 @@ class DurableHistory {
     if (disk.isReplacing && random.chance(0.5)) return this.#goOnReplacing();
     if (disk.isFlushing) return this.#finishFlush();
     if (this.#beginFlush()) return;
-    const { isStoreSparse } = this.#session!;
-    if (!disk.isReplacing && (isStoreSparse || random.chance(this.#replaces))) this.#replace();
+    const { isSparse } = this.#session!.ledger;
+    if (!disk.isReplacing && (isSparse || random.chance(this.#replaces))) this.#replace();
   }
 
   #beginFlush(): boolean {
@@ -460,8 +460,8 @@ class DurableHistory {
 
   #replace(): void {
     this.#note(() => "a replacement begins");
-    this.#disk.replace(this.#session!.records(this.#time));
-    if (this.#session!.isStoreSparse) this.fail("the log is to be replaced as soon as it was");
+    this.#disk.replace(this.#session!.ledger.records(this.#time));
+    if (this.#session!.ledger.isSparse) this.fail("the log is to be replaced as soon as it was");
     if (this.#isPrompt || this.#random.chance(0.3)) this.#goOnReplacing(Infinity);
   }
 
@@ -765,7 +765,7 @@ class DurableHistory {
 
   /** The log is at most twice what is alive, or it is to be replaced. */
   #checkSize(): void {
-    if (this.#disk.isReplacing || this.#hasReplacementFailed || this.#session!.isStoreSparse) return;
+    if (this.#disk.isReplacing || this.#hasReplacementFailed || this.#session!.ledger.isSparse) return;
     const { bytes, records, recorded } = this.#disk.state, { live } = this.#publishing;
     const alive = live.reduce((sum, { size }) => sum + size + 3 * (17 + FRAME), 0) + recorded.size * (3 + FRAME);
     const size = bytes + FRAME * records;
