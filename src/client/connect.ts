@@ -10,7 +10,8 @@ import { duplexOf, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
-import { openStore } from "./keeper.ts";
+import type { SessionStore } from "../store/session_store.ts";
+import { type OpenStore, openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { type Address, ADDRESSES } from "./address.ts";
 import { checkOnpub, checkSubscriptions } from "./arguments.ts";
@@ -66,11 +67,21 @@ export async function connect(
     onpub,
     subscriptions: checkSubscriptions(op),
     onstatus,
-    store: op.store && await openStore(op.store, settings.id, false),
+    store: op.store && await openStoreOr(closed, op.store, settings.id),
     closed,
   });
   await LoopClient.opened(client);
   return client;
+}
+
+/** Opens the store of a client; when that fails there is none, as after its end. */
+async function openStoreOr(closed: () => void, store: SessionStore, id: string): Promise<OpenStore> {
+  try {
+    return await openStore(store, id, false);
+  } catch (error) {
+    closed();
+    throw error;
+  }
 }
 
 /** What the functions of `addr` may give: a connection, which is closed if it cannot be used. */
