@@ -22,7 +22,7 @@ import type { Durable } from "./settings.ts";
 const RECORDS = 3;
 const RECORD_SIZE = 17;
 /** That of RECORDED. */
-const RECORDED_SIZE = 3;
+const RECORDED_SIZE = 5;
 
 /** A message, and what it was when the store began to replace what it has. */
 interface Then {
@@ -90,6 +90,11 @@ export class Ledger implements Keeping {
     this.#isTakenOver = this.isTakenOver(sessionPresent);
     if (!sessionPresent || !this.#isKnown) this.#parts.journal.change(CONNECTED, sessionPresent ? 1 : 0);
     this.#isKnown = true;
+  }
+
+  /** Whether something is to be kept, or waits for that. */
+  get isBusy(): boolean {
+    return this.#parts.journal.isBusy;
   }
 
   // ---- what the store says

@@ -526,7 +526,7 @@ export class Session {
     } else if (this.#state !== "leaving") {
       this.#flight.fill(now);
       bytes = this.#output.take();
-      if (bytes === undefined && this.#state === "closing" && !this.#journal.isBusy) {
+      if (bytes === undefined && this.#state === "closing" && !this.#ledger.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
         bytes = encode({ type: DISCONNECT });
@@ -541,7 +541,7 @@ export class Session {
   // ---- the store
 
   /** What the store has of it. */
-  get ledger(): Pick<Ledger, "isSparse" | "records" | "notReplaced"> {
+  get ledger(): Pick<Ledger, "isBusy" | "isSparse" | "records" | "notReplaced"> {
     return this.#ledger;
   }
 

@@ -156,8 +156,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the changes of a flush that has failed are forgotten",
     file: journal,
-    find: "    this.#retryAt = now + RETRY;\n    this.#appended = 0;",
-    replace: "    this.#retryAt = now + RETRY;",
+    find: "    this.#retryAt = now + RETRY;\n",
+    replace: "    this.#retryAt = now + RETRY;\n    this.#changes = this.#changes.slice(this.#flushedChanges);\n",
   },
   {
     mistake: "what is said of messages that could not be kept is written again and again",
@@ -166,16 +166,28 @@ const mistakes: readonly Mutant[] = [
     replace: "",
   },
   {
-    mistake: "what comes after a failure is written before what came before it",
+    mistake: "a run goes on with what does not follow it",
     file: journal,
-    find: "if (!this.#isFlushing && this.#retryAt === Infinity) this.#appendChanges();",
-    replace: "this.#appendChanges();",
+    find: "changes[last + 1]! + count === of &&",
+    replace: "changes[last + 1]! < of &&",
   },
   {
     mistake: "what comes during a flush is not written",
     file: journal,
-    find: "    this.#appended = 0;\n    this.#appendChanges();\n",
-    replace: "    this.#appended = this.#changes.length;\n",
+    find: "    this.#changes = this.#changes.slice(this.#flushedChanges);\n",
+    replace: "    this.#changes = [];\n",
+  },
+  {
+    mistake: "what comes during a flush goes on with a run that is being flushed",
+    file: journal,
+    find: "const count = last >= this.#flushedChanges &&",
+    replace: "const count = last >= 0 &&",
+  },
+  {
+    mistake: "of a run, only the first message has a packet identifier",
+    file: restored,
+    find: "for (const [i, number] of run(view).entries()) this.#send(number, packetId + i);",
+    replace: "this.#send(run(view)[0]!, packetId);",
   },
 
   {
