@@ -164,14 +164,14 @@ function parseProxy(text: string | URL): Proxy {
     "proxy",
     `socks5://host:port or http://host:port: received ${kindOf(text)}`,
   );
-  const { scheme, ...url } = parseUrl(text, what, ["socks5", "socks5h", "http"]);
+  const { scheme, host, uname, passwd, ...url } = parseUrl(text, what, ["socks5", "socks5h", "http"]);
   const protocol = scheme === "http" ? "http" : "socks5"; // either way the proxy resolves the name
-  if (protocol === "socks5" && [url.uname, url.passwd].some((part) => utf8.encode(part).length > 255)) {
+  if (protocol === "socks5" && [uname, passwd].some((part) => utf8.encode(part).length > 255)) {
     throw new RangeError("Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes");
   }
   const { port = protocol === "http" ? 80 : 1080 } = url;
   checkRange("the proxy's port", port, 1, 65_535);
-  return { ...url, protocol, port };
+  return { protocol, host, port, uname, passwd };
 }
 
 /**
