@@ -4,17 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { buildSync } from "esbuild";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { build } from "../../scripts/build.ts";
 import { bunBinary, needs, run } from "../support/process.ts";
 import { startAedes } from "../support/servers.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
 
-const program = (mqtt3c: string) => `
-import { connect, connectWorker } from ${JSON.stringify(mqtt3c)};
+const program = (mqtt3c: string, modes: string) => `
+import process from "node:process";
+import { ${modes} } from ${JSON.stringify(mqtt3c)};
 const [where] = process.argv.slice(2);
-for (const open of [connect, connectWorker]) {
+for (const open of [${modes}]) {
   const mqtt = await open(where).catch((error) => console.log(String(error.message ?? error)));
   await mqtt?.subscribe("a");
   await mqtt?.disconnect();
@@ -35,10 +36,11 @@ test("a program that connects over TCP loads nothing of WebSockets, one with ws:
       writeFileSync(path, `${readFileSync(path, "utf8")}\nthrow new Error("loaded");\n`);
     }
     const main = join(dir, "main.ts");
-    writeFileSync(main, program("./mod.ts"));
-    build(join(dir, "dist"), { from: dir });
-    const built = join(dir, "main.mjs");
-    writeFileSync(built, program("./dist/mod.js"));
+    writeFileSync(main, program("./mod.ts", "connect, connectWorker"));
+    // As the npm package is built: one file, in which it is evaluated when it is asked for.
+    const entry = join(dir, "entry.ts"), built = join(dir, "main.mjs");
+    writeFileSync(entry, program("./mod.ts", "connect"));
+    buildSync({ entryPoints: [entry], outfile: built, bundle: true, platform: "node", format: "esm" });
     const commands: [string, string, string[]][] = [
       ["Deno", process.execPath, ["run", "-q", "-A", "--no-check", main]],
       ["Bun", await bunBinary(), [main]],
