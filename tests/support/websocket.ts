@@ -1,6 +1,7 @@
 /** The server's side of a WebSocket, by hand: plain, slow, and sharing nothing with the library (RFC 6455). */
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { patience } from "./process.ts";
 import type { Action, Peer } from "./scripted.ts";
 
 /** What is odd about a frame. */
@@ -65,13 +66,24 @@ export function acceptOf(request: string): string {
   return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 }
 
-/** Waits until what the client has sent is enough. */
-export async function until(peer: Peer, holds: (heard: Heard) => boolean): Promise<Heard> {
-  for (;;) {
-    const bytes = peer.received(), heard = hear(bytes);
-    if (holds(heard) || peer.socket.destroyed) return heard;
-    await peer.wait(bytes.length + 1);
-  }
+/** Waits until what the client has sent is enough, or it is gone; several may wait at once. */
+export function until(peer: Peer, holds: (heard: Heard) => boolean): Promise<Heard> {
+  const { socket } = peer;
+  return new Promise((resolve, reject) => {
+    const settle = (outcome: Heard | Error) => {
+      clearTimeout(timer);
+      socket.off("data", look).off("close", look);
+      if (outcome instanceof Error) reject(outcome);
+      else resolve(outcome);
+    };
+    const look = () => {
+      const heard = hear(peer.received());
+      if (holds(heard) || socket.destroyed) settle(heard);
+    };
+    const timer = setTimeout(() => settle(new Error(`The client has not sent enough within ${patience} ms`)), patience);
+    socket.on("data", look).on("close", look);
+    look();
+  });
 }
 
 /** The answer that agrees, with other lines perhaps. */
