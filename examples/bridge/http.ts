@@ -7,10 +7,12 @@ import { AwayError, Broker } from "./broker.ts";
 import type { Subscription } from "./filters.ts";
 import { pathOf, queryOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { Outbox, type OutboxLimits } from "./outbox.ts";
+import { Losses } from "./losses.ts";
+import { Outbox } from "./outbox.ts";
 import { json, payloadOf, type Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
+import type { WaitingLimits } from "./waiting.ts";
 
 /** The bounds are those of HTTP.md. */
 export interface HttpOptions extends program.BrokerOptions, program.ListenOptions {
@@ -21,7 +23,7 @@ export interface HttpOptions extends program.BrokerOptions, program.ListenOption
   maxRequests?: number;
   maxStreams?: number;
   /** What may wait for a slow stream; 5,000 messages and 1 MiB by default. */
-  maxWaiting?: OutboxLimits;
+  maxWaiting?: WaitingLimits;
   /** Milliseconds a GET waits for a value (1,000), a topic that was read stays subscribed (60,000), between heartbeats (15,000). */
   wait?: number;
   linger?: number;
@@ -54,8 +56,8 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const server = createServer(), url = await listen(server, options);
   const broker = new Broker(options.broker, options.op, options.log);
   const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
-  const outboxes = new Set<Outbox>();
-  let requests = 0, bodies = 0, streams = 0, dropped = 0;
+  const losses = new Losses({ dropped: "to streams: their clients take them more slowly than they come" }, options.log);
+  let requests = 0, bodies = 0, streams = 0;
 
   const tooLarge = () => new Refused(413, `The body is over ${maxBody} bytes`);
   server.on("request", async (request: IncomingMessage, response: ServerResponse) => {
@@ -150,7 +152,8 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       }
     });
     if (value === undefined && !broker.connected) throw broker.away();
-    if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms`);
+    const hint = "the broker keeps what is published with ?retain, and nothing else";
+    if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms; ${hint}`);
     const bytes = Buffer.from(value.payload);
     response.writeHead(200, {
       "content-length": bytes.length,
@@ -186,12 +189,15 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     streams++;
     return new Promise((resolve, reject) => {
       let beats: ReturnType<typeof setInterval> | undefined, missed = 0;
-      const outbox = new Outbox({
-        ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
-        write: (frames) => response.write(frames.join("")),
-        lost: (count) => event("dropped", { count }),
-      }, options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 });
-      outboxes.add(outbox);
+      const outbox = new Outbox(
+        {
+          ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
+          write: (frames) => response.write(frames.join("")),
+          lost: (count) => event("dropped", { count }),
+        },
+        options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 },
+        losses,
+      );
       const stop = broker.subscribe(filter, {
         granted(subscription) {
           if (response.headersSent) return;
@@ -216,8 +222,6 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
         clearInterval(beats);
         broker.changed.delete(tell);
         void stop();
-        outboxes.delete(outbox);
-        dropped += outbox.dropped;
         streams--;
         resolve();
       });
@@ -234,8 +238,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   }
 
   function status(): Record<string, unknown> {
-    const all = [...outboxes].reduce((sum, outbox) => sum + outbox.dropped, dropped);
-    return { ...broker.status(), requests: requests - streams, streams, dropped: all };
+    return { ...broker.status(), requests: requests - streams, streams, ...losses.counts };
   }
 
   return {
@@ -247,6 +250,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       await closed;
       for (const topic of [...lingering.keys()]) leave(topic);
       await broker.close();
+      losses.close();
     },
   };
 }
@@ -331,7 +335,8 @@ function fail(response: ServerResponse, error: Error): void {
 
 if (program.isProgram(import.meta.url)) {
   const usage =
-    `http.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
+    `http.ts [--broker mqtt://localhost] [--ca authorities.pem] [--host 127.0.0.1] [--port 8080] [--token ...]
+        [--origin https://...]...
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
   const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;

@@ -437,7 +437,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     // The bridge says what it has done; it has confirmed all that arrived.
     program.kill("SIGTERM");
     await program.exited;
-    const [, said] = /ends: (.*)/.exec(program.stdout()) ?? [];
+    const [, said] = /All counts: (.*)/.exec(program.stdout()) ?? [];
     if (said === undefined) throw new Error(`The bridge did not say anything: ${program.stdout()}${program.stderr()}`);
     return {
       toMqtt: toMqtt.report(),
