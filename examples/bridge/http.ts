@@ -1,9 +1,8 @@
 /** HTTP to MQTT: POST publishes, GET reads a value, Server-Sent Events subscribe. See HTTP.md. */
 import { Buffer, isUtf8 } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import process from "node:process";
-import { MqttError } from "../../mod.ts";
-import { AwayError, Broker } from "./broker.ts";
+import { fail, type Hold, meaningOf, read, Refused } from "./answers.ts";
+import { Broker } from "./broker.ts";
 import type { Subscription } from "./filters.ts";
 import { pathOf, queryOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
@@ -34,20 +33,6 @@ export interface HttpOptions extends program.BrokerOptions, program.ListenOption
 const MISSED_HEARTBEATS = 4;
 /** Topics that stay subscribed after they were read. */
 const LINGERING = 1000;
-/** Milliseconds a body may take. */
-const BODY_TIME = 30_000;
-
-class Refused extends Error {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-
-  constructor(status: number, message: string, headers: Record<string, string> = {}) {
-    super(message);
-    this.status = status;
-    this.headers = headers;
-  }
-}
-
 /** Starts the bridge; it listens at once, whether the broker is there or not. */
 export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const { maxBody = 1_048_576, maxBodies = 67_108_864, maxRequests = 2000, maxStreams = 256 } = options;
@@ -270,32 +255,6 @@ function wantsRetain(request: IncomingMessage): boolean {
   return retain !== null && retain !== "0" && retain !== "false";
 }
 
-/** Told of bytes that come; throws when they are too many. */
-type Hold = (bytes: number) => void;
-
-function read(request: IncomingMessage, hold: Hold): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    const timer = setTimeout(() => settle(new Refused(408, "The body took too long")), BODY_TIME);
-    request.on("data", take).on("end", settle).on("error", () => settle()).on("close", settle);
-    function take(chunk: Buffer): void {
-      chunks.push(chunk);
-      try {
-        hold(chunk.length);
-      } catch (error) {
-        settle(error as Error);
-      }
-    }
-    function settle(error?: Error): void {
-      clearTimeout(timer);
-      request.off("data", take).off("end", settle).off("close", settle);
-      if (error) reject(error);
-      else if (request.complete) resolve(Buffer.concat(chunks));
-      else reject(new Refused(400, "The body ended early"));
-    }
-  });
-}
-
 function event(name: string, data: Record<string, unknown>): string {
   return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 }
@@ -310,27 +269,6 @@ function preflight(response: ServerResponse): void {
     "access-control-allow-methods": "GET, POST",
     "access-control-allow-headers": "authorization, content-type, last-event-id",
   }).end();
-}
-
-/** The status that an error means, and its headers. */
-function meaningOf(error: Error): [status: number, headers: Record<string, string>] {
-  if (error instanceof Refused) return [error.status, error.headers];
-  if (error instanceof AwayError) return [503, { "retry-after": `${error.retryAfter}` }];
-  if (error instanceof MqttError) return error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }];
-  const isMistake = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
-  return [isMistake ? 400 : 500, {}];
-}
-
-function fail(response: ServerResponse, error: Error): void {
-  if (response.headersSent) return void response.destroy();
-  const [status, headers] = meaningOf(error);
-  if (status === 500) process.emitWarning(error);
-  const text = `${error.message}\n`;
-  response.writeHead(status, {
-    "content-type": "text/plain; charset=utf-8",
-    "content-length": Buffer.byteLength(text),
-    ...headers,
-  }).end(text);
 }
 
 if (program.isProgram(import.meta.url)) {

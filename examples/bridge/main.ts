@@ -2,7 +2,6 @@
 import { Aedes } from "aedes";
 import { Buffer } from "node:buffer";
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import process from "node:process";
 import { startGreenhouse } from "./greenhouse.ts";
 import { startHttp } from "./http.ts";
 import * as program from "./program.ts";

@@ -8,32 +8,10 @@ import { Losses } from "./losses.ts";
 import { weigh } from "./outbox.ts";
 import type { Value } from "./payload.ts";
 import * as program from "./program.ts";
-import { checkFilter, checkTopic } from "./topics.ts";
-import { Waiting, type WaitingLimits } from "./waiting.ts";
+import { checkOptions, MAX_PAYLOAD, type SmqOptions } from "./smq_options.ts";
+import { Waiting } from "./waiting.ts";
 
-/** What goes where, and the bounds; those are of SMQ.md. */
-export interface SmqOptions extends program.BrokerOptions {
-  /** The hub: `ws://localhost/smq.lsp`; user and password of the URL are sent as HTTP wants them. */
-  hub: string;
-  /** Authorities a wss: hub may have its certificate from, in PEM. */
-  ca?: string;
-  /** Identifies the bridge to the hub, at least 6 bytes; another with the same takes its place. `mqtt3c-bridge` by default. */
-  uid?: string;
-  /** At most 255 bytes; or a function that answers the hub's challenge: its seed, 32 bits, and our address as it sees it. */
-  credentials?: string | ((seed: number, address: string) => string | Uint8Array | Promise<string | Uint8Array>);
-  /** MQTT topic filters whose messages go to SMQ; `smqPrefix` goes before their topics, `mqtt/` by default. */
-  toSmq?: readonly string[];
-  smqPrefix?: string;
-  /** SMQ topics whose messages go to MQTT; `mqttPrefix` goes before them, `smq/` by default. */
-  toMqtt?: readonly string[];
-  mqttPrefix?: string;
-  /** Messages, and bytes, that may wait for the hub, and the same for the broker; 20,000 and 4 MiB by default. */
-  maxWaiting?: WaitingLimits;
-  /** Topics whose numbers at the hub the bridge keeps in mind; 10,000 by default. */
-  maxTopics?: number;
-  /** Milliseconds in which the hub must answer; 10,000 by default. */
-  timeout?: number;
-}
+export type { SmqOptions };
 
 /** The types of the protocol's messages. */
 const INIT = 1, CONNECT = 2, CONNACK = 3, SUBSCRIBE = 4, SUBACK = 5, CREATE = 6, CREATEACK = 7;
@@ -42,8 +20,8 @@ const PUBLISH = 8, DISCONNECT = 11, PING = 12, PONG = 13;
 const REFUSALS = "|protocol version or uid|hub not available|wrong credentials|client certificate required" +
   "|client certificate not accepted|access denied";
 
-/** Bytes of a payload, and of a frame, at most: for a larger one the hub closes the connection. */
-const MAX_PAYLOAD = 65_520, MAX_FRAME = 65_535;
+/** Bytes of a frame, at most: for a larger one the hub closes the connection. */
+const MAX_FRAME = 65_535;
 /** Bytes the socket may have in its own buffer; what is more waits here. */
 const HIGH_WATER = 262_144;
 /** What publishes may weigh that the broker has not acknowledged; what is more waits here. */
@@ -67,15 +45,7 @@ export function startSmq(options: SmqOptions): program.Bridge {
   const { toSmq = [], smqPrefix = "mqtt/", toMqtt = [], mqttPrefix = "smq/", maxTopics = 10_000 } = options;
   const { maxWaiting = { messages: 20_000, bytes: 4_194_304 }, timeout = 10_000, log = () => {} } = options;
   const { uid = "mqtt3c-bridge", credentials = "" } = options;
-  check(toSmq.length + toMqtt.length > 0, "nothing is to go anywhere: name a filter to SMQ, or a topic to MQTT");
-  check(smqPrefix !== "" && mqttPrefix !== "", "a prefix is empty: messages would go in circles");
-  check(toMqtt.every((topic) => !topic.startsWith(smqPrefix)), `SMQ topics with ${smqPrefix} come from MQTT`);
-  check(toMqtt.every((topic) => !/[+#]/.test(topic)), "SMQ has no wildcards: name each topic that is to go to MQTT");
-  check(typeof credentials !== "string" || Buffer.byteLength(credentials) < 256, "the credentials are over 255 bytes");
-  check(Buffer.byteLength(uid) >= 6 && Buffer.byteLength(uid) < 256, "uid must have 6 to 255 bytes");
-  check(/^wss?:/.test(options.hub) && URL.canParse(options.hub), "hub must be a ws: or wss: URL");
-  for (const filter of toSmq) checkFilter(filter);
-  for (const topic of toMqtt) checkTopic(mqttPrefix + topic);
+  checkOptions(options);
 
   const broker = new Broker(options.broker, options.op, log);
   const stop = new AbortController();
@@ -388,10 +358,6 @@ export function startSmq(options: SmqOptions): program.Bridge {
       for (const losses of [upLosses, downLosses]) losses.close();
     },
   };
-}
-
-function check(holds: boolean, mistake: string): void {
-  if (!holds) throw new TypeError(`Cannot bridge as ${mistake}`);
 }
 
 if (program.isProgram(import.meta.url)) {

@@ -1,9 +1,6 @@
 /** WebSocket to MQTT: pages and programs subscribe and publish in JSON over one connection to the broker. See WEBSOCKET.md. */
 import { Buffer } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type AwayError, Broker } from "./broker.ts";
 import { pathOf, refuse } from "./guard.ts";
@@ -11,6 +8,7 @@ import { listen } from "./listen.ts";
 import { Losses } from "./losses.ts";
 import { Outbox, weigh } from "./outbox.ts";
 import { json, payloadOf } from "./payload.ts";
+import { serve } from "./page.ts";
 import * as program from "./program.ts";
 import type { WaitingLimits } from "./waiting.ts";
 
@@ -211,31 +209,6 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
       losses.close();
     },
   };
-}
-
-/** What the page consists of. */
-const uplot = dirname(createRequire(import.meta.url).resolve("uplot"));
-const page = join(import.meta.dirname!, "page");
-const files: Record<string, readonly [file: string, type: string]> = {
-  "/": [join(page, "index.html"), "text/html"],
-  "/page.js": [join(page, "page.js"), "text/javascript"],
-  "/page.css": [join(page, "page.css"), "text/css"],
-  "/icon.svg": [join(page, "icon.svg"), "image/svg+xml"],
-  "/uplot.js": [join(uplot, "uPlot.esm.js"), "text/javascript"],
-  "/uplot.css": [join(uplot, "uPlot.min.css"), "text/css"],
-};
-
-async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const [file, type] = files[pathOf(request)] ?? [];
-  if (file === undefined || request.method !== "GET") return void response.writeHead(404).end();
-  const bytes = await readFile(file).catch((error: Error) => error);
-  if (bytes instanceof Error) return void response.writeHead(404).end(bytes.message);
-  response.writeHead(200, {
-    "content-type": `${type}; charset=utf-8`,
-    "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-  }).end(bytes);
 }
 
 if (program.isProgram(import.meta.url)) {

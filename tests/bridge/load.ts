@@ -3,14 +3,18 @@
  *
  *     deno run -A tests/bridge/load.ts http|websocket|smq [--rate 10000] [--seconds 60]
  *         [--kill broker|peer] [--rounds 20] [--batch 20]
+ *     deno run -A tests/bridge/load.ts --flood 30000
  *
  * mosquitto and the bridge are processes of their own; this one is the publisher, the subscriber and
  * the bridge's other side. `--batch` is the messages in one POST.
  */
 import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { connect as connectSocket, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
 import { connect } from "../../mod.ts";
@@ -51,6 +55,8 @@ export interface Direction {
 export interface LoadReport {
   toMqtt: Direction;
   fromMqtt: Direction;
+  /** Messages to MQTT that the broker had acknowledged to the bridge and that never arrived; less than none is none. */
+  confirmedAndLost: number;
   /** Messages to MQTT that the bridge refused, as it told the one who sent them. */
   told: number;
   /** Times the bridge told its other side that the broker had gone. */
@@ -366,12 +372,14 @@ function cpuTime(pid: number): number {
   }
 }
 
-const config = "set_tcp_nodelay true\nmax_queued_messages 0";
+const config = "set_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
 
 export async function load(options: LoadOptions): Promise<LoadReport> {
   const { bridge, rate, seconds, kill, rounds = 20, batch = 20 } = options;
   const toMqtt = new Meter(), fromMqtt = new Meter();
-  let broker = await startMosquitto({ config });
+  // Its session outlives a broker that is killed: what the new one acknowledges before it is there again waits for it.
+  const data = mkdtempSync(join(tmpdir(), "mqtt3c-load-"));
+  let broker = await startMosquitto({ config, data });
   const { port } = broker;
   const peer = bridge === "http"
     ? httpPeer(fromMqtt, batch)
@@ -380,11 +388,13 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     : await smqPeer(fromMqtt);
   let program: Process | undefined;
   const op = { port, reconnect: { minDelay: 20, maxDelay: 50 } };
-  const subscriber = await connect("127.0.0.1", undefined, op);
+  const subscriber = await connect("127.0.0.1", undefined, { ...op, id: "load", session: true });
   const publisher = await connect("127.0.0.1", undefined, op);
   try {
     program = await startScript(`examples/bridge/${bridge}.ts`, ["--broker", `mqtt://127.0.0.1:${port}`, ...peer.args]);
     await subscriber.subscribe("load/in", { onpub: (_, message) => toMqtt.take(message.text()) });
+    broker.kill("SIGUSR1"); // it saves the session
+    await until(() => existsSync(join(data, "mosquitto.db")), "the session is saved");
     await peer.open();
     peer.goings = 0; // it may have come before the broker
     const send = (count: number) => {
@@ -415,7 +425,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
         await pause(started + (round - 0.5) * seconds * 1000 / rounds - performance.now());
         if (kill === "broker") {
           await broker.stop();
-          broker = await startMosquitto({ port, config });
+          broker = await startMosquitto({ port, config, data });
         } else {
           await peer.kill();
         }
@@ -439,7 +449,10 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     await program.exited;
     const [, said] = /All counts: (.*)/.exec(program.stdout()) ?? [];
     if (said === undefined) throw new Error(`The bridge did not say anything: ${program.stdout()}${program.stderr()}`);
+    const counts = JSON.parse(said), arrived = toMqtt.received + toMqtt.markers;
+    const { published } = bridge === "smq" ? counts.toMqtt : counts;
     return {
+      confirmedAndLost: Math.max(published - arrived, 0),
       toMqtt: toMqtt.report(),
       fromMqtt: fromMqtt.report(),
       told: peer.told,
@@ -451,7 +464,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
         most: Math.round(Math.max(...memory)),
       },
       cpu: Number(used.toFixed(2)),
-      status: JSON.parse(said),
+      status: counts,
     };
   } finally {
     await program?.stop();
@@ -459,11 +472,67 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     await subscriber.disconnect();
     await publisher.disconnect();
     await broker.stop();
+    rmSync(data, { recursive: true });
   }
 }
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.max(milliseconds, 0)));
+}
+
+export interface FloodReport {
+  /** Messages the hub had for the bridge, and those it dropped itself, as the bridge did not read. */
+  sent: number;
+  hubDropped: number;
+  /** What the bridge says of them, and the lines of its log that tell of losses. */
+  published: number;
+  dropped: number;
+  unconfirmed: number;
+  lines: string[];
+  /** What the subscriber got, and whether the hub's connection lived all the time. */
+  received: number;
+  lived: boolean;
+}
+
+/** Messages of 1 kB flood the hub while the MQTT broker is stopped, with its connections open; then it goes on. */
+export async function flood(count: number): Promise<FloodReport> {
+  const broker = await startMosquitto({ config }), hub = await startHub({ record: false });
+  const url = `mqtt://127.0.0.1:${broker.port}`, body = "x".repeat(1000);
+  let received = 0, program: Process | undefined;
+  const subscriber = await connect("127.0.0.1", () => void received++, { port: broker.port });
+  try {
+    await subscriber.subscribe("smq/t");
+    program = await startScript("examples/bridge/smq.ts", ["--broker", url, "--hub", hub.url, "--to-mqtt", "t"]);
+    await until(() => {
+      hub.publish("t", FIRST);
+      return received > 0;
+    }, "messages come to MQTT");
+    const before = [...hub.clients.values()][0]!;
+    broker.kill("SIGSTOP");
+    let sent = 0;
+    while (sent < count) {
+      for (let i = 0; i < 100; i++, sent++) hub.publish("t", body);
+      // Who publishes to a hub goes as fast as the hub does: as fast as a client that reads.
+      await until(() => before.socket.bufferedAmount < 262_144, "the bridge reads");
+    }
+    await program.output(/Lost: /);
+    broker.kill("SIGCONT");
+    hub.publish("t", LAST);
+    const lived = [...hub.clients.values()][0] === before && before.socket.readyState === before.socket.OPEN;
+    program.kill("SIGTERM");
+    await program.exited;
+    const out = program.stdout(), { toMqtt } = JSON.parse(/All counts: (.*)/.exec(out)![1]!);
+    await until(() => received >= toMqtt.published, "all that is confirmed has come");
+    const lines = out.split("\n").filter((line) => line.includes("Lost: "));
+    const { published, dropped, unconfirmed } = toMqtt;
+    return { sent, hubDropped: hub.dropped(), published, dropped, unconfirmed, lines, received, lived };
+  } finally {
+    broker.kill("SIGCONT");
+    await program?.stop();
+    await hub.kill();
+    await subscriber.disconnect();
+    await broker.stop();
+  }
 }
 
 if (import.meta.main) {
@@ -475,8 +544,13 @@ if (import.meta.main) {
       kill: { type: "string" },
       rounds: { type: "string", default: "20" },
       batch: { type: "string", default: "20" },
+      flood: { type: "string" },
     },
   });
+  if (values.flood !== undefined) {
+    console.log(JSON.stringify(await flood(Number(values.flood)), undefined, 2));
+    process.exit();
+  }
   for (const bridge of positionals.length ? positionals : ["http", "websocket", "smq"]) {
     const report = await load({
       bridge: bridge as BridgeName,
