@@ -3,7 +3,6 @@
  *
  *     deno run -A tests/bridge/load.ts http|websocket|smq [--rate 10000] [--seconds 60]
  *         [--kill broker|peer] [--rounds 20] [--batch 20]
- *     deno run -A tests/bridge/load.ts --flood 30000
  *
  * mosquitto and the bridge are processes of their own; this one is the publisher, the subscriber and
  * the bridge's other side. `--batch` is the messages in one POST.
@@ -14,7 +13,6 @@ import { get, type IncomingMessage } from "node:http";
 import { connect as connectSocket, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
 import { connect } from "../../mod.ts";
@@ -22,6 +20,7 @@ import type { Process } from "../support/process.ts";
 import { freePort, startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
 import { type Hub, startHub } from "./hub.ts";
+import { type Direction, FIRST, LAST, Meter } from "./meter.ts";
 import { ask, until } from "./support.ts";
 
 export type BridgeName = "http" | "websocket" | "smq";
@@ -35,21 +34,6 @@ export interface LoadOptions {
   kill?: "broker" | "peer";
   rounds?: number;
   batch?: number;
-}
-
-export interface Direction {
-  sent: number;
-  /** Messages received besides: the first, which show that all are there, and the last, which shows that all has come. */
-  markers: number;
-  received: number;
-  /** Sent and never received; received twice; received after a later one. */
-  missing: number;
-  twice: number;
-  reordered: number;
-  /** Milliseconds. */
-  p50: number;
-  p99: number;
-  max: number;
 }
 
 export interface LoadReport {
@@ -70,78 +54,6 @@ export interface LoadReport {
   /** What the bridge said last. */
   // deno-lint-ignore no-explicit-any -- JSON, of three shapes
   status: any;
-}
-
-/** Markers: messages that are not counted among those sent. */
-const FIRST = "0 all are there";
-const LAST = "-1 all has come";
-
-/** Counts what one direction carries: messages are a number and the time they were sent. */
-class Meter {
-  sent = 0;
-  markers = 0;
-  /** Whether the last marker has come. */
-  finished = false;
-  readonly #seen = new Set<number>();
-  readonly #times: number[] = [];
-  #last = 0;
-  #twice = 0;
-  #reordered = 0;
-  #awaited = false;
-  #since = 0;
-  recovery = 0;
-
-  message(): string {
-    return `${++this.sent} ${performance.now()} ${"x".repeat(40)}`;
-  }
-
-  take(text: string): void {
-    const [number, time] = text.split(" ").map(Number);
-    if (number! <= 0) {
-      this.markers++;
-      this.finished = number === -1;
-      return;
-    }
-    const now = performance.now();
-    if (this.#seen.has(number!)) this.#twice++;
-    else this.#times.push(now - time!);
-    this.#seen.add(number!);
-    if (number! < this.#last) this.#reordered++;
-    this.#last = number!;
-    if (!this.#awaited) return;
-    this.#awaited = false;
-    this.recovery = Math.max(this.recovery, now - this.#since);
-  }
-
-  /** The other side is there again: how long until something comes? */
-  expect(): void {
-    this.#awaited = true;
-    this.#since = performance.now();
-  }
-
-  get awaited(): boolean {
-    return this.#awaited;
-  }
-
-  get received(): number {
-    return this.#times.length;
-  }
-
-  report(): Direction {
-    const times = this.#times.sort((a, b) => a - b);
-    const at = (part: number) => Number((times[Math.floor((times.length - 1) * part)] ?? NaN).toFixed(2));
-    return {
-      sent: this.sent,
-      markers: this.markers,
-      received: times.length,
-      missing: this.sent - times.length,
-      twice: this.#twice,
-      reordered: this.#reordered,
-      p50: at(0.5),
-      p99: at(0.99),
-      max: at(1),
-    };
-  }
 }
 
 /** The side of the bridge that is not MQTT. */
@@ -372,7 +284,8 @@ function cpuTime(pid: number): number {
   }
 }
 
-const config = "set_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
+/** mosquitto drops nothing by itself. */
+export const config = "set_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
 
 export async function load(options: LoadOptions): Promise<LoadReport> {
   const { bridge, rate, seconds, kill, rounds = 20, batch = 20 } = options;
@@ -480,61 +393,6 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.max(milliseconds, 0)));
 }
 
-export interface FloodReport {
-  /** Messages the hub had for the bridge, and those it dropped itself, as the bridge did not read. */
-  sent: number;
-  hubDropped: number;
-  /** What the bridge says of them, and the lines of its log that tell of losses. */
-  published: number;
-  dropped: number;
-  unconfirmed: number;
-  lines: string[];
-  /** What the subscriber got, and whether the hub's connection lived all the time. */
-  received: number;
-  lived: boolean;
-}
-
-/** Messages of 1 kB flood the hub while the MQTT broker is stopped, with its connections open; then it goes on. */
-export async function flood(count: number): Promise<FloodReport> {
-  const broker = await startMosquitto({ config }), hub = await startHub({ record: false });
-  const url = `mqtt://127.0.0.1:${broker.port}`, body = "x".repeat(1000);
-  let received = 0, program: Process | undefined;
-  const subscriber = await connect("127.0.0.1", () => void received++, { port: broker.port });
-  try {
-    await subscriber.subscribe("smq/t");
-    program = await startScript("examples/bridge/smq.ts", ["--broker", url, "--hub", hub.url, "--to-mqtt", "t"]);
-    await until(() => {
-      hub.publish("t", FIRST);
-      return received > 0;
-    }, "messages come to MQTT");
-    const before = [...hub.clients.values()][0]!;
-    broker.kill("SIGSTOP");
-    let sent = 0;
-    while (sent < count) {
-      for (let i = 0; i < 100; i++, sent++) hub.publish("t", body);
-      // Who publishes to a hub goes as fast as the hub does: as fast as a client that reads.
-      await until(() => before.socket.bufferedAmount < 262_144, "the bridge reads");
-    }
-    await program.output(/Lost: /);
-    broker.kill("SIGCONT");
-    hub.publish("t", LAST);
-    const lived = [...hub.clients.values()][0] === before && before.socket.readyState === before.socket.OPEN;
-    program.kill("SIGTERM");
-    await program.exited;
-    const out = program.stdout(), { toMqtt } = JSON.parse(/All counts: (.*)/.exec(out)![1]!);
-    await until(() => received >= toMqtt.published, "all that is confirmed has come");
-    const lines = out.split("\n").filter((line) => line.includes("Lost: "));
-    const { published, dropped, unconfirmed } = toMqtt;
-    return { sent, hubDropped: hub.dropped(), published, dropped, unconfirmed, lines, received, lived };
-  } finally {
-    broker.kill("SIGCONT");
-    await program?.stop();
-    await hub.kill();
-    await subscriber.disconnect();
-    await broker.stop();
-  }
-}
-
 if (import.meta.main) {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -544,13 +402,8 @@ if (import.meta.main) {
       kill: { type: "string" },
       rounds: { type: "string", default: "20" },
       batch: { type: "string", default: "20" },
-      flood: { type: "string" },
     },
   });
-  if (values.flood !== undefined) {
-    console.log(JSON.stringify(await flood(Number(values.flood)), undefined, 2));
-    process.exit();
-  }
   for (const bridge of positionals.length ? positionals : ["http", "websocket", "smq"]) {
     const report = await load({
       bridge: bridge as BridgeName,

@@ -1,7 +1,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { needs } from "../support/process.ts";
-import { type BridgeName, flood, load, type LoadReport } from "./load.ts";
+import { flood } from "./flood.ts";
+import { type BridgeName, load, type LoadReport } from "./load.ts";
 
 /** What the bridge itself counted of the messages to MQTT, whatever its status looks like. */
 function toMqtt(bridge: BridgeName, { status, told }: LoadReport): { published: number; lost: number } {
