@@ -47,6 +47,10 @@ export function startSmq(options: SmqOptions): program.Bridge {
   const { uid = "mqtt3c-bridge", credentials = "" } = options;
   checkOptions(options);
 
+  const { username, password } = new URL(options.hub), url = options.hub.replace(/\/\/.*@/, "//");
+  const login = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString("base64");
+  const headers = username === "" ? {} : { authorization: `Basic ${login}` }; // Bun would not decode them
+
   const broker = new Broker(options.broker, options.op, log);
   const stop = new AbortController();
   const counts = { hub: "away", reason: "not connected yet", connections: 0 };
@@ -268,8 +272,9 @@ export function startSmq(options: SmqOptions): program.Bridge {
 
   /** One connection to the hub, to its end. */
   async function attend(): Promise<void> {
-    const made = socket = new WebSocket(options.hub, {
+    const made = socket = new WebSocket(url, {
       handshakeTimeout: timeout,
+      headers,
       maxPayload: 1_048_576,
       ...options.ca === undefined ? {} : { ca: options.ca },
     });

@@ -131,7 +131,8 @@ testPage(
       await page.until(name("Connected"));
       await until(async () => {
         await mqtt.publish("t/number", `${20 + Math.random()}`);
-        return await page.run<boolean>(`${card("t/number")} !== null`) && await page.run<number>(drawn("t/number")) > 150;
+        return await page.run<boolean>(`${card("t/number")} !== null`) &&
+          await page.run<number>(drawn("t/number")) > 150;
       }, "its line is drawn");
 
       // It fits a phone, and follows the system's theme.
