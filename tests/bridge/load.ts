@@ -318,10 +318,13 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
       void publisher.publish("load/out", FIRST);
       return fromMqtt.markers > 0;
     }, "messages come from MQTT");
+    let asked = 0;
     await until(() => {
       peer.send([FIRST]);
+      asked++;
       return toMqtt.markers > 0;
     }, "messages come to MQTT");
+    await until(() => toMqtt.markers === asked, "all of the first come"); // a broker that is killed would lose some
 
     const memory: number[] = [];
     const { pid } = program;
