@@ -13,7 +13,7 @@ import type { Dial } from "../transport/transport.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import { type OpenStore, openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
-import { type Address, ADDRESSES } from "./address.ts";
+import { type Address, ADDRESSES, checkNoHeaders } from "./address.ts";
 import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { check } from "./checks.ts";
 import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./places.ts";
@@ -30,8 +30,8 @@ export type Opener = () => Address | Connection | Promise<Address | Connection>;
  * Connects to a broker, or over an established connection, and starts the loop.
  *
  * `addr` is a host name or address, with `:port` if it is not the usual one; a URL, as text or object, `mqtt:` or
- * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:` (with port, user name and password where `op` does not give them,
- * percent-encoded); a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
+ * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:`, over a WebSocket `ws:` or `wss:` (with port, user name and password where `op`
+ * does not give them, percent-encoded), `unix:///path` of a Unix socket; a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
  * promise of it, at every attempt; or a list of addresses and functions, which are tried in turn.
  * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
  *
@@ -123,6 +123,7 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
   for (const option of ["port", "proxy"] as const) {
     check(!op[option], `${option} with a connection handed in`, "left out: it is established already");
   }
+  checkNoHeaders(op);
   const secure = isTls(sock) || "handshake" in Object(sock);
   check(
     secure || !op.tls,
