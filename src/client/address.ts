@@ -209,8 +209,9 @@ function parseUrl<S extends string>(text: string | URL, what: string, schemes: r
   const address = hostname.replace(/^\[|\]$/g, "");
   if (address === "") return refuse(form);
   const host = isIPv6(address) ? address : name !== undefined && isHostName(name) ? toAscii(name, what) : refuse(form);
-  // An object always has a path.
-  return { ...parts, host, path: isUrl(text) && pathname === "/" ? "" : pathname };
+  // An object always has a path; on Bun, what has none has one if it has a query.
+  const isBare = isUrl(text) ? pathname === "/" : !/^[^/]*\/\/[^/?#]*\//.test(written);
+  return { ...parts, host, path: isBare ? "" : pathname };
 }
 
 /** The path of a Unix socket; undefined if it is none. */
