@@ -11,6 +11,8 @@ import { subscriber, until } from "./support.ts";
 const testPage = runtime === "deno" ? test : () => {};
 
 const name = (state: string) => `document.querySelector("#state-name").textContent === ${JSON.stringify(state)}`;
+const subscribed = (filter: string) =>
+  `document.querySelector("#subscribe-result").textContent === ${JSON.stringify(`Subscribed to ${filter}`)}`;
 const card = (topic: string) => `document.querySelector('.card[data-topic="${topic}"]')`;
 const row = (topic: string) =>
   `[...document.querySelectorAll("#topics tr")].find(({ cells }) => cells[0].textContent === ${JSON.stringify(topic)})`;
@@ -46,7 +48,7 @@ testPage(
       await page.theme("light");
       await page.open(url);
       await page.until(name("Connected"));
-      await until(() => bridge.status()["sockets"] === 1, "its socket is there");
+      await page.until(subscribed("#"));
 
       // Values arrive: in the table, as a chart, as lines of an object; what looks like HTML is text.
       const hostile = `<img src=x onerror="document.title='owned'">`;
@@ -211,7 +213,7 @@ testPage(
       await page.type("s3cret");
       await page.press("Enter");
       await page.until(name("Connected"));
-      await until(() => bridge.status()["sockets"] === 1, "its socket is there");
+      await page.until(subscribed("f/#"));
       const count = 3000;
       for (let i = 1; i <= count; i++) await mqtt.publish(`f/${i % 600}`, `${i}`);
       await mqtt.publish("f/1", "the last");
@@ -259,7 +261,7 @@ testPage(
     try {
       await page.open(`${bridge.url}/#filter=odd/%23`);
       await page.until(name("Connected"));
-      await until(() => bridge.status()["sockets"] === 1, "its socket is there");
+      await page.until(subscribed("odd/#"));
       for (const value of ["1e999", "-1.7e308", '{"a":1e999}']) await mqtt.publish("odd/huge", value);
       for (const value of ["-1.7e299", "1.7e299"]) await mqtt.publish("odd/large", value);
       await mqtt.publish("odd/bytes", Uint8Array.of(1, 255, 3));

@@ -380,7 +380,8 @@ async function subscribe() {
   const wanted = filter;
   const answer = await ask({ type: "subscribe", filter: wanted });
   if (wanted === filter) {
-    say("subscribe-result", answer.type === "error" ? answer.message : "", answer.type === "error");
+    const failed = answer.type === "error";
+    say("subscribe-result", failed ? answer.message : `Subscribed to ${wanted}`, failed);
   }
 }
 
