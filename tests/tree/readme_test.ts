@@ -83,7 +83,9 @@ test("pages: every program type-checks", () =>
       writeFileSync(file, code);
       return file;
     });
-    const { code, stderr } = await run(process.execPath, ["check", "-q", "-c", join(root, "deno.json"), ...files]);
+    const { code, stderr } = await run(process.execPath, ["check", "-q", "-c", join(root, "deno.json"), ...files], {
+      deadline: 120_000,
+    });
     assertEquals(code, 0, stderr);
   }));
 
@@ -119,7 +121,7 @@ test(
             )
               .replaceAll("open(1883", `open(${broker.port}`)
               .replaceAll("//broker.example", `//localhost:${(web ?? broker).port}`)
-              .replaceAll("mqtt://localhost", `mqtt://127.0.0.1:${broker.port}`)
+              .replaceAll(`"mqtt://localhost"`, `"mqtt://127.0.0.1:${broker.port}"`)
               .replaceAll("127.0.0.1:1080", `127.0.0.1:${proxy.port}`)
               .replaceAll("gateway.session", `gateway${i}.session`);
             writeFileSync(file, source);
