@@ -42,6 +42,8 @@ export interface Way {
   inThread?: boolean;
   /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
   isSlow?: boolean;
+  /** Whether the broker refuses topics with spaces, as NATS does. */
+  hasNoSpaces?: boolean;
   stop(): Promise<void>;
 }
 
