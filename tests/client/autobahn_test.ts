@@ -10,9 +10,10 @@ import { connect } from "../../mod.ts";
 import { type Action, send } from "../support/scripted.ts";
 import { startAedes } from "../support/servers.ts";
 import { serveWebSocket } from "../support/aedes_websocket.ts";
+import { join } from "../support/bytes.ts";
 import { closeFrame, frame, hear, until } from "../support/websocket.ts";
 import { assertBytes, endsToo, gone, Inbox, noise, within } from "./support.ts";
-import { accepted, concat, latin1, open, publish, whole, withServer } from "./websocket_scene.ts";
+import { accepted, answersClose, concat, latin1, open, publish, whole, withServer } from "./websocket_scene.ts";
 
 const x = (count: number) => "x".repeat(count);
 const PINGRESP = latin1("\xd0\0");
@@ -42,11 +43,14 @@ function inWays<T>(
   return ways.map(([way, action], i) => row(`${chapter}.${first + i}: ${what}, ${way}`, action(frames)));
 }
 
-/** A frame of so many bytes, an even number: PINGRESPs that nobody asked for; of an odd one: and the message at the end. */
-const padded = (length: number) =>
-  length % 2 === 0
-    ? concat(frame(2, concat(...Array(length / 2).fill(PINGRESP))), frame(2, whole))
-    : frame(2, concat(...Array((length - whole.length) / 2).fill(PINGRESP), whole));
+/** A frame of so many bytes: PINGRESPs that nobody asked for, and the message, in a frame of its own if the number is even. */
+function padded(length: number): Uint8Array {
+  const isEven = length % 2 === 0, payload = new Uint8Array(length);
+  for (let at = 0; at < length; at += 2) payload.set(PINGRESP.subarray(0, length - at), at);
+  if (isEven) return concat(frame(2, payload), frame(2, whole));
+  payload.set(whole, length - whole.length);
+  return frame(2, payload);
+}
 
 /** Frames that give the one message "a: bc" to a client, and the last answer to their pings. */
 const good: [what: string, Action, pong?: string][] = [
@@ -116,7 +120,7 @@ const good: [what: string, Action, pong?: string][] = [
 
 for (const [what, action, pong] of good) {
   test(`Autobahn ${what}`, async () => {
-    await withServer([...accepted, action, endsToo], async (server, op) => {
+    await withServer([...accepted, action, answersClose], async (server, op) => {
       const inbox = new Inbox();
       const client = await open(op, inbox.onpub);
       assertEquals(await inbox.text(), "a: bc");
@@ -317,7 +321,7 @@ function packetOf(total: number): Uint8Array {
 /** A packet in fragments of so many bytes. */
 function fragmented(packet: Uint8Array, size: number): Uint8Array {
   const count = Math.ceil(packet.length / size);
-  return concat(...Array.from({ length: count }, (_, i) => {
+  return join(Array.from({ length: count }, (_, i) => {
     return frame(i === 0 ? 2 : 0, packet.subarray(i * size, (i + 1) * size), { more: i < count - 1 });
   }));
 }
@@ -349,7 +353,7 @@ const sizes: [what: string, total: number, (packet: Uint8Array) => Action][] = [
 for (const [what, total, how] of sizes) {
   test(`Autobahn ${what}`, async () => {
     const packet = packetOf(total);
-    await withServer([...accepted, how(packet), endsToo], async (_, op) => {
+    await withServer([...accepted, how(packet), answersClose], async (_, op) => {
       const inbox = new Inbox();
       const client = await open(op, inbox.onpub);
       const [message] = await inbox.take(1), { payload } = message!;

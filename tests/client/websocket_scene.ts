@@ -2,7 +2,8 @@
 import { Buffer } from "node:buffer";
 import { type Client, connect, type ConnectOptions, type OnPublish } from "../../mod.ts";
 import { type Action, type Scripted, send, startScripted } from "../support/scripted.ts";
-import { frame, frames, upgrade } from "../support/websocket.ts";
+import { closeFrame, frame, frames, until, upgrade } from "../support/websocket.ts";
+import { endsToo } from "./support.ts";
 
 export const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0));
 export const concat = (...parts: Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
@@ -40,6 +41,13 @@ export const open = (op: ConnectOptions, onpub?: OnPublish): Promise<Client> => 
 
 /** The client accepted, over a good WebSocket. */
 export const accepted: Action[] = [upgrade(), frames(1), send(frame(2, CONNACK))];
+
+/** The server's side of a good end: it answers a close frame with one, and closes; the client need not linger. */
+export const answersClose: Action = async (peer) => {
+  endsToo(peer);
+  await until(peer, ({ frames }) => frames.some(({ opcode }) => opcode === 8));
+  peer.socket.end(closeFrame(1000));
+};
 
 /** A message, in one packet. */
 export const whole: Uint8Array = publish("a", "bc");
