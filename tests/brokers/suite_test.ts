@@ -18,6 +18,7 @@ const overWeb = (start: (options: KeepingOptions) => Promise<Server>, path: stri
     return {
       port,
       hasNoSpaces: start === startNats,
+      refusesNone: start === startRabbit,
       connect: (onpub, op) => connect(address, onpub, { ...tls && { tls: { ca: certificates().ca } }, ...op }),
       async stop() {
         await stop();

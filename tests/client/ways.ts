@@ -33,7 +33,7 @@ import { startHttpProxy } from "./http_proxy.ts";
 /** Opens a client; the options come on top of those that the way needs. */
 export type Open = (onpub?: OnPublish, op?: ConnectOptions) => Promise<Client>;
 
-/** A broker, and how the client gets to it. It refuses subscriptions to `denied/#`. */
+/** A broker, and how the client gets to it. It refuses subscriptions to `denied/#`, unless it says otherwise. */
 export interface Way {
   /** Where it speaks plain TCP, for `mosquitto_pub` and `mosquitto_sub`. */
   port: number;
@@ -44,6 +44,8 @@ export interface Way {
   isSlow?: boolean;
   /** Whether the broker refuses topics with spaces, as NATS does. */
   hasNoSpaces?: boolean;
+  /** Whether the broker grants every subscription, as RabbitMQ does here. */
+  refusesNone?: boolean;
   stop(): Promise<void>;
 }
 
