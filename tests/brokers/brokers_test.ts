@@ -78,15 +78,32 @@ const until = (holds: () => boolean, what: string) =>
   );
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
 
-for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = false }] of Object.entries(brokers)) {
-  /** Defines the tests over one kind of connection: to a port of the broker, or to that of a proxy before it. */
-  const passes = (kind: string, port: number, addressOf: (port: number) => string, restart: () => Promise<unknown>) => {
-    const address = addressOf(port);
-    let proxy: FaultProxy;
+/** The two kinds of connection: the port of a broker, and the address of that, or of a proxy before it. */
+const kinds: Record<string, (place: Place, path: string) => [port: number, addressOf: (port: number) => string]> = {
+  TCP: ({ port }) => [port, (port) => `mqtt://127.0.0.1:${port}`],
+  WebSocket: ({ web }, path) => [web, (port) => `ws://127.0.0.1:${port}${path}`],
+};
+
+const cases = Object.entries(brokers).flatMap(([name, broker]) =>
+  Object.entries(kinds).map(([kind, find]) => ({ name: `${name} over ${kind}`, ...broker, find }))
+);
+
+for (const { name, tools, start, path = "/mqtt", highest, keeps, isEmbedded = false, find } of cases) {
+  describe(name, () => {
+    const place: Place = { data: "", port: freePort(), web: freePort() };
+    const [port, addressOf] = find(place, path), address = addressOf(port);
+    let server: Server | undefined, proxy: FaultProxy;
     before(async () => {
+      if (tools.skip !== undefined) return;
+      place.data = mkdtempSync(join(tmpdir(), "mqtt3c-broker-"));
+      server = await start(place);
       proxy = await startFaultProxy(port);
     });
-    after(() => proxy?.stop());
+    after(async () => {
+      await proxy?.stop();
+      await server?.stop();
+      if (place.data !== "") rmSync(place.data, { recursive: true, force: true });
+    });
 
     const its = modes.filter(([mode]) => !isEmbedded || mode !== "connectSync");
     const levels = ([0, 1, 2] as const).filter((qos) => qos <= highest);
@@ -95,8 +112,8 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
 
     for (const [mode, openMode] of its) {
       for (const qos of levels) {
-        test(`${kind}, ${mode}: QoS ${qos}: messages are acknowledged, and come once, in order`, tools, async () => {
-          const mqtt = await openMode(port, {}, address), topic = `${kind}/${mode}/${qos}`.replaceAll(" ", "-");
+        test(`${mode}: QoS ${qos}: messages are acknowledged, and come once, in order`, tools, async () => {
+          const mqtt = await openMode(port, {}, address), topic = `${mode}/${qos}`.replaceAll(" ", "-");
           try {
             const scene = new Scene(mqtt, port);
             assertEquals(await scene.subscribe(topic, qos), qos);
@@ -112,7 +129,7 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
     }
 
     if (highest === 1) {
-      test(`${kind}: a subscription at QoS 2 is granted QoS 1, and that is told`, tools, async () => {
+      test("a subscription at QoS 2 is granted QoS 1, and that is told", tools, async () => {
         const mqtt = await open();
         assertEquals(await mqtt.subscribe("granted", { qos: 2 }), 1);
         await mqtt.disconnect();
@@ -120,7 +137,7 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
     }
 
     for (const qos of levels.slice(1)) {
-      test(`${kind}, QoS ${qos}: what is queued while a client is away comes when it is back`, tools, async () => {
+      test(`QoS ${qos}: what is queued while a client is away comes when it is back`, tools, async () => {
         const id = `away${qos}`, topic = `queued/${qos}`, got: string[] = [], statuses: Status[] = [];
         const onstatus = (status: Status) => void statuses.push(status);
         const onpub = (_: string, message: Message) => void got.push(message.text());
@@ -150,7 +167,7 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
       });
 
       test(
-        `${kind}, QoS ${qos}: what is in hand, or waits for that, when the connection breaks is not lost`,
+        `QoS ${qos}: what is in hand, or waits for that, when the connection breaks is not lost`,
         tools,
         async () => {
           const topic = `hand/${qos}`, got: string[] = [];
@@ -180,18 +197,18 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
         },
       );
 
-      test(`${kind}, QoS ${qos}: connections break under load: each message is accounted for`, tools, async () => {
+      test(`QoS ${qos}: connections break under load: each message is accounted for`, tools, async () => {
         const random = new Random(qos);
         const figures = await load({ qos, restarts: 10, keeps: keeps(qos), random }, addressOf(proxy.port), () => {
           proxy.reset();
           return Promise.resolve();
         });
-        console.log(`${name}, ${kind}: ${inWords(figures)}`);
+        console.log(`${name}: ${inWords(figures)}`);
         assertGreater(figures.received + figures.repeated, 1000);
       });
     }
 
-    test(`${kind}: the broker restarts: each client is back, and messages pass`, tools, async () => {
+    test("the broker restarts: each client is back, and messages pass", tools, async () => {
       const scenes: Scene[] = [];
       try {
         for (const [mode, openMode] of its) {
@@ -201,7 +218,8 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
           assertEquals(await scene.mqtt.publish(`again/${scenes.length}`, mode, { qos: 1 }), 0);
           await scene.until(() => scene.texts.includes(`${mode} 1`), "a message before the restart");
         }
-        await restart();
+        await server!.stop();
+        server = await start(place);
         for (const [i, scene] of scenes.entries()) {
           assertEquals(await scene.mqtt.publish(`again/${i + 1}`, "after", { qos: 1 }), 0);
           await scene.until(() => scene.texts.includes("after 1"), `a message after the restart, ${its[i]![0]}`);
@@ -210,26 +228,5 @@ for (const [name, { tools, start, path = "/mqtt", highest, keeps, isEmbedded = f
         for (const { mqtt } of scenes) await mqtt.disconnect();
       }
     });
-  };
-
-  describe(name, () => {
-    const place: Place = { data: "", port: freePort(), web: freePort() };
-    let server: Server | undefined;
-    before(async () => {
-      if (tools.skip !== undefined) return;
-      place.data = mkdtempSync(join(tmpdir(), "mqtt3c-broker-"));
-      server = await start(place);
-    });
-    after(async () => {
-      await server?.stop();
-      if (place.data !== "") rmSync(place.data, { recursive: true, force: true });
-    });
-
-    const restart = async () => {
-      await server?.stop();
-      server = await start(place);
-    };
-    passes("TCP", place.port, (port) => `mqtt://127.0.0.1:${port}`, restart);
-    passes("WebSocket", place.web, (port) => `ws://127.0.0.1:${port}${path}`, restart);
   });
 }

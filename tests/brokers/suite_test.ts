@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "../../mod.ts";
-import { idleSuite, suite } from "../client/suite.ts";
+import { suite } from "../client/suite.ts";
 import type { Way } from "../client/ways.ts";
 import { certificates } from "../support/certificates.ts";
 import { freePort, type KeepingOptions, type Server, startNats, startRabbit } from "../support/servers.ts";
