@@ -41,6 +41,7 @@ typedef struct {
 #endif
   uint8_t *read, head[14], mask[4];     // of a WebSocket: what was read, and the head of the frame under way
   size_t headed, left;                  // bytes of that head that have come, and of its payload that have not
+  int closed;                           // whether its close frame has come
   uint8_t *in;                          // what was read and not yet taken: [at, end)
   size_t at, end, room;
   uint64_t messages, bytes, wrong;      // PUBLISH packets sent or received
@@ -110,15 +111,15 @@ static int send_packets(Conn *c, const void *data, size_t n) {
   return (!ws || send_all(c, head, put_head(head, n))) && send_all(c, data, n);
 }
 
-// Takes the payloads out of a client's frames; 0 at a close frame. There is room for all.
-static int unframe(Conn *c, const uint8_t *p, size_t n) {
-  while (n) {
+// Takes the payloads out of a client's frames, up to a close frame. There is room for all.
+static void unframe(Conn *c, const uint8_t *p, size_t n) {
+  while (n && !c->closed) {
     if (c->left == 0) {
       c->head[c->headed++] = *p++, n--;
       int size = c->headed < 2 ? 2 : c->head[1] & 127;
       size_t bytes = c->headed < 2 ? 0 : size < 126 ? 0 : size == 126 ? 2 : 8;
       if (c->headed < 6 + bytes) continue;
-      if ((c->head[0] & 15) == 8) return 0;
+      c->closed = (c->head[0] & 15) == 8;
       c->left = bytes ? 0 : size;
       for (size_t i = 0; i < bytes; i++) c->left = c->left << 8 | c->head[2 + i];
       memcpy(c->mask, c->head + 2 + bytes, 4);
@@ -133,17 +134,17 @@ static int unframe(Conn *c, const uint8_t *p, size_t n) {
     for (int j = 0; j < 4; j++) c->mask[j] = mask[(j + k) & 3];
     c->end += k, c->left -= k, p += k, n -= k;
   }
-  return 1;
 }
 
 static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
+  if (c->closed) return 0;
   if (c->at) memmove(c->in, c->in + c->at, c->end -= c->at), c->at = 0;
   if (c->end == c->room && !(c->in = realloc(c->in, c->room *= 2))) die("realloc");
   if (ws && !(c->read = realloc(c->read, c->room))) die("realloc");
   ssize_t k = receive(c, ws ? c->read : c->in + c->end, c->room - c->end);
   if (k <= 0) return 0;
-  if (ws) return unframe(c, c->read, k);
-  c->end += k;
+  if (ws) unframe(c, c->read, k);
+  else c->end += k;
   return 1;
 }
 
