@@ -72,7 +72,8 @@ function progress(text: string) {
 }
 
 /** What is missing for the scenario, where something is. */
-function missing(scenario: Scenario, { cert, taskset, mosquitto, compiler }: Setup): boolean {
+function missing(scenario: Scenario, { cert, taskset, mosquitto, compiler, peer, tlsPeer }: Setup): boolean {
+  if (scenario.websocket && (!compiler || peer[0] !== tlsPeer[0])) return true;
   return !!scenario.compiled && !compiler || !!scenario.tls && !cert || !!scenario.pinned && !taskset ||
     scenario.peer === "mosquitto" && !mosquitto;
 }

@@ -124,6 +124,7 @@ async function startPeer(
     scenario.peer,
     ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`, `qos=${qos}`],
     ...raw,
+    ...scenario.websocket ? ["ws=1"] : [],
     ...certificate(scenario, setup),
   ]);
   return { peer, port: (await next<{ port: number }>(peer, 30_000))?.port };
@@ -136,7 +137,7 @@ function startDriver(
   params: { port: number; seconds: number; repeat?: number },
 ): Child {
   const { port, ...others } = params;
-  const url = `${scenario.tls ? "mqtts" : "mqtt"}://127.0.0.1:${port}`;
+  const url = `${scenario.tls ? "mqtts" : scenario.websocket ? "ws" : "mqtt"}://127.0.0.1:${port}`;
   const args = Object.entries({ ...scenario.params, job: scenario.job, url, ...others });
   return start([
     ...pinning(scenario),

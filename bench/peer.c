@@ -1,6 +1,6 @@
 // A synthetic MQTT peer that costs almost nothing, so that what is measured is the client.
 //
-//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [qos=0] [cert=FILE.pem]
+//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [qos=0] [cert=FILE.pem] [ws=0]
 //
 //   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then
 //          one on the topic "end", longer than the others, as u8-mqtt 0.6 overlooks a shorter
@@ -10,8 +10,10 @@
 //   echo   sends every PUBLISH back
 //
 // Prints {"port":N}, then one line for each connection that ended; ends with its standard input.
-// `cert` (key and certificate in one PEM file) makes it TLS; build with -DTLS -lssl -lcrypto.
+// `cert` (key and certificate in one PEM file) makes it TLS, ws=1 a WebSocket with each packet in a frame of its own, as
+// brokers send them; build with -DTLS -lssl -lcrypto.
 // Connections may be many (idle): one thread each, blocking calls, no locks.
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -24,6 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef TLS
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #endif
 
@@ -35,6 +39,9 @@ typedef struct {
 #ifdef TLS
   SSL *ssl;
 #endif
+  uint8_t *read, head[14], mask[4];     // of a WebSocket: what was read, and the head of the frame under way
+  size_t headed, left;                  // bytes of that head that have come, and of its payload that have not
+  int closed;                           // whether its close frame has come
   uint8_t *in;                          // what was read and not yet taken: [at, end)
   size_t at, end, room;
   uint64_t messages, bytes, wrong;      // PUBLISH packets sent or received
@@ -45,7 +52,7 @@ static char mode = 'f', *cert;
 static size_t size = 16, topics = 100, packet;  // packet: the bytes of one PUBLISH, all alike
 static double seconds = 1;
 static uint64_t limit;
-static int raw, qos;
+static int raw, qos, ws;
 static uint8_t *prebuilt;
 static size_t prebuilt_packets;
 static uint8_t *last_packet;
@@ -78,21 +85,90 @@ static int send_all(Conn *c, const void *data, size_t n) {
   return 1;
 }
 
-static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
-  if (c->at) memmove(c->in, c->in + c->at, c->end -= c->at), c->at = 0;
-  if (c->end == c->room && !(c->in = realloc(c->in, c->room *= 2))) die("realloc");
+static ssize_t receive(Conn *c, void *to, size_t n) {
   ssize_t k;
   do {
 #ifdef TLS
-    if (c->ssl) k = SSL_read(c->ssl, c->in + c->end, c->room - c->end);
+    if (c->ssl) k = SSL_read(c->ssl, to, n);
     else
 #endif
-      k = recv(c->fd, c->in + c->end, c->room - c->end, 0);
+      k = recv(c->fd, to, n, 0);
   } while (k < 0 && errno == EINTR);
+  return k;
+}
+
+// The head of a WebSocket's frame of n bytes; returns its length, at most 10.
+static size_t put_head(uint8_t *p, size_t n) {
+  size_t bytes = n < 126 ? 0 : n < 65536 ? 2 : 8;
+  p[0] = 0x82, p[1] = bytes == 0 ? n : bytes == 2 ? 126 : 127;
+  for (size_t i = 0; i < bytes; i++) p[2 + i] = n >> 8 * (bytes - 1 - i);
+  return 2 + bytes;
+}
+
+// Sends whole packets, in one frame where there are frames.
+static int send_packets(Conn *c, const void *data, size_t n) {
+  uint8_t head[10];
+  return (!ws || send_all(c, head, put_head(head, n))) && send_all(c, data, n);
+}
+
+// Takes the payloads out of a client's frames, up to a close frame. There is room for all.
+static void unframe(Conn *c, const uint8_t *p, size_t n) {
+  while (n && !c->closed) {
+    if (c->left == 0) {
+      c->head[c->headed++] = *p++, n--;
+      int size = c->headed < 2 ? 2 : c->head[1] & 127;
+      size_t bytes = c->headed < 2 ? 0 : size < 126 ? 0 : size == 126 ? 2 : 8;
+      if (c->headed < 6 + bytes) continue;
+      c->closed = (c->head[0] & 15) == 8;
+      c->left = bytes ? 0 : size;
+      for (size_t i = 0; i < bytes; i++) c->left = c->left << 8 | c->head[2 + i];
+      memcpy(c->mask, c->head + 2 + bytes, 4);
+      c->headed = 0;
+      continue;
+    }
+    size_t k = n < c->left ? n : c->left, i = 0;
+    uint8_t *to = c->in + c->end, mask[8];
+    for (int j = 0; j < 8; j++) mask[j] = c->mask[j & 3];
+    for (uint64_t word, m = *(uint64_t *)mask; i + 8 <= k; i += 8) memcpy(&word, p + i, 8), word ^= m, memcpy(to + i, &word, 8);
+    for (; i < k; i++) to[i] = p[i] ^ mask[i & 3];
+    for (int j = 0; j < 4; j++) c->mask[j] = mask[(j + k) & 3];
+    c->end += k, c->left -= k, p += k, n -= k;
+  }
+}
+
+static int fill(Conn *c) {  // reads more behind what is there; 0 at the end
+  if (c->closed) return 0;
+  if (c->at) memmove(c->in, c->in + c->at, c->end -= c->at), c->at = 0;
+  if (c->end == c->room && !(c->in = realloc(c->in, c->room *= 2))) die("realloc");
+  if (ws && !(c->read = realloc(c->read, c->room))) die("realloc");
+  ssize_t k = receive(c, ws ? c->read : c->in + c->end, c->room - c->end);
   if (k <= 0) return 0;
-  c->end += k;
+  if (ws) unframe(c, c->read, k);
+  else c->end += k;
   return 1;
 }
+
+#ifdef TLS
+// Answers the request for a WebSocket; 0 if it is none.
+static int open_websocket(Conn *c) {
+  char request[4096], answer[256], *end = 0, *key;
+  for (size_t n = 0; !end; request[n] = 0, end = strstr(request, "\r\n\r\n")) {
+    ssize_t k = receive(c, request + n, sizeof request - 1 - n);
+    if (k <= 0) return 0;
+    n += k;
+  }
+  if (!(key = strcasestr(request, "sec-websocket-key: "))) return 0;
+  key += 19;
+  char text[64];
+  unsigned char hash[SHA_DIGEST_LENGTH], accept[32];
+  snprintf(text, sizeof text, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
+  SHA1((unsigned char *)text, strlen(text), hash);
+  EVP_EncodeBlock(accept, hash, sizeof hash);
+  int n = snprintf(answer, sizeof answer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                   "Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n", accept);
+  return send_all(c, answer, n);
+}
+#endif
 
 static size_t put_publish(uint8_t *out, const char *topic, size_t payload, int qos) {
   uint8_t *p = out;
@@ -114,13 +190,17 @@ static void prebuild(void) {  // whole cycles of the topics, at least CHUNK byte
   size_t all = 2 + TOPIC + (qos ? 2 : 0) + size;
   packet = 1 + all;
   for (size_t rest = all; rest; rest >>= 7) packet++;
+  uint8_t head[10];
+  size_t headed = ws ? put_head(head, packet) : 0;
+  packet += headed;
   size_t cycles = (CHUNK + packet * topics - 1) / (packet * topics);
   prebuilt_packets = cycles * topics;
   if (!(prebuilt = malloc(prebuilt_packets * packet))) die("malloc");
   for (size_t i = 0; i < prebuilt_packets; i++) {
     char topic[32];
     snprintf(topic, sizeof topic, "bench/device/%07u/state", (unsigned)(i % topics) % 10000000);
-    put_publish(prebuilt + i * packet, topic, size, qos);
+    memcpy(prebuilt + i * packet, head, headed);
+    put_publish(prebuilt + i * packet + headed, topic, size, qos);
   }
   if (!(last_packet = malloc(size + 128))) die("malloc");
   last_length = put_publish(last_packet, "end", size + 64, 0);
@@ -139,7 +219,7 @@ static int take_acks(Conn *c, uint64_t *acknowledged, uint64_t *received) {
     if (type == 5) c->wrong += id != id_of((*received)++), p = put_ack(p, 6, id);
     else c->wrong += type != (qos == 1 ? 4 : 7) || id != id_of((*acknowledged)++);
   }
-  int ok = p == out || send_all(c, out, p - out);
+  int ok = p == out || send_packets(c, out, p - out);
   free(out);
   return ok;
 }
@@ -166,7 +246,7 @@ static void flood_acknowledged(Conn *c) {
     c->last = now();
     done |= limit ? c->messages == limit : c->last - c->first >= seconds;
   }
-  send_all(c, last_packet, last_length);
+  send_packets(c, last_packet, last_length);
 }
 
 static void flood(Conn *c) {
@@ -185,7 +265,7 @@ static void flood(Conn *c) {
     c->last = now();
     if (!limit && c->last - c->first >= seconds) break;
   }
-  if (!raw) send_all(c, last_packet, last_length);
+  if (!raw) send_packets(c, last_packet, last_length);
   else shutdown(c->fd, SHUT_WR);
 }
 
@@ -213,23 +293,23 @@ static int take(Conn *c) {
       if (mode == 'e') echo += head + rest;
       continue;
     }
-    if (echo && !send_all(c, p - echo, echo)) return 0;
+    if (echo && !send_packets(c, p - echo, echo)) return 0;
     echo = 0;
     switch (p[0] >> 4) {
-      case 1: if (!send_all(c, "\x20\x02\0\0", 4)) return 0; break;
+      case 1: if (!send_packets(c, "\x20\x02\0\0", 4)) return 0; break;
       case 6: ack = put_ack(ack, 7, p[head] << 8 | p[head + 1]); break;
       case 8: {  // one topic filter
-        if (!send_all(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], qos}, 5)) return 0;
+        if (!send_packets(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], qos}, 5)) return 0;
         if (mode == 'f' && p[head + rest - 2] == '#' && !c->messages) flood(c);
         before = c->messages;
         break;
       }
-      case 12: if (!send_all(c, "\xd0\0", 2)) return 0; break;
+      case 12: if (!send_packets(c, "\xd0\0", 2)) return 0; break;
       case 14: return 0;
     }
   }
-  if (echo && !send_all(c, c->in + c->at - echo, echo)) return 0;
-  if (ack > acks && !send_all(c, acks, ack - acks)) return 0;
+  if (echo && !send_packets(c, c->in + c->at - echo, echo)) return 0;
+  if (ack > acks && !send_packets(c, acks, ack - acks)) return 0;
   free(acks);
   if (c->messages > before) {
     c->last = now();
@@ -248,6 +328,7 @@ static void *serve(void *arg) {
     SSL_set_fd(c->ssl, c->fd);
     if (SSL_accept(c->ssl) != 1) goto end;
   }
+  if (ws && !open_websocket(c)) goto end;
 #endif
   while (fill(c) && take(c));
 #ifdef TLS
@@ -261,6 +342,7 @@ end:
   }
   close(c->fd);
   free(c->in);
+  free(c->read);
   free(c);
   return 0;
 }
@@ -286,6 +368,7 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[i], "qos")) qos = atoi(value);
     if (!strcmp(argv[i], "raw")) raw = atoi(value);
     if (!strcmp(argv[i], "cert")) cert = value;
+    if (!strcmp(argv[i], "ws")) ws = atoi(value);
   }
 #ifdef TLS
   if (cert) {
@@ -295,7 +378,7 @@ int main(int argc, char **argv) {
       die("cert");
   }
 #else
-  if (cert) return fprintf(stderr, "built without TLS\n"), 2;
+  if (cert || ws) return fprintf(stderr, "built without TLS\n"), 2;
 #endif
   if (mode == 'f') prebuild();
 

@@ -13,6 +13,8 @@ export interface Scenario {
   unit: Unit;
   params: Partial<Params>;
   tls?: boolean;
+  /** Over a WebSocket; the peer has to be the one in C, with OpenSSL. */
+  websocket?: boolean;
   /** Client and peer share one core. */
   pinned?: boolean;
   /** Clients that take part; all when left out. */
@@ -54,19 +56,25 @@ function batchOf(size: number): number {
 
 type Flow = "receive" | "publish";
 
-function flow(job: Flow, size: number, topics: number, tls = false): Scenario {
-  const what = (job === "receive" ? "Receive" : "Publish") +
-    (tls ? " over TLS" : "");
+/** What the messages of a flow go over, besides TCP. */
+type Layer = "tls" | "ws";
+const LAYERS: Record<Layer, string> = { tls: " over TLS", ws: " over WebSocket" };
+
+function flow(job: Flow, size: number, topics: number, layer?: Layer): Scenario {
+  const what = (job === "receive" ? "Receive" : "Publish") + (layer === undefined ? "" : LAYERS[layer]);
   const tail = `${sizeText(size)}, ${topics.toLocaleString("en")} topic${topics > 1 ? "s" : ""}`;
   return {
-    id: `${tls ? "tls-" : ""}${job}-${size}-${topics}`,
+    id: `${layer === undefined ? "" : `${layer}-`}${job}-${size}-${topics}`,
     title: job === "receive" ? `${what}, ${tail}` : `${what}, many within a tick, ${tail}`,
     job,
     peer: job === "receive" ? "flood" : "sink",
     unit: "messages/s",
     params: { size, topics, batch: batchOf(size) },
-    tls,
-    quick: size === 16 && topics === 100 && !tls,
+    tls: layer === "tls",
+    websocket: layer === "ws",
+    // These libraries have no WebSockets.
+    ...layer === "ws" && { clients: [...modes, "mqttjs"] },
+    quick: size === 16 && topics === 100 && layer === undefined,
   };
 }
 
@@ -184,7 +192,9 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
       clients: ["mqtt3c_worker"],
       detail: true,
     },
-    ...[16, 4096].flatMap((size) => [flow("receive", size, 100, true), flow("publish", size, 100, true)]),
+    ...(["tls", "ws"] as const).flatMap((layer) =>
+      [16, 4096].flatMap((size) => [flow("receive", size, 100, layer), flow("publish", size, 100, layer)])
+    ),
     {
       id: "start",
       title: "Cold process to its first message",

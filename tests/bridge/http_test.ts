@@ -91,6 +91,20 @@ test("http: GET answers the retained value, the last one, the next one, or 404 i
     await stop();
   }));
 
+test("http: GET after a plain POST is 404, and says that ?retain would have kept it; after one with ?retain it has it", () =>
+  withBridge({ wait: 50 }, async ({ url }) => {
+    assertEquals((await post(url, "/state", "on")).status, 204);
+    const missing = await ask(url, "/state");
+    assertEquals(missing.status, 404);
+    assertEquals(
+      missing.text.trim(),
+      'No value of "state" within 50 ms; the broker keeps what is published with ?retain, and nothing else',
+    );
+    assertEquals((await post(url, "/state?retain", "on")).status, 204);
+    const kept = await ask(url, "/state");
+    assertEquals([kept.status, kept.text], [200, "on"]);
+  }));
+
 async function bridgeRequests(url: string, count: number): Promise<boolean> {
   const { requests } = JSON.parse((await ask(url, "/")).text);
   return requests === count + 1;

@@ -39,7 +39,9 @@ export interface LoadOptions {
 export interface LoadReport {
   toMqtt: Direction;
   fromMqtt: Direction;
-  /** Messages to MQTT that the broker had acknowledged to the bridge and that never arrived; less than none is none. */
+  /** Messages to MQTT that the bridge confirmed to their sender; over SMQ nobody is told, so these are the bridge's counts. */
+  confirmed: number;
+  /** Those of them that never arrived: message by message; over SMQ, so many as arrived fewer than were confirmed. */
   confirmedAndLost: number;
   /** Messages to MQTT that the bridge refused, as it told the one who sent them. */
   told: number;
@@ -77,47 +79,50 @@ interface Peer {
 /** Connections that POST one request after the other, without waiting for answers; they come in order. */
 class Posts {
   readonly #port: number;
+  readonly #confirmed: (messages: string[]) => void;
   readonly #failed: (count: number) => void;
-  #sockets: { socket: Socket; counts: number[] }[] = [];
+  #sockets: { socket: Socket; requests: string[][] }[] = [];
   #next = 0;
   /** Requests that were not answered. */
   waiting = 0;
 
-  /** `failed` is told how many messages of a request were refused, or had no answer. */
-  constructor(port: number, failed: (count: number) => void) {
+  /** `confirmed` is told the messages of a request that all were published; `failed`, how many were refused, or had no answer. */
+  constructor(port: number, confirmed: (messages: string[]) => void, failed: (count: number) => void) {
     this.#port = port;
+    this.#confirmed = confirmed;
     this.#failed = failed;
   }
 
-  post(path: string, body: string, count: number): void {
+  post(path: string, body: string, messages: string[]): void {
     if (this.#sockets.length < 8) this.#sockets.push(this.#open());
-    const { socket, counts } = this.#sockets[this.#next++ % this.#sockets.length]!;
-    counts.push(count);
+    const { socket, requests } = this.#sockets[this.#next++ % this.#sockets.length]!;
+    requests.push(messages);
     this.waiting++;
     socket.write(
       `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   }
 
-  #open(): { socket: Socket; counts: number[] } {
-    const counts: number[] = [];
+  #open(): { socket: Socket; requests: string[][] } {
+    const requests: string[][] = [];
     const socket = connectSocket(this.#port, "127.0.0.1").setNoDelay(true).setEncoding("latin1");
-    const made = { socket, counts };
+    const made = { socket, requests };
     let text = "";
     socket.on("error", () => {}).on("close", () => {
       this.#sockets = this.#sockets.filter((other) => other !== made);
-      this.waiting -= counts.length;
-      for (const count of counts.splice(0)) this.#failed(count);
+      this.waiting -= requests.length;
+      for (const { length } of requests.splice(0)) this.#failed(length);
     }).on("data", (chunk: string) => {
       text += chunk;
       for (let end; (end = text.indexOf("\r\n\r\n")) >= 0;) {
         const status = Number(text.slice(9, 12));
         const length = status === 204 ? 0 : Number(/content-length: (\d+)/i.exec(text.slice(0, end))![1]);
         if (text.length < end + 4 + length) return;
-        const body = text.slice(end + 4, end + 4 + length), count = counts.shift()!;
+        const body = text.slice(end + 4, end + 4 + length), messages = requests.shift()!;
         this.waiting--;
         text = text.slice(end + 4 + length);
-        if (status !== 204) this.#failed(count - Number(/\((\d+) messages were/.exec(body)?.[1] ?? 0));
+        if (status === 204) this.#confirmed(messages);
+        else this.#failed(messages.length - Number(/\((\d+) messages were/.exec(body)?.[1] ?? 0));
       }
     });
     return made;
@@ -129,9 +134,9 @@ class Posts {
   }
 }
 
-function httpPeer(fromMqtt: Meter, batch: number): Peer {
+function httpPeer(toMqtt: Meter, fromMqtt: Meter, batch: number): Peer {
   const port = freePort(), url = `http://127.0.0.1:${port}`;
-  const posts = new Posts(port, (count) => peer.told += count);
+  const posts = new Posts(port, (messages) => messages.forEach(toMqtt.confirm), (count) => peer.told += count);
   let stream: IncomingMessage | undefined;
   let closed = false;
 
@@ -170,10 +175,10 @@ function httpPeer(fromMqtt: Meter, batch: number): Peer {
       await listen();
     },
     send(messages) {
-      if (batch === 1) return messages.forEach((message) => posts.post("/load/in", message, 1));
+      if (batch === 1) return messages.forEach((message) => posts.post("/load/in", message, [message]));
       for (let i = 0; i < messages.length; i += batch) {
         const part = messages.slice(i, i + batch);
-        posts.post("/", part.map((message) => `{"topic":"load/in","payload":"${message}"}`).join("\n"), part.length);
+        posts.post("/", part.map((message) => `{"topic":"load/in","payload":"${message}"}`).join("\n"), part);
       }
     },
     answered: () => until(() => posts.waiting === 0, "all requests are answered"),
@@ -193,9 +198,11 @@ function httpPeer(fromMqtt: Meter, batch: number): Peer {
   return peer;
 }
 
-function websocketPeer(fromMqtt: Meter): Peer {
+function websocketPeer(toMqtt: Meter, fromMqtt: Meter): Peer {
   const port = freePort(), url = `http://127.0.0.1:${port}`;
   let socket: WebSocket;
+  /** Publishes of this connection that were not answered, by their ids. */
+  let waiting = new Map<number, string>(), id = 0;
 
   async function dial(): Promise<void> {
     const made = socket = new WebSocket(url.replace("http", "ws"), { perMessageDeflate: false });
@@ -205,8 +212,13 @@ function websocketPeer(fromMqtt: Meter): Peer {
         if (made !== socket) return; // on Bun a terminated socket may have one more to tell
         const message = JSON.parse(data.toString());
         if (message.type === "message") fromMqtt.take(message.payload);
-        else if (message.type === "error") peer.told++;
-        else if (message.type === "state" && message.broker === "away") peer.goings++;
+        else if (message.type === "published") {
+          toMqtt.confirm(waiting.get(message.id)!);
+          waiting.delete(message.id);
+        } else if (message.type === "error") {
+          peer.told++;
+          waiting.delete(message.id);
+        } else if (message.type === "state" && message.broker === "away") peer.goings++;
         else if (message.type === "subscribed") resolve();
       });
       made.send(`{"type":"subscribe","filter":"load/out"}`);
@@ -223,11 +235,15 @@ function websocketPeer(fromMqtt: Meter): Peer {
       await dial();
     },
     send(messages) {
-      for (const message of messages) socket.send(`{"type":"publish","topic":"load/in","payload":"${message}"}`);
+      for (const message of messages) {
+        waiting.set(++id, message);
+        socket.send(`{"type":"publish","id":${id},"topic":"load/in","payload":"${message}"}`);
+      }
     },
-    answered: () => Promise.resolve(),
+    answered: () => until(() => waiting.size === 0, "all publishes are answered"),
     kill() {
       socket.terminate();
+      waiting = new Map();
       return dial();
     },
     async close() {
@@ -284,8 +300,9 @@ function cpuTime(pid: number): number {
   }
 }
 
-/** mosquitto drops nothing by itself. */
-export const config = "set_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
+/** mosquitto drops nothing by itself; nor does it wait for this process to read some lines for each message. */
+export const config =
+  "log_type none\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
 
 export async function load(options: LoadOptions): Promise<LoadReport> {
   const { bridge, rate, seconds, kill, rounds = 20, batch = 20 } = options;
@@ -295,9 +312,9 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
   let broker = await startMosquitto({ config, data });
   const { port } = broker;
   const peer = bridge === "http"
-    ? httpPeer(fromMqtt, batch)
+    ? httpPeer(toMqtt, fromMqtt, batch)
     : bridge === "websocket"
-    ? websocketPeer(fromMqtt)
+    ? websocketPeer(toMqtt, fromMqtt)
     : await smqPeer(fromMqtt);
   let program: Process | undefined;
   const op = { port, reconnect: { minDelay: 20, maxDelay: 50 } };
@@ -368,7 +385,9 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     const counts = JSON.parse(said), arrived = toMqtt.received + toMqtt.markers;
     const { published } = bridge === "smq" ? counts.toMqtt : counts;
     return {
-      confirmedAndLost: Math.max(published - arrived, 0),
+      ...bridge === "smq"
+        ? { confirmed: published, confirmedAndLost: Math.max(published - arrived, 0) }
+        : { confirmed: toMqtt.confirmed, confirmedAndLost: toMqtt.confirmedAndLost },
       toMqtt: toMqtt.report(),
       fromMqtt: fromMqtt.report(),
       told: peer.told,

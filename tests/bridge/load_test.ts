@@ -22,6 +22,10 @@ for (const bridge of ["http", "websocket", "smq"] as const) {
       if (direction === report.fromMqtt || bridge !== "http") assertEquals(direction.reordered, 0);
     }
     assertEquals(toMqtt(bridge, report), { published: report.toMqtt.sent + report.toMqtt.markers, lost: 0 });
+    assertEquals([report.confirmed - (bridge === "smq" ? report.toMqtt.markers : 0), report.confirmedAndLost], [
+      report.toMqtt.sent,
+      0,
+    ]);
   });
 
   test(
@@ -40,7 +44,7 @@ for (const bridge of ["http", "websocket", "smq"] as const) {
 
   test(`${bridge}: the other side is killed again and again: it recovers`, needs("mosquitto"), async () => {
     const report = await load({ bridge, rate: 1000, seconds: 1, kill: "peer", rounds: 2 });
-    assertEquals([report.toMqtt.twice, report.fromMqtt.twice], [0, 0]);
+    assertEquals([report.toMqtt.twice, report.fromMqtt.twice, report.confirmedAndLost], [0, 0, 0]);
     // Sent into a connection that was cut, it may not have arrived; what arrived was published.
     assertEquals(toMqtt(bridge, report).published, report.toMqtt.received + report.toMqtt.markers);
     if (bridge !== "smq") return;

@@ -3,9 +3,13 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { connect } from "../../mod.ts";
+import { certificates } from "../support/certificates.ts";
+import { needs } from "../support/process.ts";
 import { runScript, startScript } from "../support/spawn.ts";
-import { ask, dial, listen, post, until } from "./support.ts";
-import { freePort, startAedes } from "../support/servers.ts";
+import { startHub } from "./hub.ts";
+import { ask, dial, Inbox, listen, post, until } from "./support.ts";
+import { credentials, freePort, startAedes, startMosquitto } from "../support/servers.ts";
 
 test("main: one command opens broker, greenhouse, bridges and page, and says where", async () => {
   const program = await startScript("examples/bridge/main.ts", ["--port", "0"]);
@@ -121,3 +125,48 @@ test("the programs end with an error when the broker refuses them for good", asy
   assertMatch(stderr, /MqttError.*not authorized/i);
   await stop();
 });
+
+test(
+  "--ca: a broker at mqtts: and a hub at wss: are trusted with it, and not without",
+  needs("mosquitto", "openssl"),
+  async () => {
+    const { caFile, server: certificate } = certificates();
+    const { uname: MQTT_USER, passwd: MQTT_PASSWORD } = credentials, env = { MQTT_USER, MQTT_PASSWORD };
+    const broker = await startMosquitto({ tls: true, password: true }), hub = await startHub({ tls: certificate });
+    const addresses = ["--broker", `mqtts://localhost:${broker.port}`];
+    try {
+      // The broker is to have a password, which goes to nobody who is not trusted.
+      const http = await startScript("examples/bridge/http.ts", [...addresses, "--ca", caFile, "--port", "0"], { env });
+      const [, url] = await http.output(/(http:\/\/[^/\s]+)/);
+      await http.output(/The broker is here/);
+      assertEquals((await post(url!, "/a", "x")).status, 204);
+      await http.stop();
+      const refused = await runScript("examples/bridge/http.ts", [...addresses, "--port", "0"], { env });
+      assertEquals(refused.code, 1);
+      assertMatch(refused.stdout, /No broker: .*certificate/);
+
+      const args = [...addresses, "--hub", hub.url, "--to-mqtt", "n", "--to-smq", "up/#"];
+      const smq = await startScript("examples/bridge/smq.ts", [...args, "--ca", caFile], { env });
+      await smq.output(/The broker is here/);
+      await until(
+        () => [...hub.clients.values()].some(({ subscribed }) => subscribed.size > 0),
+        "the bridge has subscribed",
+      );
+      const tls = { ca: certificates().ca }, got = new Inbox<string>();
+      const mqtt = await connect(`mqtts://localhost:${broker.port}`, (topic, message) => {
+        got.push(`${topic}: ${message}`);
+      }, { ...credentials, tls });
+      await mqtt.subscribe("smq/n");
+      hub.publish("n", "from the hub");
+      assertEquals(await got.next(), "smq/n: from the hub");
+      await mqtt.disconnect();
+      await smq.stop();
+      const without = await startScript("examples/bridge/smq.ts", ["--hub", hub.url, "--to-mqtt", "n"]);
+      await without.output(/No hub: .*(certificate|issuer)/i);
+      await without.stop();
+    } finally {
+      await hub.kill();
+      await broker.stop();
+    }
+  },
+);

@@ -26,6 +26,7 @@ export class Meter {
   /** Whether the last marker has come. */
   finished = false;
   readonly #seen = new Set<number>();
+  readonly #confirmed: number[] = [];
   readonly #times: number[] = [];
   #last = 0;
   #twice = 0;
@@ -54,6 +55,21 @@ export class Meter {
     if (!this.#awaited) return;
     this.#awaited = false;
     this.recovery = Math.max(this.recovery, now - this.#since);
+  }
+
+  /** Who sent the message has been told that it was published. */
+  readonly confirm = (text: string): void => {
+    const number = Number.parseInt(text);
+    if (number > 0) this.#confirmed.push(number);
+  };
+
+  get confirmed(): number {
+    return this.#confirmed.length;
+  }
+
+  /** How many of those never came. */
+  get confirmedAndLost(): number {
+    return this.#confirmed.filter((number) => !this.#seen.has(number)).length;
   }
 
   /** The other side is there again: how long until something comes? */

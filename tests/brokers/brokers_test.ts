@@ -1,4 +1,4 @@
-/** Other brokers than mosquitto, with every QoS they have: messages pass, and sessions are resumed. */
+/** Other brokers than mosquitto, over TCP and WebSocket, with every QoS they have: messages pass, and sessions are resumed. */
 import { after, before, describe, test } from "node:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,12 +11,22 @@ import { type FaultProxy, startFaultProxy } from "../faults/proxy.ts";
 import { describe as inWords, load, type Promises } from "../restarts/restarts.ts";
 import { needs } from "../support/process.ts";
 import { Random } from "../support/random.ts";
-import { type Server, startAedes, startNats, startRabbit } from "../support/servers.ts";
+import { serveWebSocket } from "../support/aedes_websocket.ts";
+import { freePort, type Server, startAedes, startNats, startRabbit } from "../support/servers.ts";
 import { runtime } from "../support/spawn.ts";
+
+/** A directory of its own, and its ports: for TCP, and for WebSockets. */
+interface Place {
+  data: string;
+  port: number;
+  web: number;
+}
 
 interface Broker {
   tools: { skip?: string };
-  start(data: string): Promise<Server>;
+  start(place: Place): Promise<Server>;
+  /** Of its WebSocket. */
+  path?: string;
   highest: QoS;
   /**
    * What it keeps to when connections break. NATS sends what is new before what it sends again. aedes has no order then;
@@ -28,10 +38,10 @@ interface Broker {
 }
 
 const brokers: Record<string, Broker> = {
-  aedes: { tools: {}, start: () => startAedes(), highest: 2, keeps: (qos) => ({ all: qos === 1 }), isEmbedded: true },
+  aedes: { tools: {}, start: startBoth, highest: 2, keeps: (qos) => ({ all: qos === 1 }), isEmbedded: true },
   "nats-server": {
     tools: needs("nats-server"),
-    start: (data) => startNats({ data }),
+    start: startNats,
     highest: 1,
     keeps: () => ({ all: true }),
   },
@@ -40,12 +50,24 @@ const brokers: Record<string, Broker> = {
     {
       RabbitMQ: {
         tools: needs("rabbitmq-server", "epmd"),
-        start: (data) => startRabbit({ data }),
+        start: startRabbit,
+        path: "/ws",
         highest: 1,
         keeps: () => ({ all: true, order: true }),
       },
     },
 };
+
+async function startBoth({ port, web }: Place): Promise<Server> {
+  const { broker, stop } = await startAedes({ port }), door = await serveWebSocket(broker, web);
+  return {
+    port,
+    async stop() {
+      await door.stop();
+      await stop();
+    },
+  };
+}
 
 const until = (holds: () => boolean, what: string) =>
   within(
@@ -56,31 +78,44 @@ const until = (holds: () => boolean, what: string) =>
   );
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
 
-for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Object.entries(brokers)) {
+/** The two kinds of connection: the port of a broker, and the address of that, or of a proxy before it. */
+const kinds: Record<string, (place: Place, path: string) => [port: number, addressOf: (port: number) => string]> = {
+  TCP: ({ port }) => [port, (port) => `mqtt://127.0.0.1:${port}`],
+  WebSocket: ({ web }, path) => [web, (port) => `ws://127.0.0.1:${port}${path}`],
+};
+
+const cases = Object.entries(brokers).flatMap(([name, broker]) =>
+  Object.entries(kinds).map(([kind, find]) => ({ name: `${name} over ${kind}`, ...broker, find }))
+);
+
+for (const { name, tools, start, path = "/mqtt", highest, keeps, isEmbedded = false, find } of cases) {
   describe(name, () => {
-    let server: Server, proxy: FaultProxy, data = "";
+    const place: Place = { data: "", port: freePort(), web: freePort() };
+    const [port, addressOf] = find(place, path), address = addressOf(port);
+    let server: Server | undefined, proxy: FaultProxy;
     before(async () => {
       if (tools.skip !== undefined) return;
-      data = mkdtempSync(join(tmpdir(), "mqtt3c-broker-"));
-      server = await start(data);
-      proxy = await startFaultProxy(server.port);
+      place.data = mkdtempSync(join(tmpdir(), "mqtt3c-broker-"));
+      server = await start(place);
+      proxy = await startFaultProxy(port);
     });
     after(async () => {
       await proxy?.stop();
       await server?.stop();
-      if (data !== "") rmSync(data, { recursive: true, force: true });
+      if (place.data !== "") rmSync(place.data, { recursive: true, force: true });
     });
 
+    const its = modes.filter(([mode]) => !isEmbedded || mode !== "connectSync");
     const levels = ([0, 1, 2] as const).filter((qos) => qos <= highest);
     const open = (op: ConnectOptions = {}, onpub?: (topic: string, message: Message) => unknown): Promise<Client> =>
-      connect("127.0.0.1", onpub as undefined, { port: server.port, ...op });
+      connect(address, onpub as undefined, op);
 
-    for (const [mode, openMode] of modes.filter(([mode]) => !isEmbedded || mode !== "connectSync")) {
+    for (const [mode, openMode] of its) {
       for (const qos of levels) {
         test(`${mode}: QoS ${qos}: messages are acknowledged, and come once, in order`, tools, async () => {
-          const mqtt = await openMode(server.port), topic = `${mode}/${qos}`.replaceAll(" ", "-");
+          const mqtt = await openMode(port, {}, address), topic = `${mode}/${qos}`.replaceAll(" ", "-");
           try {
-            const scene = new Scene(mqtt, server.port);
+            const scene = new Scene(mqtt, port);
             assertEquals(await scene.subscribe(topic, qos), qos);
             assertEquals(await mqtt.publish(numbered(topic, 300, qos)), 0);
             await scene.until(() => scene.got.length >= 300, "300 messages");
@@ -137,7 +172,11 @@ for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Objec
         async () => {
           const topic = `hand/${qos}`, got: string[] = [];
           let end: (() => void) | undefined;
-          const mqtt = await open({ port: proxy.port, id: `hand${qos}`, session: true, reconnect: { minDelay: 10 } });
+          const mqtt = await connect(addressOf(proxy.port), undefined, {
+            id: `hand${qos}`,
+            session: true,
+            reconnect: { minDelay: 10 },
+          });
           const onpub = (_: string, message: Message) => {
             got.push(message.text());
             if (end === undefined) return new Promise<void>((resolve) => end = resolve);
@@ -160,7 +199,7 @@ for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Objec
 
       test(`QoS ${qos}: connections break under load: each message is accounted for`, tools, async () => {
         const random = new Random(qos);
-        const figures = await load({ qos, restarts: 10, keeps: keeps(qos), random }, proxy.port, () => {
+        const figures = await load({ qos, restarts: 10, keeps: keeps(qos), random }, addressOf(proxy.port), () => {
           proxy.reset();
           return Promise.resolve();
         });
@@ -168,5 +207,26 @@ for (const [name, { tools, start, highest, keeps, isEmbedded = false }] of Objec
         assertGreater(figures.received + figures.repeated, 1000);
       });
     }
+
+    test("the broker restarts: each client is back, and messages pass", tools, async () => {
+      const scenes: Scene[] = [];
+      try {
+        for (const [mode, openMode] of its) {
+          const scene = new Scene(await openMode(port, { reconnect: { minDelay: 20, maxDelay: 200 } }, address), port);
+          scenes.push(scene);
+          await scene.subscribe(`again/${scenes.length}`, 1);
+          assertEquals(await scene.mqtt.publish(`again/${scenes.length}`, mode, { qos: 1 }), 0);
+          await scene.until(() => scene.texts.includes(`${mode} 1`), "a message before the restart");
+        }
+        await server!.stop();
+        server = await start(place);
+        for (const [i, scene] of scenes.entries()) {
+          assertEquals(await scene.mqtt.publish(`again/${i + 1}`, "after", { qos: 1 }), 0);
+          await scene.until(() => scene.texts.includes("after 1"), `a message after the restart, ${its[i]![0]}`);
+        }
+      } finally {
+        for (const { mqtt } of scenes) await mqtt.disconnect();
+      }
+    });
   });
 }

@@ -12,7 +12,7 @@ import { connect, type TlsOptions } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs, type Process, startProcess } from "../support/process.ts";
 import { send, startScripted, wait } from "../support/scripted.ts";
-import { freePort, startMosquitto } from "../support/servers.ts";
+import { freePort, startMosquitto, untilAccepts } from "../support/servers.ts";
 import { runtime } from "../support/spawn.ts";
 import { modes } from "./modes.ts";
 import { endsToo, failure } from "./support.ts";
@@ -89,6 +89,36 @@ test("a client key in every form that can be read is used", needs("mosquitto", "
     await mosquitto.stop();
   }
 });
+
+test(
+  "a client certificate over wss: with it the broker lets in every mode, without it none",
+  needs("mosquitto", "openssl"),
+  async () => {
+    const { ca, caFile, server: { certFile, keyFile } } = certificates(), { cert, key } = keys(), port = freePort();
+    const mosquitto = await startMosquitto({
+      config: [
+        `listener ${port} 127.0.0.1`,
+        "protocol websockets",
+        `cafile ${caFile}`,
+        `certfile ${certFile}`,
+        `keyfile ${keyFile}`,
+        "require_certificate true",
+      ].join("\n"),
+    });
+    try {
+      await untilAccepts(port);
+      for (const [mode, open] of modes) {
+        const mqtt = await open(`wss://localhost:${port}`, undefined, { tls: { ca, cert, key }, timeout: 10_000 });
+        assertEquals([mode, mqtt.trusted], [mode, true]);
+        await mqtt.disconnect();
+        const error = await failure(open(`wss://localhost:${port}`, undefined, { tls: { ca }, timeout: 10_000 }));
+        assertEquals([mode, error.code], [mode, "tls"], error.message);
+      }
+    } finally {
+      await mosquitto.stop();
+    }
+  },
+);
 
 test("what cannot be used as client key or certificate: tls, and no connection is made", needs("openssl"), async () => {
   const { ca, server: other } = certificates(), { cert, key, encrypted, legacy, rsa } = keys();

@@ -1,4 +1,4 @@
-/** Connects with the permissions it is given, and prints why it cannot; run by advice_test.ts: `denied.ts <address>`. */
+/** Connects with the permissions it is given, and prints why it cannot; run by advice_test.ts and unix_test.ts: `denied.ts <address>`. */
 import process from "node:process";
 import { modes } from "./modes.ts";
 

@@ -26,6 +26,8 @@ interface Scene {
   /** See {@linkcode Way}. */
   inThread: boolean;
   isSlow: boolean;
+  hasNoSpaces: boolean;
+  refusesNone: boolean;
 }
 
 const payloads = [
@@ -35,23 +37,25 @@ const payloads = [
   ["a payload of 8 MiB", "payload/huge", noise(8 << 20)],
 ] as const;
 
-const tools = needs("mosquitto", "microsocks", "openssl", "mosquitto_pub", "mosquitto_sub");
+const commands = ["microsocks", "openssl", "mosquitto_pub", "mosquitto_sub"];
 const utf8 = new TextEncoder();
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1}`);
 
-/** Defines the tests for one way; `count` messages are sent each way to see their order. */
-export function suite(name: string, start: () => Promise<Way>, count = 10_000): void {
+/** Defines the tests for one way; `count` messages are sent each way to see their order; `broker` is its command. */
+export function suite(name: string, start: () => Promise<Way>, count = 10_000, broker = "mosquitto"): void {
+  const tools = needs(broker, ...commands);
   describe(name, () => {
     let way: Way, peer: Client;
 
     before(async () => {
+      if (tools.skip !== undefined) return;
       way = await start();
       peer = await connect("127.0.0.1", undefined, { port: way.port });
       await peer.publish(ready.topic, ready.message, { retain: true });
     });
     after(async () => {
-      await peer.disconnect();
-      await way.stop();
+      await peer?.disconnect();
+      await way?.stop();
     });
 
     /** A test with a client, and without leftovers: every client it opened is disconnected. */
@@ -81,6 +85,8 @@ export function suite(name: string, start: () => Promise<Way>, count = 10_000): 
             port: way.port,
             inThread: way.inThread ?? false,
             isSlow: way.isSlow ?? false,
+            hasNoSpaces: way.hasNoSpaces ?? false,
+            refusesNone: way.refusesNone ?? false,
           });
         } finally {
           await Promise.all(subscribers.map((subscriber) => subscriber.stop()));
@@ -89,8 +95,10 @@ export function suite(name: string, start: () => Promise<Way>, count = 10_000): 
       });
     }
 
-    for (const [title, topic, payload] of payloads) {
-      scene(`${title} passes unharmed in both directions`, async ({ client, inbox, pub, digest, isSlow }) => {
+    for (const [title, name, payload] of payloads) {
+      scene(`${title} passes unharmed in both directions`, async (scene) => {
+        const { client, inbox, pub, digest, isSlow, hasNoSpaces } = scene;
+        const topic = hasNoSpaces ? name.replaceAll(" ", "") : name;
         const all = typeof payload === "string" ? utf8.encode(payload) : payload;
         const expected = isSlow ? all.subarray(0, 64 << 10) : all;
         const sent = await digest(topic, 1);
@@ -170,8 +178,9 @@ export function suite(name: string, start: () => Promise<Way>, count = 10_000): 
       assertEquals(inbox.messages, []);
     });
 
-    scene("[MQTT-3.9.3-2] a refused subscription is told: 128", async ({ client, inbox, tell }) => {
+    scene("[MQTT-3.9.3-2] a refused subscription is told: 128", async ({ client, inbox, tell, refusesNone }) => {
       const codes: number[] = [];
+      if (refusesNone) return assertEquals(await client.subscribe(["allowed/1", "denied/2"]), 0);
       assertEquals(await codeOf(client.subscribe("denied/1")), 128);
       assertEquals(await codeOf(client.subscribe(["allowed/1", "denied/2"], (code) => codes.push(code))), 128);
       assertEquals(codes, [128]);
@@ -297,7 +306,7 @@ export function suite(name: string, start: () => Promise<Way>, count = 10_000): 
 
 /** Defines one test for all ways at once, as it takes its time: the broker hangs up after 1.5 s of silence. */
 export function idleSuite(starts: readonly (() => Promise<Way>)[]): void {
-  test("[MQTT-3.1.2-23] pings keep idle connections alive", tools, async () => {
+  test("[MQTT-3.1.2-23] pings keep idle connections alive", needs("mosquitto", ...commands), async () => {
     const ways = await Promise.all(starts.map((start) => start()));
     try {
       const clients = await Promise.all(ways.map((way) => way.connect(undefined, { keepalive: 1 })));

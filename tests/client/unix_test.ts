@@ -1,14 +1,13 @@
-/** Unix sockets: reconnecting in every mode, and what is told when there is none. */
+/** Unix sockets: what is told when there is none, or none that can be used. */
 import { test } from "node:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Status } from "../../mod.ts";
-import { needs, run } from "../support/process.ts";
-import { startMosquitto } from "../support/servers.ts";
-import { modes as qosModes, Scene } from "./qos_scene.ts";
+import { run } from "../support/process.ts";
+import { command } from "../support/spawn.ts";
 import { modes } from "./modes.ts";
 import { failure } from "./support.ts";
 
@@ -47,37 +46,22 @@ for (const [mode, open] of modes) {
     }));
 }
 
-for (const [mode, open] of qosModes) {
-  test(
-    `${mode}: over a Unix socket, the broker restarts: the client is back, messages pass`,
-    needs("mosquitto"),
-    () =>
-      inFolder(async (folder) => {
-        const path = join(folder, "mqtt.sock"), config = `listener 0 ${path}`;
-        let broker = await startMosquitto({ config });
-        const { port } = broker, statuses: Status[] = [];
-        try {
-          const mqtt = await open(port, {
-            reconnect: { minDelay: 20, maxDelay: 50 },
-            onstatus: (status: Status) => statuses.push(status),
-          }, `unix://${path}`);
-          const scene = new Scene(mqtt, port);
-          await scene.subscribe("a", 1);
-          await mqtt.publish("a", "before", { qos: 1 });
-          await scene.until(() => scene.got.length === 1, "a message");
-          await broker.stop();
-          broker = await startMosquitto({ port, config });
-          assertEquals(await mqtt.publish("a", "after", { qos: 1 }), 0);
-          await scene.until(
-            () => scene.texts.includes("after 1") || scene.got.length > 1,
-            "a message of the new broker",
-          );
-          await mqtt.disconnect();
-          const connecting = statuses.find(({ type }) => type === "connecting");
-          assertEquals(connecting?.type === "connecting" && connecting.address, `unix:${path}`);
-        } finally {
-          await broker.stop();
-        }
-      }),
-  );
-}
+test("a Unix socket that this user may not write to is told as such, in every mode", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "mqtt.sock"), server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    try {
+      chmodSync(path, 0);
+      // Root may write to every file, unless that right is taken from it.
+      const isRoot = process.getuid?.() === 0;
+      const [script, args] = command("tests/client/denied.ts", [`unix://${path}`]);
+      const { stdout, stderr } = isRoot
+        ? await run("setpriv", ["--bounding-set=-dac_override,-dac_read_search", script, ...args])
+        : await run(script, args);
+      const said = `cannotconnect: Cannot connect to the Unix socket ${path}: ` +
+        "the file's permissions do not let this user write to it";
+      assertEquals(stdout.trim().split("\n"), modes.map(([mode]) => `${mode}: ${said}`), stderr);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }));

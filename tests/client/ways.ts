@@ -33,7 +33,7 @@ import { startHttpProxy } from "./http_proxy.ts";
 /** Opens a client; the options come on top of those that the way needs. */
 export type Open = (onpub?: OnPublish, op?: ConnectOptions) => Promise<Client>;
 
-/** A broker, and how the client gets to it. It refuses subscriptions to `denied/#`. */
+/** A broker, and how the client gets to it. It refuses subscriptions to `denied/#`, unless it says otherwise. */
 export interface Way {
   /** Where it speaks plain TCP, for `mosquitto_pub` and `mosquitto_sub`. */
   port: number;
@@ -42,6 +42,10 @@ export interface Way {
   inThread?: boolean;
   /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
   isSlow?: boolean;
+  /** Whether the broker refuses topics with spaces, as NATS does. */
+  hasNoSpaces?: boolean;
+  /** Whether the broker grants every subscription, as RabbitMQ does here. */
+  refusesNone?: boolean;
   stop(): Promise<void>;
 }
 

@@ -2,46 +2,25 @@
 import { test } from "node:test";
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Client, connect, type ConnectOptions, connectWorker, type OnPublish } from "../../mod.ts";
+import { type Client, connect, type ConnectOptions, connectWorker } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
-import { type Action, close, end, reset, type Scripted, send, sleep, startScripted } from "../support/scripted.ts";
+import { type Action, close, end, reset, send, sleep, startScripted } from "../support/scripted.ts";
 import { agreed, closeFrame, frame, frames, hear, until, upgrade } from "../support/websocket.ts";
 import { endsToo, failure, gone, Inbox, within } from "./support.ts";
-
-const latin1 = (text: string) => Uint8Array.from(text, (char) => char.charCodeAt(0));
-const concat = (...parts: Uint8Array[]) => new Uint8Array(Buffer.concat(parts));
-
-const CONNECT = "\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02ID";
-const CONNACK = latin1("\x20\x02\0\0"), DISCONNECT = latin1("\xe0\0");
-const publish = (topic: string, payload: string) =>
-  latin1(
-    `\x30${String.fromCharCode(2 + topic.length + payload.length)}\0${
-      String.fromCharCode(topic.length)
-    }${topic}${payload}`,
-  );
-
-/** Sends every byte on its own. */
-const trickle = (bytes: Uint8Array): Action => async ({ socket }) => {
-  for (const byte of bytes) {
-    await new Promise((sent) => socket.write(Uint8Array.of(byte), sent));
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-};
-
-async function withServer(script: Action[], act: (server: Scripted, op: ConnectOptions) => unknown): Promise<void> {
-  const server = await startScripted(script);
-  try {
-    await act(server, { id: "ID", keepalive: 0, timeout: 3000, port: server.port });
-  } finally {
-    await server.stop();
-  }
-}
-
-const open = (op: ConnectOptions, onpub?: OnPublish) => connect("ws://127.0.0.1", onpub, op);
-
-/** The client accepted, over a good WebSocket. */
-const accepted: Action[] = [upgrade(), frames(1), send(frame(2, CONNACK))];
+import {
+  accepted,
+  concat,
+  CONNACK,
+  CONNECT,
+  DISCONNECT,
+  latin1,
+  open,
+  publish,
+  trickle,
+  whole,
+  withServer,
+} from "./websocket_scene.ts";
 
 // ---- what is asked, and answered
 
@@ -262,151 +241,6 @@ test("a server that closes at once after it has agreed is heard of", async () =>
 // ---- frames
 
 const x = (count: number) => "x".repeat(count);
-const whole = publish("a", "bc"), PINGRESP = latin1("\xd0\0");
-
-/** A frame of so many bytes: PINGRESPs that nobody asked for, and the message if that makes it as long. */
-const padded = (length: number) =>
-  length % 2 === 0
-    ? frame(2, concat(...Array(length / 2).fill(PINGRESP)))
-    : frame(2, concat(...Array((length - whole.length) / 2).fill(PINGRESP), whole));
-
-/** Frames that give the one message "a: bc" to a client. */
-const good: [string, Uint8Array][] = [
-  ["5.1-ish: a packet in one frame", frame(2, whole)],
-  ["a packet in as many frames as it has bytes", concat(...[...whole].map((byte) => frame(2, Uint8Array.of(byte))))],
-  ["several packets in one frame", frame(2, concat(PINGRESP, PINGRESP, whole))],
-  ["5.3: a packet in two fragments", concat(frame(2, whole.slice(0, 3), { more: true }), frame(0, whole.slice(3)))],
-  [
-    "5.6: control frames between fragments",
-    concat(
-      frame(2, whole.slice(0, 1), { more: true }),
-      frame(9, x(125)),
-      frame(0, whole.slice(1, 4), { more: true }),
-      frame(10),
-      frame(0, whole.slice(4)),
-    ),
-  ],
-  [
-    "5.7: empty fragments",
-    concat(frame(2, "", { more: true }), frame(0, "", { more: true }), frame(0, whole), frame(2), frame(2)),
-  ],
-  [
-    "2.1: a ping without a payload, 2.7: pongs that nobody asked for",
-    concat(frame(9), frame(10, "x"), frame(2, whole)),
-  ],
-  ["2.10: ten pings", concat(...Array.from({ length: 10 }, (_, i) => frame(9, `${i}`)), frame(2, whole))],
-  [
-    "1.2: frames of 125, 126, 127 and 65,535 bytes and more",
-    concat(...[125, 126, 127, 128, 65_535, 65_536, 70_000].map(padded)),
-  ],
-  ["a frame that announces 2^63 - 1 bytes", frame(2, whole, { length: 2n ** 63n - 1n, size: 8 })],
-];
-
-for (const [what, bytes] of good) {
-  test(`frames: ${what}`, async () => {
-    await withServer([...accepted, send(bytes), endsToo], async (_, op) => {
-      const inbox = new Inbox();
-      const client = await open(op, inbox.onpub);
-      assertEquals(await inbox.text(), "a: bc");
-      await client.disconnect();
-    });
-  });
-}
-
-/** Frames that end the connection; the code that the server hears, and the message. */
-const bad: [string, Uint8Array, number, RegExp][] = [
-  ["1.1.1: text", frame(1, "x"), 1003, /a text frame.*\[MQTT-6\.0\.0-1\]/],
-  ["2.5: a ping of 126 bytes", frame(9, x(126)), 1002, /more than 125 bytes.*section 5\.5\]/],
-  ["a close frame of 126 bytes", frame(8, x(126)), 1002, /more than 125 bytes/],
-  ["a ping of 2^62 bytes", frame(9, "", { length: 2n ** 62n, size: 8 }), 1002, /more than 125 bytes/],
-  ...[1, 2, 3, 4, 5, 6, 7].map((reserved, i): [string, Uint8Array, number, RegExp] => {
-    return [
-      `3.${i + 1}: reserved bits ${reserved}`,
-      frame(2, whole, { reserved }),
-      1002,
-      /a reserved bit, as of compression/,
-    ];
-  }),
-  ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode): [string, Uint8Array, number, RegExp] => {
-    return [`4: opcode ${opcode}`, frame(opcode, "x"), 1002, /reserved opcode/];
-  }),
-  ["5.1: a ping in fragments", frame(9, "x", { more: true }), 1002, /a control frame in fragments/],
-  ["5.9: a continuation of nothing", frame(0, whole), 1002, /a continuation of no message/],
-  [
-    "5.9: a continuation after a whole message",
-    concat(frame(2), frame(0, whole)),
-    1002,
-    /a continuation of no message/,
-  ],
-  ["5.18: a message within another", concat(frame(2, "", { more: true }), frame(2, whole)), 1002, /before the end of/],
-  ["a masked frame", frame(2, whole, { masked: true }), 1002, /a masked frame/],
-  ["a length of 2^63", frame(2, "", { length: 2n ** 63n, size: 8 }), 1002, /2\^63 bytes or more/],
-  ["a length of 2^64 - 1", frame(2, "", { length: 2n ** 64n - 1n, size: 8 }), 1002, /2\^63 bytes or more/],
-  ["a length in more bytes than it needs", frame(2, whole, { size: 2 }), 1002, /more bytes than it needs/],
-  ["a length in eight bytes instead of two", frame(2, x(300), { size: 8 }), 1002, /more bytes than it needs/],
-  ["7.3.2: a close frame of one byte", frame(8, "x"), 1002, /close frame with the code 120/],
-  ["7.5.1: a reason that is not UTF-8", closeFrame(1000, Uint8Array.of(0xff) as never), 1007, /reason is not UTF-8/],
-  ...[0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535].map(
-    (
-      code,
-    ): [string, Uint8Array, number, RegExp] => [`7.9: close code ${code}`, closeFrame(code), 1002, /which is none/],
-  ),
-];
-
-for (const [what, bytes, closeCode, message] of bad) {
-  test(`broken frames: ${what}: "protocol", and what came before is delivered`, async () => {
-    const rest = frame(2, publish("a", "never"));
-    await withServer([...accepted, send(concat(frame(2, whole), bytes, rest)), endsToo], async (server, op) => {
-      const inbox = new Inbox();
-      const error = await within((await open(op, inbox.onpub)).run(), "run()");
-      assertEquals(error.code, "protocol", error.message);
-      assertMatch(error.message, message);
-      assertEquals(inbox.messages.map((message) => message.text()), ["bc"]);
-      const last = hear(
-        (await until(await server.peer(), ({ frames }) => frames.at(-1)?.opcode === 8), server.received()),
-      );
-      assertEquals([last.frames.at(-1)?.opcode, last.frames.at(-1)?.payload.join()], [
-        8,
-        `${closeCode >> 8},${closeCode & 255}`,
-      ]);
-    });
-  });
-}
-
-const codes: [number, RegExp][] = [
-  [1000, /1000, normal/],
-  [1001, /1001, it is going away/],
-  [1008, /1008, against its policy/],
-  [1009, /1009, too large/],
-  [1012, /1012, it restarts/],
-  [1014, /1014/],
-  [3000, /3000/],
-  [4999, /4999/],
-];
-for (const [code, message] of codes) {
-  test(`7.7: the close code ${code} is told, and answered: "socketclosed"`, async () => {
-    await withServer(
-      [...accepted, send(closeFrame(code, "who\x1b[ say")), send(frame(2, whole)), endsToo],
-      async (server, op) => {
-        const inbox = new Inbox();
-        const error = await within((await open(op, inbox.onpub)).run(), "run()");
-        assertEquals([error.code, inbox.messages], ["socketclosed", []]);
-        assertMatch(error.message, message);
-        assertStringIncludes(error.message, `"who\\u001b[ say"`);
-        await gone(await server.peer());
-        assertEquals(hear(server.received()).frames.at(-1)?.payload.join(), `${code >> 8},${code & 255}`);
-      },
-    );
-  });
-}
-
-test("7.3.1: a close frame without a code", async () => {
-  await withServer([...accepted, send(frame(8)), endsToo], async (_, op) => {
-    const error = await within((await open(op)).run(), "run()");
-    assertEquals(error.code, "socketclosed");
-    assertMatch(error.message, /1005, no code/);
-  });
-});
 
 test("an end without a close frame says so", async () => {
   for (const how of [close, reset]) {

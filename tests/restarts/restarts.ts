@@ -26,11 +26,11 @@ const QUIET = 1500;
 /** The same of one that must not have lost any. */
 const LONG_QUIET = 10_000;
 
-type Open = (port: number, op: ConnectOptions) => Promise<Client>;
+type Open = (address: string, op: ConnectOptions) => Promise<Client>;
 const opens: Open[] = [
-  (port, op) => connect("127.0.0.1", undefined, { port, ...op }),
-  (port, op) => connectWorker("127.0.0.1", undefined, { port, ...op }),
-  (port, op) => connectWorker("127.0.0.1", module, { port, ...op }),
+  (address, op) => connect(address, undefined, op),
+  (address, op) => connectWorker(address, undefined, op),
+  (address, op) => connectWorker(address, module, op),
 ];
 
 /** How it went: numbers of messages. */
@@ -74,10 +74,10 @@ interface Arrival extends TraceRecord {
 class Side {
   readonly packets: (TraceRecord | "forgotten")[] = [];
 
-  static async open(id: string, port: number, random: Random): Promise<{ side: Side; mqtt: Client }> {
+  static async open(id: string, address: string, random: Random): Promise<{ side: Side; mqtt: Client }> {
     const side = new Side();
     const open = opens[random.int(0, opens.length - 1)]!;
-    const mqtt = await open(port, {
+    const mqtt = await open(address, {
       id,
       session: true,
       keepalive: 5,
@@ -200,7 +200,7 @@ export async function restart({ qos, restarts, signal, random }: Options): Promi
     const { port } = await start();
     return await load(
       { qos, restarts, keeps: signal === "SIGTERM" ? { all: true, order: true, once: true } : {}, random },
-      port,
+      `mqtt://127.0.0.1:${port}`,
       async () => {
         broker!.kill(signal);
         if (signal === "SIGTERM") {
@@ -217,15 +217,15 @@ export async function restart({ qos, restarts, signal, random }: Options): Promi
   }
 }
 
-/** Has so many disturbances done to the broker on a port while there is load; looks at the messages afterwards. */
+/** Has so many disturbances done to the broker at an address while there is load; looks at the messages afterwards. */
 export async function load(
   { qos, restarts, keeps, random }: { qos: QoS; restarts: number; keeps: Promises; random: Random },
-  port: number,
+  address: string,
   disturb: () => Promise<unknown>,
 ): Promise<Figures> {
   const received: number[] = [];
-  const subscriber = await Side.open("subscriber", port, random),
-    publisher = await Side.open("publisher", port, random);
+  const subscriber = await Side.open("subscriber", address, random),
+    publisher = await Side.open("publisher", address, random);
   let publishing: Publishing | undefined;
   try {
     const onpub = (topic: string) => void received.push(Number(topic.slice("load/".length)));

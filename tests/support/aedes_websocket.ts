@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { createWebSocketStream, WebSocketServer } from "ws";
 import { paced, type Server } from "./servers.ts";
 
-/** Opens it on a free port; the broker is stopped by itself. */
-export async function serveWebSocket(broker: Aedes): Promise<Server> {
+/** Opens it, on a free port where none is given; the broker is stopped by itself. */
+export async function serveWebSocket(broker: Aedes, port = 0): Promise<Server> {
   const http = createServer();
   const server = new WebSocketServer({ server: http, path: "/mqtt" });
   server.on("connection", (socket) => {
@@ -14,7 +14,7 @@ export async function serveWebSocket(broker: Aedes): Promise<Server> {
     stream.on("error", () => {}); // a client that goes without a close frame
     broker.handle(paced(stream));
   });
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => http.listen(port, "127.0.0.1", resolve));
   return {
     port: (http.address() as AddressInfo).port,
     async stop() {

@@ -90,26 +90,41 @@ export function startMicrosocks(options: { user?: string; password?: string } = 
 export interface KeepingOptions {
   port?: number | undefined;
   data: string;
+  /** Where it speaks MQTT over WebSocket, too. */
+  web?: number;
+  /** Whether that is over TLS, with `certificates().server`. */
+  tls?: boolean;
 }
 
-/** A NATS server with JetStream, which speaks MQTT 3.1.1. */
-export function startNats({ port: wanted, data }: KeepingOptions): Promise<ServerProcess> {
+/** A NATS server with JetStream, which speaks MQTT 3.1.1. It refuses subscriptions to `denied/#`. */
+export async function startNats({ port: wanted, data, web, tls = false }: KeepingOptions): Promise<ServerProcess> {
   const file = join(data, "nats.conf");
-  return startServer(wanted, "nats-server", (port) => {
+  const secured = ({ certFile, keyFile }: Certificate) => `tls { cert_file: "${certFile}", key_file: "${keyFile}" }`;
+  const trust = tls ? secured(certificates().server) : "no_tls: true";
+  const server = await startServer(wanted, "nats-server", (port) => {
     const lines = [
       "server_name: mqtt3c",
       "host: 127.0.0.1",
       "port: -1",
+      "max_payload: 16MB",
       `jetstream { store_dir: "${data}" }`,
       `mqtt { host: 127.0.0.1, port: ${port}, ack_wait: "2s" }`, // so long it waits until it sends again, on a new connection, too,
+      ...web === undefined ? [] : [`websocket { host: 127.0.0.1, port: ${web}, ${trust} }`],
+      `authorization { users: [{ user: any, password: any, permissions: { subscribe: { deny: "denied.>" } } }] }`,
+      "no_auth_user: any",
     ];
     writeFileSync(file, lines.join("\n"));
     return ["-c", file];
   });
+  if (web !== undefined) await untilAccepts(web);
+  return server;
 }
 
-/** RabbitMQ with its plugin for MQTT 3.1.1, and a port mapper (epmd) of its own; it takes some ten seconds to start. */
-export async function startRabbit({ port: wanted, data }: KeepingOptions): Promise<ServerProcess> {
+/**
+ * RabbitMQ with its plugins for MQTT 3.1.1 and for that over WebSocket, under the path `/ws`, and a port mapper (epmd) of its
+ * own; it takes some ten seconds to start.
+ */
+export async function startRabbit({ port: wanted, data, web, tls = false }: KeepingOptions): Promise<ServerProcess> {
   const mapperPort = freePort(), config = join(data, "rabbitmq.conf"), plugins = join(data, "plugins");
   // Debian's own command is for its service: it changes the user and the directories.
   const debian = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -130,7 +145,7 @@ export async function startRabbit({ port: wanted, data }: KeepingOptions): Promi
     RUNNING_UNDER_SYSTEMD: "true", // it becomes the server, and is no shell that waits for it
     NOTIFY_SOCKET: undefined,
   };
-  writeFileSync(plugins, "[rabbitmq_mqtt].\n");
+  writeFileSync(plugins, `[rabbitmq_mqtt${web === undefined ? "" : ",rabbitmq_web_mqtt"}].\n`);
   const mapper = await startProcess(which("epmd") ?? "epmd", ["-address", "127.0.0.1", "-port", `${mapperPort}`]);
   try {
     const server = await startServer(wanted, existsSync(debian) ? debian : "rabbitmq-server", (port) => {
@@ -138,11 +153,13 @@ export async function startRabbit({ port: wanted, data }: KeepingOptions): Promi
         "listeners.tcp = none",
         `mqtt.listeners.tcp.1 = 127.0.0.1:${port}`,
         "mqtt.allow_anonymous = true",
+        ...web === undefined ? [] : webLines(web, tls),
         "log.console.level = warning",
       ];
       writeFileSync(config, lines.join("\n"));
       return [];
     }, { env, deadline: 4 * patience });
+    if (web !== undefined) await untilAccepts(web);
     return {
       ...server,
       async stop() {
@@ -154,6 +171,20 @@ export async function startRabbit({ port: wanted, data }: KeepingOptions): Promi
     await mapper.stop();
     throw error;
   }
+}
+
+/** It opens a port for plain WebSockets, too, whether it is to have one or not. */
+function webLines(port: number, tls: boolean): string[] {
+  if (!tls) return ["web_mqtt.tcp.ip = 127.0.0.1", `web_mqtt.tcp.port = ${port}`];
+  const { caFile, server: { certFile, keyFile } } = certificates();
+  return [
+    ...webLines(freePort(), false),
+    "web_mqtt.ssl.ip = 127.0.0.1",
+    `web_mqtt.ssl.port = ${port}`,
+    `web_mqtt.ssl.cacertfile = ${caFile}`,
+    `web_mqtt.ssl.certfile = ${certFile}`,
+    `web_mqtt.ssl.keyfile = ${keyFile}`,
+  ];
 }
 
 /** Starts a daemon and waits until it accepts connections; another port when somebody was faster. */
