@@ -14,7 +14,7 @@ export interface Place {
 
 /** @throws {CommandError} If it is given twice. */
 export function place(values: Values): Place {
-  const host = values.text("host"), url = values.text("url"), path = values.text("unix");
+  const host = values.text("host"), url = urlOf(values), path = values.text("unix");
   if ([host, url, path].filter((given) => given !== undefined).length > 1) {
     throw new CommandError("Give one of --host, --url and --unix: they say where the broker is");
   }
@@ -30,6 +30,12 @@ export function place(values: Values): Place {
     );
   }
   return { address: address ?? url, topic };
+}
+
+/** The URL that was given, or that of the environment where nothing else says where the broker is. */
+function urlOf(values: Values): string | undefined {
+  const isElsewhere = values.text("host") !== undefined || values.text("unix") !== undefined;
+  return values.text("url") ?? (isElsewhere ? undefined : process.env["MQTT_URL"] || undefined);
 }
 
 /** What all commands ask of the library. A password is asked for here. */
@@ -64,7 +70,7 @@ export async function connectOptions(values: Values): Promise<ConnectOptions> {
 
 /** What is given as an argument goes before what the URL says, and that before the environment. */
 async function credentials(values: Values): Promise<Pick<ConnectOptions, "uname" | "passwd">> {
-  const [, login] = /^[a-z+]+:\/\/([^/]*)@/i.exec(values.text("url") ?? "") ?? [];
+  const [, login] = /^[a-z+]+:\/\/([^/]*)@/i.exec(urlOf(values) ?? "") ?? [];
   const { MQTT_USER, MQTT_PASSWORD } = process.env;
   const file = values.text("password-file");
   const uname = values.text("username") ?? (login === undefined && MQTT_USER ? MQTT_USER : undefined);
@@ -88,7 +94,7 @@ function tls(values: Values): ConnectOptions["tls"] {
     const file = values.text(name);
     return file === undefined ? undefined : readFileSync(file);
   });
-  const isSecure = /^(mqtts|ssl|tls|wss):/i.test(values.text("url") ?? "") || ca !== undefined || cert !== undefined ||
+  const isSecure = /^(mqtts|ssl|tls|wss):/i.test(urlOf(values) ?? "") || ca !== undefined || cert !== undefined ||
     values.is("tls") || values.is("insecure");
   if (!isSecure) return undefined;
   if ((cert === undefined) !== (key === undefined)) throw new CommandError("--cert and --key belong together");

@@ -118,7 +118,13 @@ function parameter(name: string): Part {
 }
 
 function envelope({ topic, qos, retain, payload }: Message, now: Date, content: string): string {
-  const head = { tst: iso(now, "000Z"), topic, qos, retain: Number(retain), payloadlen: payload.length };
+  const head = {
+    tst: iso(now, `.${pad(now.getMilliseconds(), 3)}000`),
+    topic,
+    qos,
+    retain: Number(retain),
+    payloadlen: payload.length,
+  };
   return `${JSON.stringify(head).slice(0, -1)},"payload":${content}}`;
 }
 
@@ -135,10 +141,10 @@ function fitted(part: Part, flags: string, width: number, most: string | undefin
   };
 }
 
-/** As 2026-11-27T14:05:30+0100. */
-function iso(now: Date, _fraction?: string): string {
+/** As 2026-11-27T14:05:30+0100; a fraction of the second begins with its point. */
+function iso(now: Date, fraction = ""): string {
   const date = `${now.getFullYear()}-${pad(now.getMonth() + 1)}-${pad(now.getDate())}`;
-  return `${date}T${pad(now.getHours())}:${pad(now.getMinutes())}:${pad(now.getSeconds())}${zone(now)}`;
+  return `${date}T${pad(now.getHours())}:${pad(now.getMinutes())}:${pad(now.getSeconds())}${fraction}${zone(now)}`;
 }
 
 function zone(now: Date): string {

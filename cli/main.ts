@@ -4,7 +4,7 @@ import { writeSync } from "node:fs";
 import process from "node:process";
 import manifest from "../deno.json" with { type: "json" };
 import { EXIT, statusOf } from "./errors.ts";
-import { commands, help, isCommand, parse, type Values } from "./options.ts";
+import { type commands, help, isCommand, parse, type Values } from "./options.ts";
 import { say } from "./terminal.ts";
 
 /** Each resolves to the exit status. `interrupted` resolves to that of the signal: the command ends as it should. */

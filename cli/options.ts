@@ -18,7 +18,12 @@ type Command = "sub" | "pub" | "bench" | "doctor";
 const connection: readonly Option[] = [
   { name: "host", short: "h", value: "HOST", help: "the broker: host or host:port (localhost)" },
   { name: "port", short: "p", value: "PORT", help: "its port (1883, with TLS 8883)" },
-  { name: "url", short: "L", value: "URL", help: "mqtt://[user[:password]@]host[:port][/topic], mqtts, ws, wss, unix" },
+  {
+    name: "url",
+    short: "L",
+    value: "URL",
+    help: "mqtt://[user[:password]@]host[:port][/topic], mqtts, ws, wss, unix; or MQTT_URL",
+  },
   { name: "unix", value: "PATH", help: "a Unix socket instead" },
   { name: "proxy", value: "URL", help: "socks5://[user:password@]host:port, or http://..." },
   { name: "id", short: "i", value: "ID", help: "client identifier (a random one)" },

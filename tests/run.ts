@@ -176,7 +176,7 @@ if (missing.length && process.env["CI"]) {
 }
 
 if (wanted.includes("check")) {
-  const all = ["mod.ts", ...["src", "tests", "examples", "scripts", "bench"].flatMap(sources)];
+  const all = ["mod.ts", ...["src", "cli", "tests", "examples", "scripts", "bench"].flatMap(sources)];
   await check("fmt", "fmt", "--check");
   await check("lint", "lint", "-q");
   await check("check", "check", "-q", "--doc", ...all);
