@@ -70,7 +70,7 @@ export function unproxied(error: MqttError): Diagnosis {
 }
 
 /** What the port speaks instead of what it was asked for. */
-export const SPEAKS: Record<"mqtt" | "tls" | "http", Diagnosis> = {
+export const SPEAKS: Record<"mqtt" | "tls" | "http" | "ws", Diagnosis> = {
   mqtt: diagnosis(
     "plain",
     "the port speaks MQTT without TLS",
@@ -83,6 +83,7 @@ export const SPEAKS: Record<"mqtt" | "tls" | "http", Diagnosis> = {
     "use mqtts:// (wss:// for a WebSocket) or --cafile",
     8,
   ),
+  ws: diagnosis("plain", "the port speaks HTTP without TLS", "use ws://, or the broker's port for wss://", 8),
   http: diagnosis(
     "http",
     "the port is one of a web server",

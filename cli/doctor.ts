@@ -194,6 +194,7 @@ class Examination {
         : { detail: `${detail}; not trusted: ${problem.meaning}`, result: "note" };
     }, async (error) => {
       const instead = await spoken(at, this.#timeout);
+      if (instead === "http" && to.isWebSocket) return SPEAKS.ws;
       if (instead === "mqtt" || instead === "http") return SPEAKS[instead];
       return handshakeFailed(error, cert !== undefined);
     });

@@ -51,8 +51,8 @@ export async function askPassword(): Promise<string> {
   if (!stdin.isTTY || !isTerminal) {
     throw new CommandError("There is no terminal to ask for the password on: use MQTT_PASSWORD or --password-file");
   }
+  stdin.setRawMode(true); // first: what is typed now is not shown
   write("Password: ");
-  stdin.setRawMode(true);
   try {
     return await new Promise((resolve, reject) => {
       let typed = "";
