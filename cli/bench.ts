@@ -24,7 +24,7 @@ export async function bench(values: Values, interrupted: Promise<number>): Promi
   const clients: Client[] = [];
   const join = async () => {
     // A message that came late would count as slow, and not as lost: so no connection is made again.
-    const mqtt = await open(values, { reconnect: false, offline: false });
+    const mqtt = await open(values, interrupted, { reconnect: false, offline: false });
     mqtt.run().then((error) => error.code === "disconnect" || lost(error));
     clients.push(mqtt);
     return mqtt;

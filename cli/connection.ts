@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type Client, connect, type ConnectOptions, fileStore, type OnPublish, type Status } from "../mod.ts";
-import { CommandError, EXIT } from "./errors.ts";
+import { CommandError, EXIT, unless } from "./errors.ts";
 import type { Values } from "./options.ts";
 import { askPassword, say } from "./terminal.ts";
 
@@ -115,12 +115,14 @@ function will(values: Values): ConnectOptions["will"] {
 /** Opens the connection; what becomes of it is told on standard error. `onstatus` hears it, too. */
 export async function open(
   values: Values,
+  interrupted: Promise<number>,
   { onpub, onstatus, ...more }: ConnectOptions & { onpub?: OnPublish } = {},
 ): Promise<Client> {
   const isQuiet = values.is("quiet");
   const tell = teller();
-  return await connect(place(values).address, onpub, {
-    ...await connectOptions(values),
+  const options = await connectOptions(values);
+  const connected = connect(place(values).address, onpub, {
+    ...options,
     ...more,
     onstatus(status) {
       if (!isQuiet) tell(status);
@@ -138,6 +140,7 @@ export async function open(
       }
       : undefined,
   });
+  return await unless(interrupted, connected);
 }
 
 /** Tells what a person at the terminal would want to know: nothing as long as all goes well. */

@@ -1,8 +1,8 @@
 /** `mqtt3c doctor`: goes the way of a message, step by step, and says what stops it. */
+import type { Buffer } from "node:buffer";
 import { lookup } from "node:dns/promises";
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
-import { type Client, connect, type Message, MqttError } from "../mod.ts";
+import { type Client, connect, type ConnectOptions, type Message, MqttError } from "../mod.ts";
 import { connectOptions, place } from "./connection.ts";
 import {
   clientCertificate,
@@ -17,7 +17,7 @@ import {
   unreached,
   unresolved,
 } from "./diagnosis.ts";
-import { EXIT } from "./errors.ts";
+import { CommandError, EXIT } from "./errors.ts";
 import type { Values } from "./options.ts";
 import { handshake, type Host, NoAnswer, reach, spoken } from "./probes.ts";
 import { type Colour, coloured } from "./terminal.ts";
@@ -49,19 +49,36 @@ interface Target {
   isWebSocket: boolean;
 }
 
-function target(address: string, port: number | undefined, tls: boolean): Target {
-  const isUrl = /^[a-z+]+:\/\//i.test(address);
+/** Ports that are meant where none is given. */
+const PORTS: Record<string, number> = {
+  mqtts: 8883,
+  ssl: 8883,
+  tls: 8883,
+  ws: 80,
+  wss: 443,
+  http: 80,
+  socks5: 1080,
+  socks5h: 1080,
+};
+
+/** @throws {CommandError} If it is no address; it may hold a password, so it is not repeated. */
+function target(address: string, port?: number, tls = false): Target {
+  const isUrl = /^[a-z][a-z0-9+]*:\/\//i.test(address);
   const text = isUrl ? address : `mqtt://${isIP(address) === 6 ? `[${address}]` : address}`;
-  const [, scheme = ""] = /^([a-z+]+):/i.exec(text.toLowerCase()) ?? [];
-  const url = new URL(text.replace(/^[^:]+/, "mqtt"));
-  const isWebSocket = scheme.startsWith("ws"), isSecure = tls || /^(mqtts|ssl|tls|wss)$/.test(scheme);
-  const usual = isWebSocket ? [80, 443] : [1883, 8883];
+  const scheme = text.split(":", 1)[0]!.toLowerCase();
+  const standard = text.replace(/^[^:]+/, "mqtt");
+  if (!URL.canParse(standard)) {
+    throw new CommandError(
+      "Cannot use the address: it must be host, host:port or a URL; percent-encode # / ? @ and % in user name and password",
+    );
+  }
+  const url = new URL(standard);
   return {
     host: url.hostname.replace(/^\[|\]$/g, ""),
-    port: port ?? (Number(url.port) || usual[Number(isSecure)]!),
+    port: port ?? (Number(url.port) || (PORTS[scheme] ?? (tls ? 8883 : 1883))),
     path: scheme.endsWith("unix") ? decodeURIComponent(url.pathname) : undefined,
-    isSecure,
-    isWebSocket,
+    isSecure: tls || /^(mqtts|ssl|tls|wss)$/.test(scheme),
+    isWebSocket: scheme.startsWith("ws"),
   };
 }
 
@@ -129,11 +146,10 @@ class Examination {
     const options = { ...await connectOptions(values), reconnect: false, offline: false, timeout: this.#timeout };
     const to = target(place(values).address, options.port, options.tls !== undefined);
     const proxy = values.text("proxy");
-    const first = proxy === undefined ? to : target(proxy.replace(/^socks5h/, "socks5"), undefined, false);
-    if (proxy !== undefined) first.port = Number(new URL(proxy).port) || (proxy.startsWith("http") ? 80 : 1080);
+    const first = proxy === undefined ? to : target(proxy);
     const addresses = await this.#resolve(first);
     const reached = await this.#reach(first, addresses);
-    if (to.isSecure && proxy === undefined) await this.#handshake(to, reached);
+    if (to.isSecure && proxy === undefined) await this.#handshake(to, reached, options);
     await this.#connect(to, options, reached, proxy !== undefined);
   }
 
@@ -169,19 +185,16 @@ class Examination {
     return reached;
   }
 
-  async #handshake(to: Target, host: string): Promise<void> {
-    const [ca, cert, key] = ["cafile", "cert", "key"].map((name) => {
-      const file = this.#values.text(name);
-      return file === undefined ? undefined : readFileSync(file);
-    });
+  async #handshake(to: Target, host: string, options: ConnectOptions): Promise<void> {
+    const { ca, cert, key } = typeof options.tls === "object" ? options.tls : {};
     const at = { host, port: to.port };
     await this.#step("tls", async () => {
       const servername = isIP(to.host) === 0 ? { servername: to.host } : {};
       const shown = await handshake(at, to.host, this.#timeout, {
         ...servername,
-        ...ca && { ca },
-        ...cert && { cert },
-        ...key && { key },
+        ...ca !== undefined && { ca: ca as Buffer },
+        ...cert !== undefined && { cert: cert as Buffer },
+        ...key !== undefined && { key: key as Buffer },
       });
       const problem = distrusted(shown, to.host, ca !== undefined);
       if (problem !== undefined && !this.#values.is("insecure")) throw new Found(problem);
@@ -202,7 +215,7 @@ class Examination {
 
   async #connect(
     to: Target,
-    options: Awaited<ReturnType<typeof connectOptions>>,
+    options: ConnectOptions,
     host: string,
     isProxied: boolean,
   ): Promise<void> {
@@ -280,6 +293,8 @@ class Examination {
           : { detail: "back, but not acknowledged: do not publish at this QoS here", result: "note" };
       }, (error) => failedOn("publish", topic, error));
     }
+    // On a topic of somebody's there may be a retained message, which stays as it is.
+    if (this.#values.text("topic") !== undefined) return;
     await this.#step("retained", async () => {
       await mqtt.unsubscribe(topic);
       await mqtt.publish(topic, "retained", { qos: Math.min(granted, 1) as 0 | 1, retain: true });

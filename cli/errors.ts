@@ -36,6 +36,12 @@ export class CommandError extends Error {
   }
 }
 
+/** What the promise is, unless a signal comes first: then the command ends with its status, and without a word. */
+export function unless<T>(interrupted: Promise<number>, promise: Promise<T>): Promise<T> {
+  const end = interrupted.then((status) => Promise.reject(new CommandError("", status)));
+  return Promise.race([promise, end]);
+}
+
 /** The exit status for what was thrown; undefined if it is a mistake of the command itself. */
 export function statusOf(error: unknown): number | undefined {
   if (error instanceof CommandError) return error.status;

@@ -3,7 +3,7 @@
 import { writeSync } from "node:fs";
 import process from "node:process";
 import manifest from "../deno.json" with { type: "json" };
-import { EXIT, statusOf } from "./errors.ts";
+import { CommandError, EXIT, statusOf } from "./errors.ts";
 import { type commands, help, isCommand, parse, type Values } from "./options.ts";
 import { say } from "./terminal.ts";
 
@@ -47,6 +47,7 @@ async function main([command, ...args]: string[]): Promise<number> {
 /** What is told of an error, and the exit status. A mistake of ours has its stack. */
 function failed(error: unknown): number {
   const status = statusOf(error);
+  if (error instanceof CommandError && error.message === "") return error.status;
   if (status === undefined) say(error instanceof Error ? error.stack ?? error.message : String(error), "red");
   else say((error as Error).message, "red");
   return status ?? EXIT.other;

@@ -68,7 +68,8 @@ export function handshake(
   const socket = connectTls({ ...to, ...options, rejectUnauthorized: false, checkServerIdentity: () => undefined });
   return settle(socket, { event: "secureConnect", after }, () => {
     const certificate = socket.getPeerCertificate(true);
-    const names = certificate.subjectaltname?.split(", ").map((name) => name.replace(/^\w+( Address)?:/, "")) ?? [];
+    const names = certificate.subjectaltname?.split(", ").map((name) => plain(name.replace(/^\w+( Address)?:/, ""))) ??
+      [];
     return {
       protocol: socket.getProtocol() ?? "TLS",
       names,
@@ -83,8 +84,13 @@ export function handshake(
   });
 }
 
+/** What a server says of itself, so that it does nothing to a terminal. */
+function plain(text: string): string {
+  return text.replaceAll(/\p{C}/gu, "?");
+}
+
 function commonName(name: { CN?: string | string[]; O?: string | string[] } | undefined): string {
-  return [name?.CN ?? name?.O ?? "nobody"].flat().join(", ");
+  return plain([name?.CN ?? name?.O ?? "nobody"].flat().join(", "));
 }
 
 function chainOf(certificate: DetailedPeerCertificate): string[] {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { Client, OutgoingMessage } from "../mod.ts";
 import { open, place } from "./connection.ts";
-import { CommandError, EXIT } from "./errors.ts";
+import { CommandError, EXIT, unless } from "./errors.ts";
 import type { Values } from "./options.ts";
 import { clearProgress, grouped, isTerminal, progress } from "./terminal.ts";
 
@@ -32,13 +32,13 @@ export async function pub(values: Values, interrupted: Promise<number>): Promise
   if (byLine && repeat > 1) throw new CommandError("--repeat is for one message");
   const time = values.milliseconds("timeout");
 
-  const content = byLine ? undefined : decode(await payload(values), values);
+  const content = byLine ? undefined : decode(await unless(interrupted, payload(values)), values);
   const parse = (line: Buffer, number: number): Published => {
     return json
       ? fromJson(line, number, { topic, qos, retain })
       : { topic: topic!, message: decode(line, values), qos, retain };
   };
-  const mqtt = await open(values, {
+  const mqtt = await open(values, interrupted, {
     maxInflight: values.number("max-inflight", 1, 65_535),
     // One large message has to fit.
     ...content && { maxBuffered: Math.max(16 << 20, content.length + (1 << 20)) },
@@ -64,7 +64,8 @@ export async function pub(values: Values, interrupted: Promise<number>): Promise
   });
   try {
     const status = await Promise.race([work(), interrupted, late, ended]);
-    await mqtt.disconnect();
+    // What is not sent after all is what the status says; a session that is stored has it.
+    await mqtt.disconnect().catch((error) => status === EXIT.done && Promise.reject(error));
     return status;
   } finally {
     clearTimeout(timer);

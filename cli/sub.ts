@@ -46,7 +46,7 @@ export async function sub(values: Values, interrupted: Promise<number>): Promise
   };
 
   const refused = new Set<string>();
-  const mqtt = await open(values, {
+  const mqtt = await open(values, interrupted, {
     onpub,
     receiveMaximum: WAITING,
     onstatus(status) {
