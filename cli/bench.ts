@@ -10,6 +10,7 @@ const WINDOW = 100;
 /** Milliseconds: between two live lines, and as long as nothing more may come at the end. */
 const LOOK = 1000;
 
+/** Resolves to the exit status; the result is on standard output. */
 export async function bench(values: Values, interrupted: Promise<number>): Promise<number> {
   const publishers = values.number("publishers", 1, 10_000) ?? 1;
   const subscribers = values.number("subscribers", 0, 10_000) ?? 1;

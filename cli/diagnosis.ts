@@ -35,6 +35,7 @@ const CONNECTION: Record<string, [verdict: string, ...Sentences]> = {
 
 const silent = "its firewall drops what comes, or the machine is off: check the address, the port and the firewall";
 
+/** A name without an address. */
 export function unresolved(host: string, error: unknown): Diagnosis {
   const code = (error as NodeJS.ErrnoException).code ?? "";
   const isResolver = error instanceof NoAnswer || /AGAIN|TIMEOUT|REFUSED/.test(code);
@@ -53,6 +54,7 @@ export function unresolved(host: string, error: unknown): Diagnosis {
     );
 }
 
+/** An address that accepts no connection. */
 export function unreached(where: string, error: unknown): Diagnosis {
   if (error instanceof NoAnswer) return diagnosis("noanswer", `${where} does not answer at all`, silent, 14);
   const { code = "", message } = error as NodeJS.ErrnoException;
@@ -60,6 +62,7 @@ export function unreached(where: string, error: unknown): Diagnosis {
   return diagnosis(verdict, `${where}: ${meaning}`, advice, 14);
 }
 
+/** A proxy that makes no way. */
 export function unproxied(error: MqttError): Diagnosis {
   return diagnosis(
     "proxy",
@@ -92,6 +95,7 @@ export const SPEAKS: Record<"mqtt" | "tls" | "http" | "ws", Diagnosis> = {
   ),
 };
 
+/** TLS that does not begin, on a port that speaks nothing else that is known. */
 export function handshakeFailed(error: unknown, hasCertificate: boolean): Diagnosis {
   const { message } = error as Error;
   if (error instanceof NoAnswer) {
@@ -113,6 +117,7 @@ export function handshakeFailed(error: unknown, hasCertificate: boolean): Diagno
   );
 }
 
+/** A server that does not like the certificate of the client, or that there is none. */
 export function clientCertificate(hasCertificate: boolean): Diagnosis {
   return hasCertificate
     ? diagnosis(
@@ -198,6 +203,7 @@ const REFUSALS: Partial<Record<MqttError["code"], [verdict: string, ...Sentences
   ],
 };
 
+/** No CONNACK, or one that refuses. */
 export function refused(error: MqttError, hasUser: boolean): Diagnosis {
   const { code, message } = error;
   if ((code === 4 || code === 5) && !hasUser) {
@@ -215,6 +221,7 @@ export function refused(error: MqttError, hasUser: boolean): Diagnosis {
   return diagnosis(verdict, meaning, advice, statusOf(error)!);
 }
 
+/** A server that opens no WebSocket. */
 export function noWebSocket(error: MqttError): Diagnosis {
   return diagnosis(
     "websocket",
@@ -259,6 +266,6 @@ export function failedOn(what: "subscribe" | "publish", topic: string, error: un
   );
 }
 
-export function diagnosis(verdict: string, meaning: string, advice: string, status: number): Diagnosis {
+function diagnosis(verdict: string, meaning: string, advice: string, status: number): Diagnosis {
   return { verdict, meaning, advice, status };
 }

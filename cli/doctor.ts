@@ -82,13 +82,14 @@ function target(address: string, port?: number, tls = false): Target {
   };
 }
 
+/** Resolves to the exit status, which is that of what is wrong; the steps and the verdict are on standard output. */
 export async function doctor(values: Values, interrupted: Promise<number>): Promise<number> {
   const json = values.is("json"), steps: Step[] = [];
   const tell = (step: Step) => {
     steps.push(step);
     if (!json) print(step);
   };
-  const { address } = place(values), shown = address.replace(/\/\/[^/]*@/, "//");
+  const { address } = place(values), shown = address.replace(/^([a-z0-9+]+:\/\/)?.*@/is, "$1");
   if (!json) console.log(`mqtt3c doctor: ${shown}\n`);
   const examination = new Examination(values, tell).run().then(() => undefined, (error) => {
     if (error instanceof Found) return error.diagnosis;

@@ -134,6 +134,7 @@ const about: Record<Command, { purpose: string; synopsis: string; examples: stri
   },
 };
 
+/** The commands, in the order of the help. */
 export const commands = Object.keys(about) as readonly Command[];
 
 /** Those parts of the connection's help that a command needs before all. */
@@ -163,6 +164,7 @@ export function help(of?: string): string {
     examples.map((line) => `  ${line}\n`).join("");
 }
 
+/** Whether there is such a command. */
 export function isCommand(name: string | undefined): name is Command {
   return commands.includes(name as Command);
 }

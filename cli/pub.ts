@@ -18,6 +18,7 @@ const LOOK = 250;
 
 type Published = Required<Pick<OutgoingMessage, "topic" | "message" | "qos" | "retain">>;
 
+/** Resolves to the exit status, once the broker has all messages. */
 export async function pub(values: Values, interrupted: Promise<number>): Promise<number> {
   const topic = values.text("topic") ?? place(values).topic;
   const json = values.is("json"), byLine = json || values.is("stdin-line");

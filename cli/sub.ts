@@ -9,8 +9,9 @@ import { Output } from "./output.ts";
 /** As many messages may wait for the pipe; then the library reads no more from the broker (its own default). */
 const WAITING = 1000;
 
+/** Resolves to the exit status; the messages are on standard output. */
 export async function sub(values: Values, interrupted: Promise<number>): Promise<number> {
-  const filters = [...values.list("topic"), ...place(values).topic ?? []].flat();
+  const filters = [...values.list("topic"), place(values).topic ?? []].flat();
   const gone = values.list("unsubscribe"), hidden = values.list("filter-out").map(matcher);
   if (filters.length + gone.length === 0) throw new CommandError("What is to be subscribed to? -t FILTER");
   const count = values.number("count", 1) ?? Infinity;

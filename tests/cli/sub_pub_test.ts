@@ -129,6 +129,7 @@ test(
       const late = await mqtt3c(["sub", "-p", `${port}`, "-t", "nothing", "-W", "0.2"]);
       assertEquals(late, { code: 27, stdout: "", stderr: "" });
       assertDone(await mqtt3c(["sub", "-p", `${port}`, "-t", "nothing", "-E"]));
+      assertDone(await mqtt3c(["sub", "-L", `mqtt://127.0.0.1:${port}/f/+`, "-C", "1", "-v"]), "f/kept old\n");
     }),
 );
 
@@ -341,6 +342,24 @@ test(
         [`${port}`],
       );
       assertEquals([closed.code, closed.stdout, closed.stderr], [0, "x\n", "status 0\n"]);
+    }),
+);
+
+test(
+  "progress and colours are for terminals, and NO_COLOR is heard",
+  needs("mosquitto", "script"),
+  () =>
+    withMosquitto({}, async ({ port }) => {
+      const onTerminal = (command: string, env?: Record<string, string>) =>
+        runShell(`script -qec "$1" /dev/null`, [command], env);
+      const slow = `{ seq 10; sleep 1; seq 10; } | ${commandLine} pub -p ${port} -t t -l -q 1`;
+      const { code, stdout } = await onTerminal(slow);
+      assertEquals(code, 0, stdout);
+      assertStringIncludes(stdout, "\r\x1b[K10 messages, ");
+      assertEquals((await runShell(slow)).stderr, "");
+      const wrong = `${commandLine} pub`;
+      assertStringIncludes((await onTerminal(wrong)).stdout, "\x1b[31mWhat is to be published");
+      assertStringIncludes((await onTerminal(wrong, { NO_COLOR: "1" })).stdout, "mqtt3c: What is to be published");
     }),
 );
 
