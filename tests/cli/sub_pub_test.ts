@@ -1,15 +1,18 @@
 /** `mqtt3c sub` and `mqtt3c pub`, against mosquitto and its own two commands. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import process from "node:process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { matcher } from "../../cli/sub.ts";
 import { certificates } from "../support/certificates.ts";
-import { needs, type Process } from "../support/process.ts";
+import { needs, type Process, startProcess } from "../support/process.ts";
 import { credentials, mosquittoPub, mosquittoSub, startMosquitto } from "../support/servers.ts";
 import { commandLine, mqtt3c, type Result, runShell, startCommand, withMosquitto } from "./support.ts";
 
+/** The one of Linux; those of other systems take other arguments. */
+const onTerminal = process.platform === "linux" ? needs("mosquitto", "script", "timeout") : { skip: "needs Linux" };
 const tools = needs("mosquitto", "mosquitto_pub", "mosquitto_sub", "openssl");
 
 async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
@@ -189,14 +192,14 @@ test(
 
 test(
   "a password is asked for on a terminal, and not shown",
-  needs("mosquitto", "script"),
+  onTerminal,
   () =>
     withMosquitto({ password: true }, async ({ port }) => {
       const { uname, passwd } = credentials;
       // script(1) gives it a terminal; the shell writes as somebody who types once the question is there.
       const result = await runShell(
         `f=$(mktemp); (until grep -q Password: "$f"; do sleep 0.05; done; printf '%s\\r' '${passwd}'; sleep 1) |
-       script -qec "$2 pub -p $1 -u ${uname} --ask-password -t t -m m" "$f"; code=$?; rm "$f"; exit $code`,
+       timeout 30 script -qefc "$2 pub -p $1 -u ${uname} --ask-password -t t -m m" "$f"; code=$?; rm "$f"; exit $code`,
         [`${port}`, commandLine],
       );
       assertEquals(result.code, 0, result.stdout);
@@ -317,49 +320,38 @@ test(
         assertEquals(await sub.exited, 0, sub.stderr());
         assertMatch(log(), new RegExp(`Client by${signal} disconnected\\.`));
       }
-      // It reads for ever: a signal stops it, but not all was published.
-      const pub = await startCommand([
-        "pub",
-        "-p",
-        `${port}`,
-        "-t",
-        "t",
-        "-m",
-        "m",
-        "--repeat",
-        "1000000",
-        "--repeat-delay",
-        "1",
-      ]);
+      // It would go on for days: a signal stops it, but not all was published.
+      const pub = await startCommand(`pub -p ${port} -t t -m m --repeat 1000000 --repeat-delay 1`.split(" "));
       const first = await mosquittoSub({ port, topic: "t" });
       await first.next();
       pub.kill("SIGINT");
       assertEquals(await pub.exited, 130, pub.stderr());
       await first.stop();
-      const closed = await runShell(
-        `{ mqtt3c sub -p $1 -t p -C 1000 2>&1; echo "status $?" >&2; } | head -n 1 & sub=$!
-       until mqtt3c pub -p $1 -t p -m x && ! kill -0 $sub 2>/dev/null; do :; done; wait $sub`,
-        [`${port}`],
-      );
-      assertEquals([closed.code, closed.stdout, closed.stderr], [0, "x\n", "status 0\n"]);
+      const pipe = `{ ${commandLine} sub -p ${port} -t p; echo "status $?" >&2; } | head -n 1`;
+      const reader = await startProcess("sh", ["-c", pipe]);
+      let isOver = false;
+      reader.exited.then(() => isOver = true);
+      // head goes after the first one, and sub when it has another to print.
+      while (!isOver) await mosquittoPub({ port, topic: "p", message: "x" });
+      assertEquals([await reader.exited, reader.stdout(), reader.stderr()], [0, "x\n", "status 0\n"]);
     }),
 );
 
 test(
   "progress and colours are for terminals, and NO_COLOR is heard",
-  needs("mosquitto", "script"),
+  onTerminal,
   () =>
     withMosquitto({}, async ({ port }) => {
-      const onTerminal = (command: string, env?: Record<string, string>) =>
-        runShell(`script -qec "$1" /dev/null`, [command], env);
+      const terminal = (command: string, env?: Record<string, string>) =>
+        runShell(`timeout 30 script -qec "$1" /dev/null`, [command], env);
       const slow = `{ seq 10; sleep 1; seq 10; } | ${commandLine} pub -p ${port} -t t -l -q 1`;
-      const { code, stdout } = await onTerminal(slow);
+      const { code, stdout } = await terminal(slow);
       assertEquals(code, 0, stdout);
       assertStringIncludes(stdout, "\r\x1b[K10 messages, ");
       assertEquals((await runShell(slow)).stderr, "");
       const wrong = `${commandLine} pub`;
-      assertStringIncludes((await onTerminal(wrong)).stdout, "\x1b[31mWhat is to be published");
-      assertStringIncludes((await onTerminal(wrong, { NO_COLOR: "1" })).stdout, "mqtt3c: What is to be published");
+      assertStringIncludes((await terminal(wrong)).stdout, "\x1b[31mWhat is to be published");
+      assertStringIncludes((await terminal(wrong, { NO_COLOR: "1" })).stdout, "mqtt3c: What is to be published");
     }),
 );
 
