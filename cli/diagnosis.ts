@@ -261,7 +261,7 @@ export function failedOn(what: "subscribe" | "publish", topic: string, error: un
   return diagnosis(
     "notdelivered",
     `what is published to ${topic} does not come back`,
-    "this user may not publish it, probably, and MQTT 3.1.1 cannot say so: change the broker's rules, or give -t a topic that is allowed",
+    "this user may not publish it, or not read it, and MQTT 3.1.1 cannot say so: change the broker's rules, or give -t a topic that is allowed",
     EXIT.timeout,
   );
 }

@@ -128,7 +128,7 @@ const about: Record<Command, { purpose: string; synopsis: string; examples: stri
     examples: ["mqtt3c bench -q 1 --subscribers 4", "mqtt3c bench --rate 1000 --seconds 60 --json"],
   },
   doctor: {
-    purpose: "Find out why it does not work: name, TCP, TLS, WebSocket, login, subscription, each QoS",
+    purpose: "Find out why it does not work: name, TCP, TLS, WebSocket, login, each QoS",
     synopsis: "[options]",
     examples: ["mqtt3c doctor -L mqtts://broker.example", "mqtt3c doctor -h 10.0.0.7 -u sensor --json"],
   },
@@ -154,8 +154,8 @@ export function help(of?: string): string {
     const list = commands.map((name) => `  ${name.padEnd(12)} ${about[name].purpose}\n`).join("");
     const examples = commands.map((name) => `  ${about[name].examples[0]}\n`).join("");
     return `mqtt3c: MQTT on the command line\n\n${list}\n${examples}\n` +
-      `mqtt3c COMMAND --help tells more of each, mqtt3c help connection of TLS, passwords, sessions and more,\n` +
-      `mqtt3c --version the version.\n`;
+      `mqtt3c COMMAND --help tells more of each; mqtt3c help connection, of TLS, passwords and sessions;\n` +
+      `mqtt3c --version, the version.\n`;
   }
   const { purpose, synopsis, examples } = about[of];
   return `${purpose}:\n\n  mqtt3c ${of} ${synopsis}\n\n${lines(own[of])}\n` +

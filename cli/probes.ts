@@ -112,6 +112,10 @@ function answer(to: Host, bytes: Uint8Array | string, after: number): Promise<Bu
 /** CONNECT without anything that could be a secret: MQTT 3.1.1, a clean session, 10 s keep alive, no identifier. */
 const CONNECT = Uint8Array.from([16, 12, 0, 4, 77, 81, 84, 84, 4, 2, 0, 10, 0, 0]);
 
+/** A request that a web server answers, and one that does nothing but WebSockets, too, with whatever. */
+const GET =
+  "GET /mqtt HTTP/1.1\r\nHost: doctor\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
 /** What is spoken on a port, if it is one of these. */
 export async function spoken(
   to: { host: string; port: number },
@@ -121,7 +125,7 @@ export async function spoken(
   const [mqtt, tls, http] = await Promise.all([
     answer(to, CONNECT, quiet.after).then((bytes) => bytes[0] === 32, () => false),
     handshake(to, to.host, quiet.after, {}).then(() => true, (error) => /alert/i.test(String(error))),
-    answer(to, "GET / HTTP/1.1\r\nHost: doctor\r\n\r\n", quiet.after)
+    answer(to, GET, quiet.after)
       .then((bytes) => bytes.toString("latin1").startsWith("HTTP/"), () => false),
   ]);
   return mqtt ? "mqtt" : tls ? "tls" : http ? "http" : undefined;

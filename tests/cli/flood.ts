@@ -48,9 +48,9 @@ export async function flood(client: keyof typeof commands, lines: number): Promi
   }
 }
 
-/** Writes the numbers from 1, one a line. */
-export function writeNumbers(file: string, lines: number): void {
-  writeFileSync(file, Array.from({ length: lines }, (_, i) => `${i + 1}\n`).join(""));
+/** Writes the numbers from 1, one a line, each so wide. */
+export function writeNumbers(file: string, lines: number, width = 0): void {
+  writeFileSync(file, Array.from({ length: lines }, (_, i) => `${`${i + 1}`.padStart(width)}\n`).join(""));
 }
 
 /** Waits until the broker has a subscription to the topic; its log says so. */

@@ -70,7 +70,8 @@ test(
           assertEquals(await next(), "url 0");
           const lines = `{"topic":"t/2","payload":"x","qos":1}\n{"base64":"/w=="}\n{"payload":{"a":1}}`;
           assertDone(await runShell(`printf '%s' '${lines}' | mqtt3c "$@"`, to("--json")));
-          assertEquals([await next(), await next(), await next()], ["x 1", "\ufffd 0", `{"a":1} 0`]);
+          // Those of QoS 0 may overtake.
+          assertEquals([await next(), await next(), await next()].sort(), ["x 1", `{"a":1} 0`, "\ufffd 0"]);
         } finally {
           await sub.stop();
         }
@@ -344,11 +345,16 @@ test(
     withMosquitto({}, async ({ port }) => {
       const terminal = (command: string, env?: Record<string, string>) =>
         runShell(`timeout 30 script -qec "$1" /dev/null`, [command], env);
-      const slow = `{ seq 10; sleep 1; seq 10; } | ${commandLine} pub -p ${port} -t t -l -q 1`;
-      const { code, stdout } = await terminal(slow);
+      // More lines come when the progress of the first ones was shown.
+      const slow = `{ seq 10; until grep -q '10 messages' "$f"; do sleep 0.1; done; seq 10; } | ` +
+        `${commandLine} pub -p ${port} -t t -l -q 1`;
+      const { code, stdout } = await runShell(
+        `export f=$(mktemp); timeout 30 script -qefc "$1" "$f"; code=$?; rm "$f"; exit $code`,
+        [slow],
+      );
       assertEquals(code, 0, stdout);
       assertStringIncludes(stdout, "\r\x1b[K10 messages, ");
-      assertEquals((await runShell(slow)).stderr, "");
+      assertEquals((await runShell(`seq 10 | mqtt3c pub -p ${port} -t t -l`)).stderr, "");
       const wrong = `${commandLine} pub`;
       assertStringIncludes((await terminal(wrong)).stdout, "\x1b[31mWhat is to be published");
       assertStringIncludes((await terminal(wrong, { NO_COLOR: "1" })).stdout, "mqtt3c: What is to be published");
@@ -359,7 +365,7 @@ test(
   "exit statuses and sentences for what goes wrong",
   tools,
   () =>
-    withMosquitto({ config: "acl_file /dev/null" }, async ({ port }) => {
+    withMosquitto({}, async ({ port }) => {
       const at = ["-p", `${port}`];
       const cases: [status: number, says: RegExp, args: string[]][] = [
         [1, /There is no command nonsense/, ["nonsense"]],
@@ -377,7 +383,6 @@ test(
         [13, /no such file/i, ["pub", ...at, "-t", "t", "-f", "/no/such/file"]],
         [14, /is a server running there/, ["sub", "-h", "127.0.0.1", "-p", "1", "-t", "t"]],
         [15, /Cannot resolve/, ["sub", "-h", "nobody.invalid", "-t", "t"]],
-        [128, /refuse/, ["sub", ...at, "-t", "t"]],
         [16, /proxy/, ["sub", ...at, "--proxy", `http://127.0.0.1:${port}`, "-t", "t"]],
       ];
       for (const [status, says, args] of cases) {

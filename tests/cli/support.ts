@@ -1,4 +1,7 @@
 /** Runs the command line as people do: in a shell, on the runtime that runs the test. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Process, run, startProcess } from "../support/process.ts";
 import { type ServerProcess, startMosquitto } from "../support/servers.ts";
 import { command } from "../support/spawn.ts";
@@ -28,8 +31,20 @@ export function runShell(script: string, args: string[] = [], env: Record<string
 }
 
 /** Runs one command to its end. */
-export function mqtt3c(args: string[], env?: Record<string, string>): Promise<Result> {
-  return runShell(`mqtt3c "$@"`, args, env);
+export function mqtt3c(args: string[], env: Record<string, string> = {}): Promise<Result> {
+  return run(...command("cli/main.ts", args), { env: { ...clean, ...env }, deadline: 60_000 });
+}
+
+/** mosquitto that lets everybody do what these lines of its acl_file say, and nothing else. */
+export async function withRules(rules: string, act: (broker: ServerProcess) => Promise<unknown>): Promise<void> {
+  const dir = mkdtempSync(join(tmpdir(), "mqtt3c-rules-"));
+  const file = join(dir, "rules");
+  writeFileSync(file, `${rules}\n`, { mode: 0o600 });
+  try {
+    await withMosquitto({ config: `acl_file ${file}` }, act);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 }
 
 /** Starts one command; `stop()` ends it. Signals reach the command itself. */
