@@ -65,22 +65,19 @@ export async function sub(values: Values, interrupted: Promise<number>): Promise
     return finished;
   };
   const lost = ended.then((error) => Promise.reject(error));
-  const closed = out.failed.then((error) => error.code === "EPIPE" ? undefined : Promise.reject(error));
+  const closed = out.failed.then((error) => error.code === "EPIPE" ? EXIT.done : Promise.reject(error));
+  let status: number;
   try {
-    const status = await Promise.race([asking(), interrupted.then(() => EXIT.done), lost, closed]);
-    isOver = true;
-    if (status === undefined) { // nobody reads any more
-      await mqtt.disconnect();
-      return EXIT.done;
-    }
-    await Promise.race([out.flush(), closed]);
-    // What was written is acknowledged in the turns that follow.
-    await new Promise((resolve) => setImmediate(resolve));
-    await mqtt.disconnect();
-    return status;
+    status = await Promise.race([asking(), interrupted.then(() => EXIT.done), lost, closed]);
   } finally {
     clearTimeout(timer);
+    isOver = true;
+    await Promise.race([out.flush(), closed]);
   }
+  // What was written is acknowledged in the turns that follow.
+  await new Promise((resolve) => setImmediate(resolve));
+  await mqtt.disconnect();
+  return status;
 }
 
 /** Whether a topic name matches the filter [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.2-1]. */

@@ -219,9 +219,10 @@ async function onEach(title: string, files: string[], has: (file: number, lane: 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 const heavy = files.filter((file) =>
-  /^tests.(bounds|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/.test(
-    file,
-  )
+  /^tests.(bounds|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
+    .test(
+      file,
+    )
 );
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
