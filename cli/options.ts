@@ -16,13 +16,13 @@ type Command = "sub" | "pub" | "bench" | "doctor";
 
 /** Where the broker is, and as whom it is spoken to: the same for all commands. */
 const connection: readonly Option[] = [
-  { name: "host", short: "h", value: "HOST", help: "the broker: host or host:port (localhost)" },
+  { name: "host", short: "h", value: "HOST", help: "the broker: host or host:port (that of MQTT_URL, or localhost)" },
   { name: "port", short: "p", value: "PORT", help: "its port (1883, with TLS 8883)" },
   {
     name: "url",
     short: "L",
     value: "URL",
-    help: "mqtt://[user[:password]@]host[:port][/topic], mqtts, ws, wss, unix; or MQTT_URL",
+    help: "mqtt://[user:password@]host[:port][/topic], mqtts, ws, wss, unix",
   },
   { name: "unix", value: "PATH", help: "a Unix socket instead" },
   { name: "proxy", value: "URL", help: "socks5://[user:password@]host:port, or http://..." },

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { matcher } from "../../cli/sub.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs, type Process, startProcess } from "../support/process.ts";
-import { credentials, mosquittoPub, mosquittoSub, startMosquitto } from "../support/servers.ts";
+import { credentials, freePort, mosquittoPub, mosquittoSub, startMosquitto, untilAccepts } from "../support/servers.ts";
 import { commandLine, mqtt3c, type Result, runShell, startCommand, withMosquitto } from "./support.ts";
 
 /** The one of Linux; those of other systems take other arguments. */
@@ -226,16 +226,16 @@ test(
 
 test("over a WebSocket, and a Unix socket", tools, () =>
   inFolder(async (dir) => {
-    const path = join(dir, "a socket");
-    const config = `listener 0 ${path.replace("a socket", "socket")}`;
-    await withMosquitto({ config }, async ({ port }) => {
-      const socket = path.replace("a socket", "socket");
+    const socket = join(dir, "socket"), web = freePort();
+    const config = `listener ${web} 127.0.0.1\nprotocol websockets\nlistener 0 ${socket}`;
+    await withMosquitto({ config }, async () => {
+      await untilAccepts(web);
       assertDone(await mqtt3c(["pub", "--unix", socket, "-t", "t", "-m", "unix", "-r"]));
       assertDone(await mqtt3c(["sub", "-L", `unix://${socket}`, "-t", "t", "-C", "1"]), "unix\n");
-      assertDone(
-        await mqtt3c(["doctor", "--unix", socket, "--json"]).then(({ code, stderr }) => ({ code, stderr, stdout: "" })),
-      );
-      assertEquals(typeof port, "number");
+      assertDone(await mqtt3c(["sub", "-L", `ws://127.0.0.1:${web}/mqtt`, "-t", "t", "-C", "1"]), "unix\n");
+      const { code, stdout } = await mqtt3c(["doctor", "--unix", socket]);
+      assertEquals(code, 0, stdout);
+      assertMatch(stdout, /ok +unix /);
     });
   }));
 
