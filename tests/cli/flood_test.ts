@@ -37,20 +37,24 @@ for (const qos of [0, 1]) {
         const sub = await startProcess("sh", ["-c", reader, "sh", script, gate, to]);
         await subscribed(broker, "end");
         const pid = Number(/^\d+/m.exec(sub.stderr())![0]);
-        const before = resident(pid);
-        const published = await runShell(`mqtt3c pub ${at} -t slow -l < "$1"`, [from]);
-        assertEquals([published.code, published.stderr], [0, ""]);
-        assertLess(resident(pid) - before, 48 * 1024, "KiB more while nobody reads");
-        writeFileSync(gate, "");
-        if (qos === 1) {
-          const args = ["-h", "127.0.0.1", "-p", `${broker.port}`, "-t", "end", "-m", `${lines + 1}`, "-q", "1"];
-          await run("mosquitto_pub", args);
-          const last = async () => (await run("tail", ["-n", "1", to])).stdout === `${lines + 1}\n`;
-          await eventually(last, "last line");
-          assertEquals(await compare(to, lines + 1), undefined);
+        try {
+          const before = resident(pid);
+          const published = await runShell(`mqtt3c pub ${at} -t slow -l < "$1"`, [from]);
+          assertEquals([published.code, published.stderr], [0, ""]);
+          assertLess(resident(pid) - before, 48 * 1024, "KiB more while nobody reads");
+          writeFileSync(gate, "");
+          if (qos === 1) {
+            const args = ["-h", "127.0.0.1", "-p", `${broker.port}`, "-t", "end", "-m", `${lines + 1}`, "-q", "1"];
+            await run("mosquitto_pub", args);
+            const last = async () => (await run("tail", ["-n", "1", to])).stdout === `${lines + 1}\n`;
+            await eventually(last, "last line");
+            assertEquals(await compare(to, lines + 1), undefined);
+          }
+        } finally {
+          writeFileSync(gate, "");
+          process.kill(pid, "SIGTERM");
+          await sub.exited;
         }
-        process.kill(pid, "SIGTERM");
-        await sub.exited;
       } finally {
         rmSync(dir, { recursive: true });
       }
