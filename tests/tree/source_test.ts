@@ -112,8 +112,8 @@ test("every file of src/ is reached from mod.ts", async () => {
 test("the command line is on the public names of mod.ts alone, and node: built-ins", () => {
   assertGreater(sources("cli").length, 5);
   for (const file of sources("cli")) {
-    const written = readFileSync(join(root, file), "utf8").matchAll(/(?:\bfrom|\bimport\()\s*"([^"]+)"/g);
-    const foreign = [...written].map(([, name]) => name!)
+    const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), "utf8"), true, true);
+    const foreign = importedFiles.map(({ fileName }) => fileName)
       .filter((name) => !/^(node:\w+(\/\w+)?|\.\.\/mod\.ts|\.\.\/deno\.json|\.\/\w+\.ts)$/.test(name));
     assertEquals(foreign, [], file);
   }
