@@ -24,7 +24,7 @@ for (const qos of [0, 1]) {
   test(`sub -q ${qos} into a pipe that nobody reads: memory is flat, and at QoS 1 nothing is lost`, {
     skip: process.platform === "linux" ? tools.skip ?? false : "needs Linux",
   }, () =>
-    withMosquitto({}, async (broker) => {
+    withMosquitto({ config: "log_type none\nlog_type subscribe" }, async (broker) => {
       const dir = mkdtempSync(join(tmpdir(), "mqtt3c-slow-"));
       const gate = join(dir, "gate"), to = join(dir, "to"), from = join(dir, "from"), script = join(dir, "sub.sh");
       const lines = 20_000, at = `-h 127.0.0.1 -p ${broker.port} -q ${qos}`;
