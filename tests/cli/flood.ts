@@ -1,9 +1,9 @@
 /** Numbered lines through a real mosquitto: `pub -l -q 1` to `sub -q 1`, ours and mosquitto's own. */
-import { createReadStream, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createReadStream, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { patience, run, startProcess } from "../support/process.ts";
+import { patience, type Process, run, startProcess } from "../support/process.ts";
 import type { ServerProcess } from "../support/servers.ts";
 import { commandLine, withMosquitto } from "./support.ts";
 
@@ -16,6 +16,8 @@ const commands = {
 export interface Flood {
   /** Until the last line was written, from when the first could be read. */
   seconds: number;
+  /** So many were written. */
+  lines: number;
   /** What is wrong with what was written; undefined if it is complete and in order. */
   wrong: string | undefined;
 }
@@ -35,18 +37,32 @@ export async function flood(client: keyof typeof commands, lines: number): Promi
       await subscribed(broker, "flood");
       const began = performance.now();
       const published = await run("sh", ["-c", `${pub} ${at} -l < "$1"`, "sh", from], { deadline: 30 * 60_000 });
-      const code = await reader.exited;
-      const seconds = (performance.now() - began) / 1000;
+      const { code, seconds } = await untilIdle(reader, to, began);
       const failure = `${published.stderr}${reader.stderr()}`;
-      const wrong = published.code || code
-        ? `status ${published.code} and ${code}: ${failure}`
-        : await compare(to, lines);
-      result = { seconds, wrong };
+      const wrong = await compare(to, lines) ??
+        (published.code || code ? `status ${published.code} and ${code}: ${failure}` : undefined);
+      const written = readFileSync(to, "latin1").split("\n").length - 1;
+      result = { seconds, lines: written, wrong };
     });
     return result!;
   } finally {
     rmSync(dir, { recursive: true });
   }
+}
+
+/** Waits until it has ended, or writes no more: mosquitto_pub ends before all that it has read is sent. */
+async function untilIdle(reader: Process, file: string, began: number): Promise<{ code: number; seconds: number }> {
+  let code: number | undefined, size = 0, last = performance.now();
+  const ended = reader.exited.then((status) => code = status);
+  while (code === undefined && performance.now() - last < patience / 2) {
+    const now = statSync(file).size;
+    if (now !== size) last = performance.now();
+    size = now;
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 50))]);
+  }
+  const end = code === undefined ? last : performance.now();
+  await reader.stop();
+  return { code: await reader.exited, seconds: (end - began) / 1000 };
 }
 
 /** Writes the numbers from 1, one a line, each so wide. */

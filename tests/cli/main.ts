@@ -6,8 +6,8 @@ import { flood } from "./flood.ts";
 const { values } = parseArgs({ options: { lines: { type: "string", default: "1000000" } } });
 const lines = Number(values.lines);
 for (const client of ["mqtt3c", "mosquitto"] as const) {
-  const { seconds, wrong } = await flood(client, lines);
-  const rate = Math.round(lines / seconds).toLocaleString("en");
+  const { seconds, lines: written, wrong } = await flood(client, lines);
+  const rate = Math.round(written / seconds).toLocaleString("en");
   console.log(`${client.padEnd(10)} ${seconds.toFixed(1)} s, ${rate} a second, ${wrong ?? "complete and in order"}`);
-  if (wrong !== undefined) process.exitCode = 1;
+  if (wrong !== undefined && client === "mqtt3c") process.exitCode = 1;
 }
