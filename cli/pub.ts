@@ -48,7 +48,14 @@ export async function pub(values: Values, interrupted: Promise<number>): Promise
   const work = async () => {
     if (content === undefined) {
       let number = 0;
-      for await (const lines of batches(process.stdin)) await sender.send(lines.map((line) => parse(line, ++number)));
+      for await (const lines of batches(process.stdin)) {
+        const messages: Published[] = [];
+        try {
+          for (const line of lines) messages.push(parse(line, ++number));
+        } finally { // those before a wrong line, too
+          await sender.send(messages);
+        }
+      }
     } else {
       for (let i = 0; i < repeat; i++) {
         if (i > 0 && pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
@@ -64,12 +71,11 @@ export async function pub(values: Values, interrupted: Promise<number>): Promise
     if (time !== undefined) timer = setTimeout(resolve, time, EXIT.timeout);
   });
   try {
-    const status = await Promise.race([work(), interrupted, late, ended]);
-    // What is not sent after all is what the status says; a session that is stored has it.
-    await mqtt.disconnect().catch((error) => status === EXIT.done && Promise.reject(error));
-    return status;
+    return await Promise.race([work(), interrupted, late, ended]);
   } finally {
     clearTimeout(timer);
+    // What was read before a wrong line is sent. What cannot be sent any more is told already: by the status, or the error.
+    await mqtt.disconnect().catch(() => {});
     sender.stop();
   }
 }

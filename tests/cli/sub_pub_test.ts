@@ -72,6 +72,13 @@ test(
           assertDone(await runShell(`printf '%s' '${lines}' | mqtt3c "$@"`, to("--json")));
           // Those of QoS 0 may overtake.
           assertEquals([await next(), await next(), await next()].sort(), ["x 1", `{"a":1} 0`, "\ufffd 0"]);
+          const wrong = await runShell(`printf '{"payload":"right"}\\nwrong\\n' | mqtt3c "$@"`, to("--json"));
+          assertEquals([wrong.code, wrong.stderr], [1, "mqtt3c: Line 2 of the input is no JSON\n"]);
+          assertEquals(await next(), "right 0");
+          const large = "x".repeat(20 << 20); // more than may wait by default
+          writeFileSync(file, large);
+          assertDone(await mqtt3c(to("-f", file, "-q", "1")));
+          assertEquals(await next(), `${large} 1`);
         } finally {
           await sub.stop();
         }
