@@ -1,6 +1,6 @@
 /**
- * Builds the npm package in dist/: one .js, which Node loads 17 ms sooner than a file for each module, and a .d.ts
- * for each module. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
+ * Builds the npm package in dist/: one .js, which Node loads 17 ms sooner than a file for each module, a .d.ts for each
+ * module, and the command line. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
  * Node, which cannot run TypeScript.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -29,6 +29,7 @@ export function sources(folder: string): string[] {
 export function build(out: string, withTests = false): void {
   rmSync(out, { recursive: true, force: true });
   bundle(join(out, "mod.js"));
+  bundleCommand(join(out, "cli", "main.js"));
   for (const file of ["mod.ts", ...sources("src")]) {
     const types = ts.transpileDeclaration(...input(file, { ...options, declaration: true }));
     // A method named by a symbol is declared twice, first as a property.
@@ -37,7 +38,9 @@ export function build(out: string, withTests = false): void {
   }
   if (!withTests) return;
   for (const file of sources("src")) write(out, file, ".js", ts.transpileModule(...input(file, options)));
-  for (const file of [...sources("tests"), ...sources("examples")]) {
+  // The command stays as it is published; tests look into its parts.
+  const parts = sources("cli").filter((file) => file !== join("cli", "main.ts"));
+  for (const file of [...sources("tests"), ...sources("examples"), ...parts]) {
     write(out, file, ".js", ts.transpileModule(...input(file, { ...options, inlineSourceMap: true })));
   }
   // What the examples read: pages, not programs.
@@ -75,6 +78,23 @@ function bundle(outfile: string): void {
   } finally {
     rmSync(tree, { recursive: true });
   }
+}
+
+/** The command line in one file, on the library's. */
+function bundleCommand(outfile: string): void {
+  const { outputFiles } = buildSync({
+    absWorkingDir: root,
+    entryPoints: ["cli/main.ts"],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "es2022",
+    external: ["../mod.ts"],
+    write: false,
+    logLevel: "warning",
+  });
+  mkdirSync(dirname(outfile), { recursive: true });
+  writeFileSync(outfile, rename(outputFiles[0]!.text), { mode: 0o755 });
 }
 
 /** All that a thread runs, as a script: a URL of it would be in every line of a stack, and Bun would keep each. */

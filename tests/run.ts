@@ -176,7 +176,7 @@ if (missing.length && process.env["CI"]) {
 }
 
 if (wanted.includes("check")) {
-  const all = ["mod.ts", ...["src", "tests", "examples", "scripts", "bench"].flatMap(sources)];
+  const all = ["mod.ts", ...["src", "cli", "tests", "examples", "scripts", "bench"].flatMap(sources)];
   await check("fmt", "fmt", "--check");
   await check("lint", "lint", "-q");
   await check("check", "check", "-q", "--doc", ...all);
@@ -219,9 +219,10 @@ async function onEach(title: string, files: string[], has: (file: number, lane: 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 const heavy = files.filter((file) =>
-  /^tests.(bounds|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/.test(
-    file,
-  )
+  /^tests.(bounds|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
+    .test(
+      file,
+    )
 );
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);

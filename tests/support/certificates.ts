@@ -21,6 +21,8 @@ export interface Certificates {
   selfSigned: Certificate;
   /** Valid through 2020. */
   expired: Certificate;
+  /** Valid from 2049. */
+  notYet: Certificate;
   /** For localhost, from an authority nobody knows. */
   unknown: Certificate;
   client: Certificate;
@@ -50,7 +52,8 @@ export function certificates(): Certificates {
 }
 
 function load(): Certificates {
-  const fresh = existsSync(folder) && Date.now() - statSync(folder).mtimeMs < 24 * 3_600_000;
+  // The one that was added last: a folder of an earlier version is made anew.
+  const fresh = existsSync(join(folder, "notYet.crt")) && Date.now() - statSync(folder).mtimeMs < 24 * 3_600_000;
   if (!fresh) {
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(join(folder, ".."), { recursive: true });
@@ -77,6 +80,7 @@ function load(): Certificates {
     wrongName: pair("wrongName"),
     selfSigned: pair("selfSigned"),
     expired: pair("expired"),
+    notYet: pair("notYet"),
     unknown: pair("unknown"),
     client: pair("client"),
   };
@@ -121,6 +125,7 @@ function make(dir: string): void {
   sign("ca", "server", here, "serverAuth");
   sign("ca", "wrongName", "DNS:elsewhere.example", "serverAuth");
   sign("ca", "expired", here, "serverAuth", "20200101000000Z", "20201231000000Z");
+  sign("ca", "notYet", here, "serverAuth", "20490101000000Z", "20491231000000Z");
   sign("other", "unknown", here, "serverAuth");
   sign("ca", "client", "DNS:client", "clientAuth");
 }

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,6 +60,7 @@ test("the npm package works in Node and Bun, and its types resolve", needs("npm"
         "README.md",
         "package.json",
         "dist/mod.js",
+        "dist/cli/main.js",
         ...types,
       ].sort(),
     );
@@ -73,6 +74,15 @@ test("the npm package works in Node and Bun, and its types resolve", needs("npm"
     for (const command of ["node", await bunBinary()]) {
       assertEquals(await ok(command, ["program.js", `mqtt://127.0.0.1:${broker.port}`], user), expected, command);
     }
+
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    assertEquals(await ok(join(user, "node_modules", ".bin", "mqtt3c"), ["--version"], user), version);
+    const url = ["-L", `mqtt://127.0.0.1:${broker.port}`];
+    assertEquals(await ok("npx", ["mqtt3c", "pub", ...url, "-t", "a/b", "-m", "hi", "-q", "1", "-r"], user), "");
+    assertEquals(
+      await ok(await bunBinary(), ["x", "mqtt3c", "sub", ...url, "-t", "a/+", "-v", "-C", "1"], user),
+      "a/b hi",
+    );
 
     const require = createRequire(import.meta.url);
     mkdirSync(join(user, "node_modules", "@types"));

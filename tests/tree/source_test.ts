@@ -109,6 +109,16 @@ test("every file of src/ is reached from mod.ts", async () => {
   assertEquals(sources("src").filter((file) => !reached.has(file)), []);
 });
 
+test("the command line is on the public names of mod.ts alone, and node: built-ins", () => {
+  assertGreater(sources("cli").length, 5);
+  for (const file of sources("cli")) {
+    const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), "utf8"), true, true);
+    const foreign = importedFiles.map(({ fileName }) => fileName)
+      .filter((name) => !/^(node:\w+(\/\w+)?|\.\.\/mod\.ts|\.\.\/deno\.json|\.\/\w+\.ts)$/.test(name));
+    assertEquals(foreign, [], file);
+  }
+});
+
 test("protocol and session know no timer, promise or clock, and nothing in src/ uses the console or Date.now()", () => {
   const impure = /^(setTimeout|setInterval|setImmediate|queueMicrotask|performance|Date|Promise|async|await)$/;
   for (const file of sources("src")) {

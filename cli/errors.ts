@@ -1,0 +1,55 @@
+/** How a command ends: what it says, and its exit status. */
+import { MqttError } from "../mod.ts";
+
+/** The exit statuses that mosquitto_sub and mosquitto_pub have for the same (those of libmosquitto). */
+export const EXIT = {
+  done: 0,
+  usage: 1,
+  /** What the library cannot do. */
+  unsupported: 10,
+  other: 13,
+  timeout: 27,
+} as const;
+
+/** Exit statuses of errors; a number as code is its own status: 1 to 5 refuse the connection, 128 a subscription. */
+const STATUSES: Record<string, number> = {
+  socketclosed: 7,
+  pingresp: 7,
+  untrusted: 8,
+  wrongname: 8,
+  expired: 8,
+  tls: 8,
+  overflow: 9,
+  cannotconnect: 14,
+  cannotresolve: 15,
+  proxy: 16,
+  timeout: EXIT.timeout,
+};
+
+/** Something that is wrong with the arguments, or that the command cannot do: told without a stack. */
+export class CommandError extends Error {
+  readonly status: number;
+
+  constructor(message: string, status: number = EXIT.usage) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** What the promise is, unless a signal comes first: then the command ends with its status, and without a word. */
+export function unless<T>(interrupted: Promise<number>, promise: Promise<T>): Promise<T> {
+  const end = interrupted.then((status) => Promise.reject(new CommandError("", status)));
+  return Promise.race([promise, end]);
+}
+
+/** The exit status for what was thrown; undefined if it is a mistake of the command itself. */
+export function statusOf(error: unknown): number | undefined {
+  if (error instanceof CommandError) return error.status;
+  if (error instanceof MqttError) {
+    return typeof error.code === "number" ? error.code : STATUSES[error.code] ?? EXIT.other;
+  }
+  // What the library says of an argument, and the system of a file.
+  if (error instanceof TypeError || error instanceof RangeError) return EXIT.usage;
+  if (error instanceof Error && "syscall" in error) return EXIT.other;
+  return undefined;
+}
