@@ -176,11 +176,11 @@ if (missing.length && process.env["CI"]) {
 }
 
 if (wanted.includes("check")) {
-  const all = ["mod.ts", ...["src", "tests", "examples", "scripts", "bench"].flatMap(sources)];
+  const all = ["mod.ts", "browser.ts", ...["src", "tests", "examples", "scripts", "bench"].flatMap(sources)];
   await check("fmt", "fmt", "--check");
   await check("lint", "lint", "-q");
   await check("check", "check", "-q", "--doc", ...all);
-  await check("doc --lint", "doc", "--lint", "-q", "mod.ts");
+  await check("doc --lint", "doc", "--lint", "-q", "mod.ts", "browser.ts");
   await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
@@ -219,9 +219,10 @@ async function onEach(title: string, files: string[], has: (file: number, lane: 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 const heavy = files.filter((file) =>
-  /^tests.(bounds|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/.test(
-    file,
-  )
+  /^tests.(bounds|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|browser|bridge.load|examples.scaling)/
+    .test(
+      file,
+    )
 );
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
