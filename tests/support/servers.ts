@@ -76,6 +76,19 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
   }
 }
 
+/**
+ * mosquitto with a WebSocket listener at `port`, and another one of TCP: alone, that of a WebSocket is none to mosquitto 2.0,
+ * which ends.
+ */
+export async function startWebMosquitto(
+  { port = freePort(), data }: Partial<KeepingOptions> = {},
+): Promise<Server & { tcp: number }> {
+  const config = `listener ${port} 127.0.0.1\nprotocol websockets`;
+  const { port: tcp, stop } = await startMosquitto({ config, ...data !== undefined && { data } });
+  await untilAccepts(port);
+  return { port, tcp, stop };
+}
+
 /** A TCP port nobody listens on, out of the range the system takes for outgoing connections: nobody else gets it soon. */
 export function freePort(): number {
   return getAvailablePort({ preferredPort: 10_000 + Math.floor(Math.random() * 20_000) });
@@ -93,7 +106,7 @@ export interface KeepingOptions {
 }
 
 /** A NATS server with JetStream, which speaks MQTT 3.1.1. */
-export function startNats({ port: wanted, data }: KeepingOptions): Promise<ServerProcess> {
+export function startNats({ port: wanted, data, web }: KeepingOptions & { web?: number }): Promise<ServerProcess> {
   const file = join(data, "nats.conf");
   return startServer(wanted, "nats-server", (port) => {
     const lines = [
@@ -102,6 +115,7 @@ export function startNats({ port: wanted, data }: KeepingOptions): Promise<Serve
       "port: -1",
       `jetstream { store_dir: "${data}" }`,
       `mqtt { host: 127.0.0.1, port: ${port}, ack_wait: "2s" }`, // so long it waits until it sends again, on a new connection, too,
+      ...web === undefined ? [] : [`websocket { host: 127.0.0.1, port: ${web}, no_tls: true }`],
     ];
     writeFileSync(file, lines.join("\n"));
     return ["-c", file];
