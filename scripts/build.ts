@@ -1,6 +1,6 @@
 /**
- * Builds the npm package in dist/: one .js, which Node loads 17 ms sooner than a file for each module, a .d.ts for each
- * module, and the command line. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
+ * Builds the npm package in dist/: one .js for Node, which loads it 17 ms sooner than a file for each module, one for
+ * browsers, a .d.ts for each module, and the command line. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
  * Node, which cannot run TypeScript.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -30,7 +30,9 @@ export function build(out: string, withTests = false): void {
   rmSync(out, { recursive: true, force: true });
   bundle(join(out, "mod.js"));
   bundleCommand(join(out, "cli", "main.js"));
-  for (const file of ["mod.ts", ...sources("src")]) {
+  const forPages: BuildOptions = { absWorkingDir: root, bundle: true, platform: "browser", target: "es2022" };
+  buildSync({ ...forPages, entryPoints: ["browser.ts"], format: "esm", outfile: join(out, "browser.js") });
+  for (const file of ["mod.ts", "browser.ts", ...sources("src")]) {
     const types = ts.transpileDeclaration(...input(file, { ...options, declaration: true }));
     // A method named by a symbol is declared twice, first as a property.
     types.outputText = types.outputText.replace(/^ +\[Symbol\.\w+\]: \(.*;\n/gm, "");

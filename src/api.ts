@@ -152,7 +152,7 @@ export interface ConnectOptions {
    */
   session?: boolean | number | undefined;
   /**
-   * Where the session is kept, so that it survives the process: {@linkcode fileStore}. It needs `session`. In memory by default.
+   * Where the session is kept, so that it survives the process: {@linkcode fileStore}, in a page `indexedDBStore`. It needs `session`. In memory by default.
    */
   store?: SessionStore | undefined;
   /**

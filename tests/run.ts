@@ -176,11 +176,11 @@ if (missing.length && process.env["CI"]) {
 }
 
 if (wanted.includes("check")) {
-  const all = ["mod.ts", ...["src", "cli", "tests", "examples", "scripts", "bench"].flatMap(sources)];
+  const all = ["mod.ts", "browser.ts", ...["src", "cli", "tests", "examples", "scripts", "bench"].flatMap(sources)];
   await check("fmt", "fmt", "--check");
   await check("lint", "lint", "-q");
   await check("check", "check", "-q", "--doc", ...all);
-  await check("doc --lint", "doc", "--lint", "-q", "mod.ts");
+  await check("doc --lint", "doc", "--lint", "-q", "mod.ts", "browser.ts");
   await check("publish --dry-run", "publish", "--dry-run", "--allow-dirty", "-q");
 }
 const version = async (command: string) => (await run(command, ["--version"])).stdout.match(/[\d.]+/)?.[0] ?? "";
@@ -219,7 +219,7 @@ async function onEach(title: string, files: string[], has: (file: number, lane: 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 const heavy = files.filter((file) =>
-  /^tests.(bounds|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
+  /^tests.(bounds|browser|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
     .test(
       file,
     )

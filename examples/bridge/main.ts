@@ -1,7 +1,7 @@
 /** One command to see it all: an embedded broker, a simulated greenhouse, the bridges and the page. */
 import { Aedes } from "aedes";
-import { Buffer } from "node:buffer";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { readWhole } from "./embedded.ts";
 import { startGreenhouse } from "./greenhouse.ts";
 import { startHttp } from "./http.ts";
 import * as program from "./program.ts";
@@ -18,17 +18,6 @@ async function startBroker(): Promise<{ url: string; stop(): void }> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return { url: `mqtt://127.0.0.1:${port}`, stop: () => broker.close(() => server.close()) };
-}
-
-/** aedes reads once for each 'readable'. On Deno that may be a part, and no other event comes for the rest. */
-function readWhole(socket: Socket): Socket {
-  const read = socket.read.bind(socket);
-  socket.read = () => {
-    const parts: Buffer[] = [];
-    for (let part; (part = read()) !== null;) parts.push(part);
-    return parts.length === 0 ? null : Buffer.concat(parts);
-  };
-  return socket;
 }
 
 /** On the port that was asked for, or, where nobody asked and it is taken, on any; and says so. */

@@ -10,6 +10,7 @@ const page = join(import.meta.dirname!, "page");
 const files: Record<string, readonly [file: string, type: string]> = {
   "/": [join(page, "index.html"), "text/html"],
   "/page.js": [join(page, "page.js"), "text/javascript"],
+  "/view.js": [join(page, "view.js"), "text/javascript"],
   "/page.css": [join(page, "page.css"), "text/css"],
   "/icon.svg": [join(page, "icon.svg"), "image/svg+xml"],
   "/uplot.js": [join(uplot, "uPlot.esm.js"), "text/javascript"],

@@ -8,17 +8,14 @@ import { kindOf } from "../protocol/bytes.ts";
 import { handshakeFailed, SocketTransport } from "../transport/socket.ts";
 import { duplexOf, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
-import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
-import type { SessionStore } from "../store/session_store.ts";
-import { type OpenStore, openStore } from "./keeper.ts";
-import { LoopClient } from "./loop_client.ts";
 import { type Address, ADDRESSES, checkNoHeaders } from "./address.ts";
-import { checkOnpub, checkSubscriptions } from "./arguments.ts";
+import { checkOnpub } from "./arguments.ts";
 import { check } from "./checks.ts";
 import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./places.ts";
-import { askPolicy } from "./policy.ts";
 import { parseSettings, type Settings } from "./settings.ts";
+import { startClient } from "./start_client.ts";
+import { systemClock } from "./system_clock.ts";
 
 /** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
 export type Connection = Duplex | Streams;
@@ -60,28 +57,7 @@ export async function connect(
   const { settings, closed } = isPlaces(addr)
     ? { settings: parseSettings(op, parsePlaces(addr, op, finder(op, opened(op)))), closed: () => {} }
     : handedIn(addr as Connection, op);
-  const { onstatus, trace, reconnect } = op;
-  const client = new LoopClient(settings, {
-    dial: (signal, { target, open = (signal) => dial(target!, signal) }) => traceDial(open, trace)(signal),
-    policy: typeof reconnect === "function" ? (retry) => askPolicy(reconnect, retry) : undefined,
-    onpub,
-    subscriptions: checkSubscriptions(op),
-    onstatus,
-    store: op.store && await openStoreOr(op.store, settings.id, closed),
-    closed,
-  });
-  await LoopClient.opened(client);
-  return client;
-}
-
-/** Opens the store of a client; when that fails there is no client, as after its end: `closed` is called. */
-async function openStoreOr(store: SessionStore, id: string, closed: () => void): Promise<OpenStore> {
-  try {
-    return await openStore(store, id, false);
-  } catch (error) {
-    closed();
-    throw error;
-  }
+  return await startClient(settings, { op, onpub, clock: systemClock, dial, closed });
 }
 
 /** What the functions of `addr` may give: a connection, which is closed if it cannot be used. */

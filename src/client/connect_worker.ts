@@ -12,6 +12,7 @@ import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { finder, isPlaces, type Located, parsePlaces } from "./places.ts";
 import { askPolicy } from "./policy.ts";
 import { parseSettings, type Settings } from "./settings.ts";
+import { systemClock } from "./system_clock.ts";
 
 /**
  * Connects like `connect`, in a thread: the socket and the keep alive do not depend on what the calling thread does,
@@ -65,6 +66,7 @@ export async function connectWorker(
   const store = op.store && await openStore(op.store, settings.id, false);
   const connector = new Connector();
   const client = new LoopClient({ ...settings, pingAfter: 0 }, {
+    clock: systemClock,
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
     policy: policy && ((retry) => askPolicy(policy, retry)),
     onpub,

@@ -26,7 +26,7 @@ import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { type DialPlace, Link, type LinkParts } from "./link.ts";
@@ -64,7 +64,9 @@ export interface LoopParts {
   onstatus?: OnStatus | undefined;
   /** Where the session is kept. */
   store?: OpenStore | undefined;
-  clock?: Clock;
+  clock: Clock;
+  /** Has `wake` called when there is a hint that the way to the broker has changed; returns what ends that. */
+  hints?: ((wake: () => void) => () => void) | undefined;
   /** Called when the client has ended. */
   closed?(): void;
   /** Hears what handlers throw and reject with; by default, that is an uncaught error. */
@@ -104,7 +106,7 @@ export class LoopClient implements Client {
   /** Starts to connect. */
   constructor(settings: Settings, parts: LoopParts) {
     this.#parts = parts;
-    this.#clock = parts.clock ?? systemClock;
+    this.#clock = parts.clock;
     this.#alarm = new Alarm(this.#clock, (now) => {
       this.#session.tick(now);
       this.#advance();
@@ -126,7 +128,15 @@ export class LoopClient implements Client {
       this.#session.listen();
       this.#dropped = ({ topic, size }, error) => this.#session.tellDropped(topic, size, error);
     }
-    this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
+    const stopHints = parts.hints?.(() => {
+      this.#session.wake(this.#clock.now());
+      this.#schedule();
+    });
+    const stopAbort = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
+    this.#stopListening = () => {
+      stopHints?.();
+      stopAbort();
+    };
     this.#schedule();
   }
 

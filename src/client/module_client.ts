@@ -46,7 +46,7 @@ import {
 } from "./arguments.ts";
 import { check } from "./checks.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "./system_clock.ts";
 import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
 import {

@@ -16,7 +16,7 @@ import { traceDial } from "../transport/trace.ts";
 import { carry } from "../worker/messages.ts";
 import { FileStore } from "../store/file_store.ts";
 import { isDropped } from "./call.ts";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "./system_clock.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
@@ -87,6 +87,7 @@ class Host {
       const made = store && new FileStore(store.path, store.sync, store.token);
       const places = this.#questions.places(settings.places, asks);
       const client = new LoopClient({ ...settings, places }, {
+        clock: systemClock,
         dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
         policy: this.#questions.policy,
         onpub,

@@ -205,10 +205,20 @@ const FILE_STORE: Names = {
   },
 };
 
+const INDEXED_DB_STORE: Names = {
+  of: "indexedDBStore",
+  own: ["sync"],
+  foreign: {
+    name: "it is the first argument",
+    durability: 'use sync: "disk" for what IndexedDB calls strict',
+    durable: 'use sync: "disk"',
+  },
+};
+
 /** Who takes options. */
 export type Kind =
   | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
-  | "fileStore";
+  | ("fileStore" | "indexedDBStore");
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -220,6 +230,7 @@ const KINDS: Record<Kind, Names> = {
   messages: MESSAGES,
   disconnect: DISCONNECT,
   fileStore: FILE_STORE,
+  indexedDBStore: INDEXED_DB_STORE,
 };
 
 /**

@@ -83,7 +83,13 @@ function checkStore({ store, session = false }: ConnectOptions): void {
   if (store === undefined) return;
   const methods = ["open", "append", "flush", "replace", "close"] as const;
   const isStore = isObject(store) && methods.every((name) => typeof store[name] === "function");
-  check(isStore, "store", `fileStore(path), or an object with ${methods.join(", ")}: received ${kindOf(store)}`);
+  check(
+    isStore,
+    "store",
+    `fileStore(path), in a page indexedDBStore(name), or an object with ${methods.join(", ")}: received ${
+      kindOf(store)
+    }`,
+  );
   check(session !== false, "store", "given with session: it keeps the session that the broker keeps, too");
 }
 

@@ -24,7 +24,8 @@ import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { systemClock } from "./system_clock.ts";
 import {
   checkDisconnect,
   checkPublications,

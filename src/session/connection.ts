@@ -162,6 +162,11 @@ export class Connection {
     if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw clientsOnly(type);
   }
 
+  /** It may be dead: PINGREQ is due now, if there is a keep alive. */
+  probe(): void {
+    this.#keepAlive.probe();
+  }
+
   /** When `isPingDue` wants to be asked; Infinity when never. */
   get due(): number {
     return this.isOpen ? this.#keepAlive.due : Infinity;

@@ -61,6 +61,11 @@ export class KeepAlive {
     this.#answerDue = Infinity;
   }
 
+  /** Makes PINGREQ due now, unless it is off. */
+  probe(): void {
+    if (this.#after < Infinity) this.#lastSent = -Infinity;
+  }
+
   /** When `tick` wants to be called; Infinity when never. */
   get due(): number {
     return Math.min(this.#lastSent + this.#after, this.#lastLook + SILENCE * this.#after, this.#answerDue);

@@ -31,7 +31,7 @@ import { Receiver } from "./receiver.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
-import { HEARD_WITHIN, HIGH_WATER, LINGER, type State } from "./state.ts";
+import { HEARD_WITHIN, HIGH_WATER, HINTED, LINGER, type State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
@@ -69,6 +69,8 @@ export class Session {
   #connection: Connection | undefined;
   /** When the last byte came or went on the last connection that the broker had accepted. */
   #lastByteThen = -Infinity;
+  /** When there was a hint that the way to the broker has changed, and it has not led to an attempt yet. */
+  #hintedAt = -Infinity;
   #status: ConnectionStatus;
   readonly #intake: Intake;
   readonly #stall: Stall;
@@ -587,6 +589,21 @@ export class Session {
     if (this.#failing <= now) this.#secondLook.plan(now, due);
   }
 
+  /**
+   * There is a hint that the way to the broker has changed. A client that waits for its next attempt makes it now. An open
+   * connection may be dead, and has to answer a PINGREQ; when it is lost soon, or the attempt that is under way fails, the
+   * next one is made at once, too. What is due is done by the next `tick`.
+   */
+  wake(now: number): void {
+    this.#now = now;
+    if (this.#state === "waiting" && this.#deadline < Infinity) {
+      this.#deadline = now;
+      return;
+    }
+    this.#hintedAt = now;
+    if (this.#isOpen) this.#connection!.probe();
+  }
+
   /** What the state waited for did not come in time. */
   #expire(): void {
     const { timeout } = this.#settings;
@@ -705,7 +722,9 @@ export class Session {
     }
   }
 
-  #wait(error: MqttError, delay: number): void {
+  #wait(error: MqttError, planned: number): void {
+    const delay = this.#now - this.#hintedAt < HINTED ? 0 : planned;
+    this.#hintedAt = -Infinity; // one hint, one attempt
     this.#state = "waiting";
     this.#deadline = this.#now + delay;
     this.#status = this.#events.tell({ type: "waiting", error, delay });

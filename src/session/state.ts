@@ -5,6 +5,8 @@
 export const HIGH_WATER = 65_536;
 /** Milliseconds in which a broker that got DISCONNECT may close the connection before we do. */
 export const LINGER = 1000;
+/** Milliseconds for which a hint that the way to the broker has changed counts: PINGREQ is answered by then, or will not be. */
+export const HINTED = 15_000;
 /** Milliseconds in which somebody may still ask why the client has ended. */
 export const HEARD_WITHIN = 1000;
 

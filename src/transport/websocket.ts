@@ -6,29 +6,14 @@ import { MqttError } from "../errors.ts";
 import { distrust, type Trust } from "../session/trust.ts";
 import type { WebSocketTarget } from "./tcp.ts";
 import type { Sink, Transport } from "./transport.ts";
-import { BINARY, Block, CLOSE, type Close, FrameReader, MAX_PAYLOAD, PONG } from "./websocket_frames.ts";
-import { Handshake, told } from "./websocket_handshake.ts";
+import { closedBy } from "./websocket_close.ts";
+import { BINARY, Block, CLOSE, FrameReader, MAX_PAYLOAD, PONG } from "./websocket_frames.ts";
+import { Handshake } from "./websocket_handshake.ts";
 
 /** A connection starts with a small block, and has a larger one when a read filled it. */
 const FIRST_BLOCK = 1024, BLOCK = 262_144;
 
 const NORMAL = 1000;
-/** The codes of close frames, in words (section 7.4.1, and those registered since). */
-const CODES: Record<number, string> = {
-  1000: "normal",
-  1001: "it is going away",
-  1002: "protocol error",
-  1003: "data it does not take",
-  1005: "no code",
-  1007: "wrong data",
-  1008: "against its policy",
-  1009: "too large",
-  1010: "an extension is missing",
-  1011: "an error of its own",
-  1012: "it restarts",
-  1013: "try again later",
-  1014: "an error of a server behind it",
-};
 
 /** Makes a connection one over a WebSocket; `signal` gives it up. */
 export type Upgrade = (below: Transport, signal: AbortSignal) => Promise<Transport>;
@@ -260,13 +245,6 @@ function unanswered(handshake: Handshake, error: MqttError, trusted: Trust): Mqt
   const advice = trusted === false ? ", and TLS (wss:) what it wants" : "";
   const what = `it closed the connection without an answer${why}: is this the port of its WebSocket${advice}?`;
   return handshake.refused(what, error.cause);
-}
-
-/** The error of a close frame. */
-function closedBy({ code, reason }: Close): MqttError {
-  const words = CODES[code] === undefined ? "" : `, ${CODES[code]}`;
-  const cause = new Error(`WebSocket close code ${code}${words}${reason === "" ? "" : `: ${told(reason)}`}`);
-  return new MqttError("socketclosed", `The connection was closed by the broker: ${cause.message}`, cause);
 }
 
 /** The error of an end without a close frame. */

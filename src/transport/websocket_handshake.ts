@@ -3,14 +3,13 @@
 
 import { MqttError } from "../errors.ts";
 import type { WebSocketTarget } from "./tcp.ts";
+import { told } from "./websocket_close.ts";
 
 /** What a server adds to the key before it hashes it (section 1.3). */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /** The longest header of an answer, in bytes. */
 const MAX_HEADER = 16_384;
-/** As much of a server's text is told, in letters. */
-const MAX_TOLD = 200;
 
 /** The end of a header. */
 const END = [13, 10, 13, 10];
@@ -137,10 +136,4 @@ export class Handshake {
   refused(why: string, cause?: unknown): MqttError {
     return new MqttError("cannotconnect", `Cannot open a WebSocket to ${this.#where}: ${why}`, cause);
   }
-}
-
-/** What a server says, so that a person can read it, and no terminal does something. */
-export function told(text: string): string {
-  const short = text.length > MAX_TOLD ? `${text.slice(0, MAX_TOLD)}...` : text;
-  return JSON.stringify(short).replaceAll(/[^ -~]/gu, (letter) => `\\u{${letter.codePointAt(0)!.toString(16)}}`);
 }

@@ -4,7 +4,7 @@ import { startWebSocket } from "../../examples/bridge/websocket.ts";
 import { needs } from "../support/process.ts";
 import { startAedes, startMosquitto } from "../support/servers.ts";
 import { runtime } from "../support/spawn.ts";
-import { startBrowser } from "./browser.ts";
+import { startBrowser } from "../support/browser.ts";
 import { subscriber, until } from "./support.ts";
 
 /** The page is the same whatever runtime serves it: once is enough. */

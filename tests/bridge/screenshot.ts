@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startScript } from "../support/spawn.ts";
-import { startBrowser } from "./browser.ts";
+import { startBrowser } from "../support/browser.ts";
 
 const demo = await startScript("examples/bridge/main.ts", ["--port", "8080"]);
 const [url] = await demo.output(/http:\S+#\S+/);

@@ -214,6 +214,8 @@ export class World {
   /** What an attempt does; by default it succeeds at once. */
   dial: Dial = () => Promise.resolve(this.add(new FakeTransport()));
   opened: Promise<void> | undefined;
+  /** Hints that the network has changed; undefined when the client does not hear it any more. */
+  hint: (() => void) | undefined;
 
   /** `listens`: somebody hears of the end, so that it does not surface. */
   constructor(op: ConnectOptions = {}, onpub?: OnPublish | null, listens = true) {
@@ -227,6 +229,10 @@ export class World {
       onpub: onpub === null ? undefined : onpub ?? listen,
       onstatus: op.onstatus,
       clock: this.clock,
+      hints: (wake) => {
+        this.hint = wake;
+        return () => this.hint = undefined;
+      },
     });
     if (listens) void this.client.run();
   }

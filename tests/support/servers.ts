@@ -76,6 +76,19 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
   }
 }
 
+/**
+ * mosquitto with a WebSocket listener at `port`, and another one of TCP: alone, that of a WebSocket is none to mosquitto 2.0,
+ * which ends.
+ */
+export async function startWebMosquitto(
+  { port = freePort(), data }: Partial<KeepingOptions> = {},
+): Promise<Server & { tcp: number }> {
+  const config = `listener ${port} 127.0.0.1\nprotocol websockets`;
+  const { port: tcp, stop } = await startMosquitto({ config, ...data !== undefined && { data } });
+  await untilAccepts(port);
+  return { port, tcp, stop };
+}
+
 /** A TCP port nobody listens on, out of the range the system takes for outgoing connections: nobody else gets it soon. */
 export function freePort(): number {
   return getAvailablePort({ preferredPort: 10_000 + Math.floor(Math.random() * 20_000) });

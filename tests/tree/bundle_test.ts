@@ -1,11 +1,12 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { gzipSync } from "node:zlib";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { type BuildOptions, buildSync } from "esbuild";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { build } from "../../scripts/build.ts";
 import { bunBinary, needs, run } from "../support/process.ts";
 import { startAedes } from "../support/servers.ts";
@@ -173,3 +174,48 @@ test(
       }
     }),
 );
+
+/** A bundle for pages; no external module is allowed, so one of node: would fail it. */
+function forPages(code: string, mqtt3c: string): { text: string; zipped: number } {
+  const { outputFiles } = buildSync({
+    stdin: { contents: code.replace('"mqtt3c"', JSON.stringify(mqtt3c)), resolveDir: root },
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    minify: true,
+    write: false,
+  });
+  const { text, contents } = outputFiles[0]!;
+  return { text, zipped: gzipSync(contents, { level: 9 }).length };
+}
+
+test("a bundle of browser.ts needs no other module, has nothing of threads, files and sockets, and is small", () => {
+  const browser = join(root, "browser.ts");
+  const small = forPages(`export { connect } from "mqtt3c"`, browser);
+  const all = forPages(`export * from "mqtt3c"`, browser);
+  for (const word of ["node:", "worker_threads", "process.", "readwrite", "setImmediate"]) {
+    assert(!small.text.includes(word), `${word} is in the bundle`);
+  }
+  assert(all.text.includes("readwrite"));
+  assertLess(small.zipped, 39_000);
+  assertLess(all.zipped, 42_000);
+});
+
+test("a bundle for pages of the npm package is that of browser.ts; what a page cannot have is told when it is made", () =>
+  inFolder((dir) => {
+    const mqtt3c = join(dir, "node_modules", "mqtt3c");
+    build(join(mqtt3c, "dist"));
+    cpSync(join(root, "package.json"), join(mqtt3c, "package.json"));
+    const bundle = (contents: string) =>
+      buildSync({
+        ...{ bundle: true, format: "esm", platform: "browser", write: false, logLevel: "silent" },
+        stdin: { contents, resolveDir: dir },
+      });
+    for (const name of ["mqtt3c", "mqtt3c/browser"]) {
+      const { outputFiles } = bundle(`import { connect } from "${name}"; console.log(connect);`);
+      assert(outputFiles![0]!.text.includes("PageSocket"));
+    }
+    for (const name of ["connectWorker", "connectSync", "fileStore"]) {
+      assertThrows(() => bundle(`import { ${name} } from "mqtt3c"; console.log(${name});`), Error, `"${name}"`);
+    }
+  }));

@@ -51,7 +51,7 @@ test("the npm package works in Node and Bun, and its types resolve", needs("npm"
       cpSync(join(root, file), join(from, file));
     }
     const packed = JSON.parse(await ok("npm", ["pack", "--ignore-scripts", "--json"], from))[0];
-    const types = ["mod.ts", ...sources("src")].map((file) => `dist/${file.replace(/\.ts$/, ".d.ts")}`);
+    const types = ["mod.ts", "browser.ts", ...sources("src")].map((file) => `dist/${file.replace(/\.ts$/, ".d.ts")}`);
     assertEquals(
       packed.files.map(({ path }: { path: string }) => path).sort(),
       [
@@ -61,6 +61,7 @@ test("the npm package works in Node and Bun, and its types resolve", needs("npm"
         "package.json",
         "dist/mod.js",
         "dist/cli/main.js",
+        "dist/browser.js",
         ...types,
       ].sort(),
     );

@@ -24,9 +24,9 @@ interface Dependency {
   type?: { specifier: string };
 }
 
-/** Every import that `mod.ts` reaches, dynamic ones and those of types included, as Deno sees them. */
-async function graph(): Promise<Import[]> {
-  const { stdout } = await run(process.execPath, ["info", "--json", "mod.ts"], { cwd: root });
+/** Every import that an entry reaches, dynamic ones and those of types included, as Deno sees them. */
+async function graphOf(entry: string): Promise<Import[]> {
+  const { stdout } = await run(process.execPath, ["info", "--json", entry], { cwd: root });
   const { modules } = JSON.parse(stdout) as {
     modules: { kind: string; specifier: string; error?: string; dependencies?: Dependency[] }[];
   };
@@ -40,9 +40,14 @@ async function graph(): Promise<Import[]> {
   );
 }
 
+/** What both entries reach. */
+async function graph(): Promise<Import[]> {
+  return [...await graphOf("mod.ts"), ...await graphOf("browser.ts")];
+}
+
 /** What each part may import from the tree, first match; `types` is what it may know of by type only; `node`: built-ins. */
 const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = [
-  { files: /^mod\.ts$/, may: /^src\// },
+  { files: /^(mod|browser)\.ts$/, may: /^src\// },
   { files: /^src\/(errors|deferred|flight_recorder)\.ts$/, may: /^src\/errors\.ts$/, types: /^src\/api\.ts$/ },
   { files: /^src\/message\.ts$/, may: /^src\/errors\.ts$/, types: /^src\/protocol\/packet/ },
   { files: /^src\/api\.ts$/, may: /^$/, types: /^src\// },
@@ -71,6 +76,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   },
   // The entries open connections; the shells see a transport, and know of time.
   { files: /^src\/client\/connect(_worker|_sync)?\.ts$/, may: /^src\//, node: /./ },
+  { files: /^src\/client\/(connect_page|start_client)\.ts$/, may: /^src\// },
   // The client in the thread of a module, and who holds it in the caller's.
   {
     files: /^src\/client\/module_/,
@@ -84,7 +90,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     files: /^src\/client\//,
     may: /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred)\.ts)/,
     types: /^src\/(api|message|transport\/.*|store\/session_store)\.ts$/,
-    node: /^src\/client\/clock\.ts$/,
+    node: /^src\/client\/system_clock\.ts$/,
   },
 ];
 
@@ -104,7 +110,19 @@ test("mod.ts reaches nothing but files of ours and node: built-ins", async () =>
   assertEquals(foreign, []);
 });
 
-test("every file of src/ is reached from mod.ts", async () => {
+test("browser.ts reaches nothing but files of ours, and what those of node: have is of the types only", async () => {
+  const imports = await graphOf("browser.ts");
+  const reached = new Set(["browser.ts"]);
+  for (const file of reached) {
+    for (const { from, to, typeOnly } of imports) {
+      if (from === file && !typeOnly) reached.add(to);
+    }
+  }
+  assertGreater(reached.size, 50);
+  assertEquals([...reached].filter((file) => !/^(browser|src\/.*)\.ts$/.test(file)), []);
+});
+
+test("every file of src/ is reached from mod.ts or browser.ts", async () => {
   const reached = new Set((await graph()).map(({ to }) => to));
   assertEquals(sources("src").filter((file) => !reached.has(file)), []);
 });

@@ -6,6 +6,7 @@ import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@
 import { type Client, connectWorker, type MqttError } from "../../mod.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { parseSettings } from "../../src/client/settings.ts";
+import { systemClock } from "../../src/client/system_clock.ts";
 import { threadCode } from "../../src/worker/code.ts";
 import { Connector } from "../../src/worker/connector.ts";
 import { program, Sharing, type User } from "../../src/worker/shared_thread.ts";
@@ -33,6 +34,7 @@ async function open(sharing: Sharing, port: number): Promise<Client> {
   const connector = new Connector({ sharing });
   const settings = { ...parseSettings(op), pingAfter: 0 };
   const client = new LoopClient(settings, {
+    clock: systemClock,
     dial: (signal) => connector.dial({ host: local, port }, settings, signal),
     closed: () => void connector.end(),
   });

@@ -1,17 +1,24 @@
-/** Headless Chromium over its DevTools protocol: just what the test of the page needs. */
+/** Headless Chromium over its DevTools protocol: just what the tests of pages need. */
 import { Buffer } from "node:buffer";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
-import { patience, startProcess, which } from "../support/process.ts";
-import { until } from "./support.ts";
+import { until } from "../bridge/support.ts";
+import { patience, startProcess, which } from "./process.ts";
 
 export const chromium: string = which("chromium") ?? "chromium";
+
+// deno-lint-ignore no-explicit-any -- the protocol's JSON
+type Json = any;
 
 export interface Page {
   /** The value of an expression in the page; of a promise, what it resolves to. */
   run<T>(expression: string): Promise<T>;
+  /** Calls a function in the page, which sees nothing of what is around it here; arguments and result cross as JSON. */
+  call<A extends unknown[], R>(act: (...args: A) => R, ...args: A): Promise<Awaited<R>>;
+  /** A command of the DevTools protocol. */
+  command(method: string, params?: object): Promise<Json>;
   /** Waits until the expression is true in the page. */
   until(expression: string): Promise<void>;
   /** Presses a key where the focus is: "Tab", "Enter", " ", or types a text. */
@@ -27,6 +34,8 @@ export interface Page {
 
 export interface Browser {
   page: Page;
+  /** Opens another page, which is in front then. */
+  openPage(): Promise<Page>;
   stop(): Promise<void>;
 }
 
@@ -36,15 +45,12 @@ const keys: Record<string, { code: string; windowsVirtualKeyCode: number; text?:
   " ": { code: "Space", windowsVirtualKeyCode: 32, text: " " },
 };
 
-// deno-lint-ignore no-explicit-any -- the protocol's JSON
-type Json = any;
-
-export async function startBrowser(): Promise<Browser> {
+export async function startBrowser(...more: string[]): Promise<Browser> {
   const profile = mkdtempSync(join(tmpdir(), "mqtt3c-chromium-"));
   const flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking " +
     "disable-component-update disable-sync disable-dev-shm-usage hide-scrollbars remote-debugging-port=0";
   const named = [`--user-data-dir=${profile}`, "--host-resolver-rules=MAP *.example 127.0.0.1"];
-  const args = [...flags.split(" ").map((flag) => `--${flag}`), ...named, "about:blank"];
+  const args = [...flags.split(" ").map((flag) => `--${flag}`), ...named, ...more, "about:blank"];
   const process = await startProcess(chromium, args, { env: { HOME: profile } });
   const stop = async () => {
     await process.stop();
@@ -62,11 +68,18 @@ export async function startBrowser(): Promise<Browser> {
   try {
     const [, port] = await process.output(/DevTools listening on ws:\/\/127\.0\.0\.1:(\d+)\//);
     const targets = await (await fetch(`http://127.0.0.1:${port}/json/list`)).json() as Json[];
-    const { page, close } = await attach(targets.find(({ type }) => type === "page").webSocketDebuggerUrl);
+    const first = await attach(targets.find(({ type }) => type === "page").webSocketDebuggerUrl);
+    const pages = [first];
     return {
-      page,
+      page: first.page,
+      async openPage() {
+        const made = await fetch(`http://127.0.0.1:${port}/json/new?about:blank`, { method: "PUT" });
+        const opened = await attach((await made.json() as Json).webSocketDebuggerUrl);
+        pages.push(opened);
+        return opened.page;
+      },
       async stop() {
-        await close();
+        await Promise.all(pages.map(({ close }) => close()));
         await stop();
       },
     };
@@ -106,7 +119,7 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
     });
   }
 
-  for (const domain of ["Page", "Runtime", "Log"]) await call(`${domain}.enable`);
+  for (const domain of ["Page", "Runtime", "Log", "Network"]) await call(`${domain}.enable`);
 
   async function run<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await call("Runtime.evaluate", {
@@ -120,6 +133,8 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
 
   const page: Page = {
     run,
+    call: (act, ...args) => run(`(${act})(...${JSON.stringify(args)})`),
+    command: call,
     errors,
     until: (expression) => until(() => run<boolean>(expression), expression),
     async press(key) {

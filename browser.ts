@@ -1,0 +1,49 @@
+/**
+ * The MQTT 3.1.1 client for pages: what `mod.ts` has, as far as a browser can do it, over the browser's own WebSocket. It
+ * reaches no module of `node:`.
+ *
+ * `connectWorker`, `connectSync` and `fileStore` are not here: a page has no threads that share a socket with it, may not
+ * block, and has no files; {@linkcode indexedDBStore} keeps a session. A program that imports them for a page is told so
+ * when it is bundled, not when somebody opens it.
+ *
+ * ```ts no-run
+ * import { connect } from "mqtt3c/browser";
+ *
+ * const mqtt = await connect("wss://broker.example/mqtt", (topic, message) => console.log(topic, message.text()));
+ * await mqtt.subscribe("#");
+ * ```
+ *
+ * @module
+ */
+
+export type { Address } from "./src/client/address.ts";
+export { connect, type Locator } from "./src/client/connect_page.ts";
+export type {
+  Client,
+  ConnectionStatus,
+  ConnectOptions,
+  Credential,
+  DisconnectOptions,
+  MessagesOptions,
+  OnPublish,
+  OnStatus,
+  OutgoingMessage,
+  PublishOptions,
+  ReconnectOptions,
+  ReconnectPolicy,
+  Stats,
+  Status,
+  SubscribeCallback,
+  SubscribeOptions,
+  Trace,
+  TraceRecord,
+  Will,
+} from "./src/api.ts";
+export { type ErrorCode, MqttError } from "./src/errors.ts";
+export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
+export { Message } from "./src/message.ts";
+export type { QoS } from "./src/protocol/packet.ts";
+export type { TlsOptions } from "./src/transport/tls_options.ts";
+export type { SessionStore, StoreReader } from "./src/store/session_store.ts";
+export { indexedDBStore, type IndexedDBStoreOptions } from "./src/store/indexed_db_store.ts";
+export type { Trust } from "./src/session/trust.ts";
