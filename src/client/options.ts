@@ -2,17 +2,8 @@
  * @module */
 
 import type { ConnectOptions } from "../api.ts";
+import { checkKnown, type Names } from "../protocol/names.ts";
 import { checkObject } from "./checks.ts";
-
-/** Options that belong together: their names, and what other libraries and habits call them. */
-interface Names {
-  /** Who takes them, and how they are written there: `tls.ca`. */
-  readonly of: string;
-  readonly prefix?: string;
-  readonly own: readonly string[];
-  /** By the foreign name, in small letters without `_` and `-`: what to do instead. */
-  readonly foreign: Readonly<Record<string, string>>;
-}
 
 const ADDRESS = "the address is the first argument";
 const ADDRESSES = "the addresses are the first argument, as a list";
@@ -223,48 +214,7 @@ const KINDS: Record<Kind, Names> = {
  * @throws {TypeError} Which says what is meant; also of an option that is null.
  */
 export function checkNames(kind: Kind, options: object): void {
-  const { prefix = "", own } = KINDS[kind];
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue;
-    if (!own.includes(name)) throw unknownOption(kind, name);
-    if (value === null) throw new TypeError(`Cannot use ${prefix}${name} as it is null: leave it out`);
-  }
-}
-
-/** The error of an option that does not exist. */
-function unknownOption(kind: Kind, name: string): TypeError {
-  const { of, prefix = "", own, foreign } = KINDS[kind];
-  const plain = normalize(name);
-  const nearest = own.map((known) => ({ known, distance: distance(plain, normalize(known)) }))
-    .reduce((best, other) => other.distance < best.distance ? other : best);
-  const advice = Object.hasOwn(foreign, plain)
-    ? foreign[plain]
-    : nearest.distance <= 1 + plain.length / 4
-    ? `did you mean ${prefix}${nearest.known}?`
-    : `it has ${own.map((known) => prefix + known).join(", ")}`;
-  return new TypeError(`Cannot use ${prefix}${name} as ${of}() has no such option: ${advice}`);
-}
-
-/** Spelling that is a matter of taste does not count. */
-function normalize(name: string): string {
-  return name.toLowerCase().replaceAll(/[_-]/g, "");
-}
-
-/** How many letters must be put in, left out, replaced, or swapped with their neighbour to make one word the other. */
-function distance(from: string, to: string): number {
-  // rows[i][j] is the distance of the first i letters of the one and the first j of the other.
-  const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, j) => j)];
-  for (let i = 1; i <= from.length; i++) {
-    const row = [i], above = rows[i - 1]!;
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = above[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
-      const isSwapped = from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
-      const swapped = isSwapped ? rows[i - 2]![j - 2]! + 1 : Infinity;
-      row.push(Math.min(replaced, swapped, above[j]! + 1, row[j - 1]! + 1));
-    }
-    rows.push(row);
-  }
-  return rows[from.length]![to.length]!;
+  checkKnown(KINDS[kind], options);
 }
 
 /** @throws {TypeError} If the options of connect are no object, or one does not exist. */
