@@ -41,7 +41,7 @@ export type {
 export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
-export type { QoS } from "./src/protocol/packet.ts";
+export type { MessageProperties, QoS } from "./src/protocol/packet.ts";
 export type { Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { SessionStore, StoreReader } from "./src/store/session_store.ts";

@@ -8,6 +8,7 @@
  * |---|---|
  * | `1` `2` `3` `4` `5` | the broker's CONNACK return code [MQTT-3.2.2-4] |
  * | `128` | a subscription refused [MQTT-3.9.3-2] |
+ * | `128` ... `162` | a reason code of a broker that speaks MQTT 5 (table 2-6) |
  * | `"invalidresp"` | the answer to CONNECT is not a valid CONNACK |
  * | `"cannotresolve"` | the host name has no address |
  * | `"cannotconnect"` | no address accepts a connection |
@@ -27,11 +28,17 @@
  * | `"disconnect"` | after `disconnect()`, dispose or the signal |
  */
 export type ErrorCode =
-  | (1 | 2 | 3 | 4 | 5 | 128)
+  | (1 | 2 | 3 | 4 | 5)
+  | (128 | 129 | 130 | 131 | 132 | 133 | 134 | 135 | 136 | 137 | 138 | 139 | 140 | 141 | 142 | 143 | 144 | 145)
+  | (146 | 147 | 148 | 149 | 150 | 151 | 152 | 153 | 154 | 155 | 156 | 157 | 158 | 159 | 160 | 161 | 162)
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
   | ("untrusted" | "wrongname" | "expired" | "tls")
   | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost")
   | ("stale" | "store" | "unclaimed" | "disconnect");
+
+/** The reason code with which a broker that speaks MQTT 5 is told of its mistake; undefined if that is no mistake of the broker. */
+export let disconnectReason: (error: MqttError) => number | undefined;
+let setDisconnectReason: (error: MqttError, reason: number) => void;
 
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {
@@ -39,20 +46,48 @@ export class MqttError extends Error {
   override readonly name = "MqttError";
   /** What failed: see {@linkcode ErrorCode}. */
   readonly code: ErrorCode;
+  #disconnectReason: number | undefined;
 
   /** Makes an error; the runtime's own error, when there is one, is the `cause`. */
   constructor(code: ErrorCode, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
   }
+
+  static {
+    disconnectReason = (error) => error.#disconnectReason;
+    setDisconnectReason = (error, reason) => error.#disconnectReason = reason;
+  }
 }
 
 /** What the program gave cannot be used, so another attempt would fail alike. To the program it is an {@linkcode MqttError}. */
 export class UnusableError extends MqttError {}
 
-/** A broker's mistake: the message ends with the statement it breaks, such as [MQTT-2.2.2-2]. */
-export function violation(mistake: string, statement: string, cause?: unknown): MqttError {
-  return new MqttError("protocol", `The broker sent ${mistake} [MQTT-${statement}]`, cause);
+/** An error for which the broker is disconnected, with the reason code that MQTT 5 has for it [MQTT5-4.13.1-1]. */
+export function fault(
+  code: ErrorCode,
+  message: string,
+  { reason, cause }: { reason: number; cause?: unknown },
+): MqttError {
+  const error = new MqttError(code, message, cause);
+  setDisconnectReason(error, reason);
+  return error;
+}
+
+/** What MQTT 5 calls a protocol error. */
+const PROTOCOL_ERROR = 130;
+
+/**
+ * A broker's mistake: the message ends with the statement it breaks, such as [MQTT-2.2.2-2], or in version 5
+ * [MQTT5-2.1.3-1]: the two number them differently.
+ */
+export function violation(
+  mistake: string,
+  statement: string,
+  { version = 4, reason = PROTOCOL_ERROR, cause }: { version?: 4 | 5; reason?: number; cause?: unknown } = {},
+): MqttError {
+  const specification = version === 5 ? "MQTT5" : "MQTT";
+  return fault("protocol", `The broker sent ${mistake} [${specification}-${statement}]`, { reason, cause });
 }
 
 /** Throws an error of the application's own code as an uncaught one, behind the code that runs now. */

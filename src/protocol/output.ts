@@ -3,7 +3,7 @@
 
 import { MqttError } from "../errors.ts";
 import { BLOCK, NOTHING, Packer } from "./packer.ts";
-import { type AckPacket, PUBLISH, PUBREL } from "./packet.ts";
+import { type AckPacket, PUBLISH, PUBREL, type Version } from "./packet.ts";
 
 /** One write of many messages costs little more than one of 100 bytes: 15 million messages a second against 0.5. */
 const FIRST_BLOCK = 256;
@@ -12,13 +12,14 @@ const SPARE = 8;
 
 /**
  * Bytes for what the application does not ask for: a broker that keeps to the protocol waits for 65,535 acknowledgements
- * at most, of 4 bytes [MQTT-2.3.1-2]; and copies come while less than a block waits.
+ * at most, of 4 bytes [MQTT-2.3.1-2], or 5 with a reason code; and copies come while less than a block waits.
  */
-const RESERVE = 4 * 65_535 + BLOCK;
+const RESERVE = { 4: 4 * 65_535 + BLOCK, 5: 5 * 65_535 + BLOCK };
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
   readonly #max: number;
+  readonly #reserve: number;
   /** What of `block` is before it has been handed out. */
   #from = 0;
   #blockSize = FIRST_BLOCK;
@@ -39,9 +40,10 @@ export class Output extends Packer {
   #burst = 1;
 
   /** More than `max` bytes, and the acknowledgements of one session, are never kept. */
-  constructor(max: number) {
-    super();
+  constructor(max: number, version: Version = 4) {
+    super(version);
     this.#max = max;
+    this.#reserve = RESERVE[version];
   }
 
   /** How many bytes were accepted and not yet written. */
@@ -65,7 +67,7 @@ export class Output extends Packer {
 
   /** Adds a packet that nobody could be told has no place: it has one, although the application has filled the rest. */
   addAnyway(packet: Uint8Array): void {
-    this.#add(packet, this.#max + RESERVE);
+    this.#add(packet, this.#max + this.#reserve);
   }
 
   /** Adds packets that wait elsewhere as long as they are not acknowledged, where they have their place. */
@@ -79,20 +81,25 @@ export class Output extends Packer {
     this.at = at + packet.length;
   }
 
-  /** Adds an acknowledgement, which always has a place; who goes on reading looks at `isFlooded`. */
-  acknowledge(type: AckPacket["type"], packetId: number): void {
-    const at = this.#room(4, Infinity);
+  /**
+   * Adds an acknowledgement, which always has a place; who goes on reading looks at `isFlooded`. `code` is a reason code of
+   * version 5; 0 takes no byte (section 3.4.2.1).
+   */
+  acknowledge(type: AckPacket["type"], packetId: number, code = 0): void {
+    const length = code === 0 ? 2 : 3;
+    const at = this.#room(2 + length, Infinity);
     const { block } = this;
     block[at] = type << 4 | (type === PUBREL ? 2 : 0);
-    block[at + 1] = 2;
+    block[at + 1] = length;
     block[at + 2] = packetId >> 8;
     block[at + 3] = packetId & 255;
-    this.at = at + 4;
+    block[at + 4] = code; // what comes next is written over a 0: there is always room for more
+    this.at = at + 2 + length;
   }
 
   /** Whether more waits than a broker that reads can have made us answer. */
   get isFlooded(): boolean {
-    return this.buffered > this.#max + RESERVE;
+    return this.buffered > this.#max + this.#reserve;
   }
 
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */

@@ -7,6 +7,7 @@ import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder
 import { encode } from "../protocol/encoder.ts";
 import {
   type AckPacket,
+  AUTH,
   CONNACK,
   type ConnackPacket,
   CONNECT,
@@ -146,6 +147,7 @@ export class Connection {
       case UNSUBSCRIBE:
       case PINGREQ:
       case DISCONNECT:
+      case AUTH:
         throw clientsOnly(packet.type);
       default:
         return packet;
