@@ -245,10 +245,10 @@ export class Decoder {
     if (payload > limit) throw tooShort(PUBLISH, this.#version);
     let properties: number | undefined;
     if (this.#version === 5) {
-      if (payload === limit || bytes[payload] !== 0 || nameLength === 0) return this.#rich(at, payload, limit);
+      if (payload === limit || bytes[payload] !== 0) return this.#rich(at, payload, limit);
       payload++;
       properties = 0;
-      this.found = NOTHING_FOUND;
+      if (this.found !== NOTHING_FOUND) this.found = NOTHING_FOUND;
     }
     const topic = this.#topics.get(bytes, view, name, nameLength);
     this.topic = topic;
@@ -256,7 +256,7 @@ export class Decoder {
     return new Message(topic.name, first, this.#block, payload, limit - payload, properties);
   }
 
-  /** A PUBLISH of version 5 that has properties, or no topic name; they begin with their length at `at`. */
+  /** A PUBLISH of version 5 that has properties, which begin with their length at `at`, or is too short for it. */
   #rich(name: number, at: number, limit: number): Message {
     const { bytes } = this.#block, first = bytes[this.#start]!;
     const payload = this.#properties(at, limit);

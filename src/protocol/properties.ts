@@ -7,7 +7,7 @@ import { checkKnown, type Names } from "./names.ts";
 import * as packet from "./packet.ts";
 import { type MessageProperties, NAMES, type Properties, PUBLISH, WILL } from "./packet.ts";
 import { broken, must, RULES } from "./rules.ts";
-import { checkText } from "./text.ts";
+import { decodeString } from "./text.ts";
 import { checkName, checkString } from "./topic.ts";
 import { binary, type Field, getLength, lengthSize, sizeOfFields, string, uint16, uint32, varint } from "./wire.ts";
 
@@ -90,7 +90,13 @@ TABLE.forEach((property, i) => {
   BITS[property.identifier] = 1 << i;
 });
 
-const EXPIRY = 2, RESPONSE_TOPIC = 8, SUBSCRIPTION_ID = 11, AUTH_METHOD = 21, AUTH_DATA = 22, TOPIC_ALIAS = 35;
+const EXPIRY = 2,
+  RESPONSE_TOPIC = 8,
+  SUBSCRIPTION_ID = 11,
+  AUTH_METHOD = 21,
+  AUTH_DATA = 22,
+  TOPIC_ALIAS = 35,
+  USER = 38;
 
 /** What of a PUBLISH's properties its receiver needs at once. */
 export class Found {
@@ -129,6 +135,10 @@ export function checkProperties(bytes: Uint8Array, start: number, end: number, t
   let seen = 0;
   for (let at = start; at < end;) {
     const identifier = bytes[at++]!;
+    if (identifier === USER) { // wherever properties are, and the one that messages have most of: it need not be looked up
+      at = checkField(bytes, checkField(bytes, at, end), end);
+      continue;
+    }
     const property = BY_IDENTIFIER[identifier];
     if (property === undefined || (property.packets >> type & 1) === 0) {
       throw broken(`a ${NAMES[type]} with property ${property?.name ?? identifier}`, RULES.format, 5);
@@ -138,7 +148,8 @@ export function checkProperties(bytes: Uint8Array, start: number, end: number, t
       throw broken(`a ${NAMES[type]} with property ${property.name} twice`, RULES.value, 5);
     }
     seen |= bit;
-    at = property.type > VARINT ? checkField(property, bytes, at, end) : checkNumber(property, bytes, at, end, found);
+    if (property.type > VARINT) at = checkBytes(property, bytes, at, end);
+    else at = checkNumber(property, bytes, at, end, found);
   }
   const hasMethod = (seen & BITS[AUTH_METHOD]!) !== 0;
   must(hasMethod || type !== AUTH, "an AUTH without authentication method", RULES.noMethod, 5);
@@ -164,17 +175,30 @@ function numberAt(bytes: Uint8Array, at: number, size: number): number {
   return value >>> 0;
 }
 
-/** Checks bytes, a string or two of them; where they end. */
-function checkField({ identifier, type }: Property, bytes: Uint8Array, start: number, end: number): number {
-  let at = start;
-  for (let fields = type === PAIR ? 2 : 1; fields > 0; fields--) {
-    const value = at + 2;
-    at = value + (bytes[at]! << 8 | bytes[at + 1]!);
-    if (value > end || at > end) throw cut();
-    if (type !== BINARY) checkText(bytes, value, at);
-    if (identifier === RESPONSE_TOPIC) checkResponseTopic(bytes, value, at);
+/** Checks a string, most of which are short and ASCII, and need not be decoded: 10 ns instead of 130. Where it ends. */
+function checkField(bytes: Uint8Array, at: number, limit: number): number {
+  const start = at + 2;
+  const end = start + (bytes[at]! << 8 | bytes[at + 1]!);
+  if (end > limit) throw cut();
+  for (let i = start; i < end; i++) {
+    if (bytes[i]! - 1 >>> 0 > 126) { // 0, or beyond ASCII
+      decodeString(bytes.subarray(start, end), 5);
+      break;
+    }
   }
-  return at;
+  return end;
+}
+
+/** Checks bytes or a string; where they end. */
+function checkBytes({ identifier, type }: Property, bytes: Uint8Array, at: number, limit: number): number {
+  if (type === STRING) {
+    const end = checkField(bytes, at, limit);
+    if (identifier === RESPONSE_TOPIC) checkResponseTopic(bytes, at + 2, end);
+    return end;
+  }
+  const end = at + 2 + (bytes[at]! << 8 | bytes[at + 1]!);
+  if (end > limit) throw cut();
+  return end;
 }
 
 function checkResponseTopic(bytes: Uint8Array, start: number, end: number): void {
