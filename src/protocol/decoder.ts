@@ -259,15 +259,15 @@ export class Decoder {
   /** A PUBLISH of version 5 that has properties, which begin with their length at `at`, or is too short for it. */
   #rich(name: number, at: number, limit: number): Message {
     const { bytes } = this.#block, first = bytes[this.#start]!;
-    const payload = this.#properties(at, limit);
+    const properties = this.#properties(at, limit);
+    const payload = at + lengthSize(properties) + properties;
     const topic = this.#aliased(name);
-    const properties = payload - at - lengthSize(payload - at);
     this.topic = topic;
     this.#start = limit;
     return new Message(topic.name, first, this.#block, payload, limit - payload, properties);
   }
 
-  /** Checks the properties of a PUBLISH; where they end. */
+  /** Checks the properties of a PUBLISH, which begin with their length at `at`; that length. */
   #properties(at: number, limit: number): number {
     const { bytes } = this.#block;
     must(at < limit, "a PUBLISH without a properties' length", RULES.noProperties, 5);
@@ -277,7 +277,7 @@ export class Decoder {
     this.#found.clear();
     this.found = this.#found;
     checkProperties(bytes, start, end, PUBLISH, this.#found);
-    return end;
+    return length;
   }
 
   /** The topic name at a place, or the one that the alias stands for when it is empty; an alias with a name stands for it from now on. */
@@ -311,7 +311,8 @@ export class Decoder {
     if (this.#version === 5) {
       const size = this.#propertiesSize(payload, limit);
       if (size < 0 || payload + size > end) return this.#await(size < 0 ? end + 1 : payload + size);
-      payload = this.#properties(payload, limit);
+      this.#properties(payload, limit);
+      payload += size;
       topic = this.#aliased(at);
     } else {
       topic = this.#topics.get(bytes, view, at + 2, nameLength);

@@ -97,6 +97,13 @@ export const goodPackets: [statement: string, name: string, bytes: string, packe
         passwd: utf8.encode("P"),
       }),
     ],
+    ["3.1.2-16", "CONNECT without user name and password", '10 0e 0004 "MQTT" 05 02 003c 00 0001 "i"', connect("i")],
+    [
+      "3.1.2-18",
+      "CONNECT with a user name of no bytes and no password",
+      '10 10 0004 "MQTT" 05 82 003c 00 0001 "i" 0000',
+      connect("i", { uname: new Uint8Array(0) }),
+    ],
     // CONNACK
     ["3.2.0-1", "CONNACK that accepts", "20 03 00 00 00", {
       type: "CONNACK",

@@ -131,8 +131,17 @@ export function frame(type: number, flags: number, head: readonly number[], payl
   return packet;
 }
 
-/** Section 3: the bytes of a packet. */
-export function encodeNaive(packet: NaivePacket, version = 4): Uint8Array {
+/** Section 3: the bytes of a packet of version 4. */
+export function encodeNaive(packet: NaivePacket): Uint8Array {
+  return encode(packet, 4);
+}
+
+/** The bytes of a packet of version 5. */
+export function encodeNaive5(packet: NaivePacket): Uint8Array {
+  return encode(packet, 5);
+}
+
+function encode(packet: NaivePacket, version: number): Uint8Array {
   const type = TYPES.indexOf(packet.type) + 1, is5 = version === 5;
   const properties = is5 ? encodeProperties("properties" in packet ? packet.properties : []) : [];
   switch (packet.type) {
