@@ -150,7 +150,7 @@ describe("output, MQTT 5", () => {
     assertEquals(hex(block), hex(bytes('30 0c 0001 "a" 07 26 0001 "a" 0001 "b" "1" 31 06 0001 "a" 00 c3a9')));
   });
 
-  test("with properties, wrong arguments throw as without, and nothing is added", () => {
+  test("[MQTT5-4.7.0-1] with properties, wrong arguments throw as without, and nothing is added", () => {
     const output = new Output(1 << 20, 5), properties = encodeMessageProperties({});
     assertThrows(() => output.publishWith("#", "x", 0, properties), TypeError, "wildcard");
     assertThrows(() => output.publishWith("a", 5 as unknown as string, 0, properties), TypeError, "must be a string");

@@ -1,6 +1,7 @@
 /** Chance that can be repeated: the same seed gives the same test. */
-import { type NaivePacket, reasonsOf } from "./naive.ts";
+import type { NaivePacket } from "./naive.ts";
 import { isAllowed, type NaiveProperty } from "./naive_properties.ts";
+import { reasonsOf } from "./naive_reasons.ts";
 
 /** A generator of pseudo-random numbers (mulberry32). */
 export class Random {

@@ -44,7 +44,7 @@ async function graph(): Promise<Import[]> {
 const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = [
   { files: /^mod\.ts$/, may: /^src\// },
   { files: /^src\/(errors|deferred|flight_recorder)\.ts$/, may: /^src\/errors\.ts$/, types: /^src\/api\.ts$/ },
-  { files: /^src\/message\.ts$/, may: /^src\/errors\.ts$/, types: /^src\/protocol\/packet/ },
+  { files: /^src\/message\.ts$/, may: /^src\/protocol\/properties\.ts$/, types: /^src\/protocol\/packet/ },
   { files: /^src\/api\.ts$/, may: /^$/, types: /^src\// },
   { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
   {
