@@ -243,7 +243,7 @@ export class Decoder {
       this.packetId = 0;
     }
     if (payload > limit) throw tooShort(PUBLISH, this.#version);
-    let properties: number | undefined;
+    let properties = -1;
     if (this.#version === 5) {
       if (payload === limit || bytes[payload] !== 0) return this.#rich(at, payload, limit);
       payload++;
@@ -309,10 +309,11 @@ export class Decoder {
     must(qos === 0 || packetId !== 0, "a PUBLISH with packet identifier 0", RULES.publishId, this.#version);
     let topic: TopicName;
     if (this.#version === 5) {
-      const size = this.#propertiesSize(payload, limit);
-      if (size < 0 || payload + size > end) return this.#await(size < 0 ? end + 1 : payload + size);
+      const properties = this.#propertiesSize(payload, limit);
+      if (properties < 0) return this.#await(end + 1);
+      if (payload + properties > end) return this.#await(payload + properties);
       this.#properties(payload, limit);
-      payload += size;
+      payload += properties;
       topic = this.#aliased(at);
     } else {
       topic = this.#topics.get(bytes, view, at + 2, nameLength);

@@ -104,24 +104,29 @@ export class Found {
   topicAlias = 0;
   /** Seconds. */
   expiry: number | undefined;
-  subscriptionIds: readonly number[] = NO_IDS;
+  #ids: number[] | undefined;
+
+  /** None are none. */
+  get subscriptionIds(): readonly number[] {
+    return this.#ids ?? NO_IDS;
+  }
 
   /** Begins anew. */
   clear(): void {
     this.topicAlias = 0;
     this.expiry = undefined;
-    this.subscriptionIds = NO_IDS;
+    this.#ids = undefined;
   }
 
   /** Keeps a number, if it is one of these. */
   take(identifier: number, value: number): void {
     if (identifier === TOPIC_ALIAS) this.topicAlias = value;
     else if (identifier === EXPIRY) this.expiry = value;
-    else if (identifier === SUBSCRIPTION_ID) this.subscriptionIds = [...this.subscriptionIds, value];
+    else if (identifier === SUBSCRIPTION_ID) (this.#ids ??= []).push(value);
   }
 }
 
-const NO_IDS: readonly number[] = [];
+const NO_IDS: readonly number[] = Object.freeze([]);
 
 /** What a PUBLISH without properties has. */
 export const NOTHING_FOUND: Found = new Found();
@@ -234,7 +239,7 @@ export function readProperties(bytes: Uint8Array, start: number, end: number): P
   while (at < end) {
     const { name, type, repeatable } = BY_IDENTIFIER[bytes[at++]!]!;
     if (repeatable === NOWHERE) properties[name] = read(type);
-    else properties[name] = [...properties[name] as unknown[] ?? [], read(type)];
+    else ((properties[name] ??= []) as unknown[]).push(read(type));
   }
   for (const value of Object.values(properties)) if (Array.isArray(value)) Object.freeze(value);
   return properties as Properties;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertGreater, assertLessOrEqual, assertNotEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
 import { disconnectReason, MqttError } from "../../src/errors.ts";
-import { copyPayload, Message } from "../../src/message.ts";
+import { copyPayload, Message, sizeOf } from "../../src/message.ts";
 import { Decoder, type OversizedPublish } from "../../src/protocol/decoder.ts";
 import { assertBytes, bytes, join } from "../support/bytes.ts";
 import {
@@ -231,6 +231,23 @@ describe("decoder, MQTT 5: sizes", () => {
       assertEquals(decoder.next(), { type: "oversized", topic: "a", size: MAX, qos: 1, packetId: 9 });
     }
   });
+});
+
+test("decoder, MQTT 5: a million small properties take no more than their time", () => {
+  // What takes the square of it would take minutes.
+  const ids = new Uint8Array(2_000_000).map((_, i) => i % 2 === 0 ? 11 : 1 + i % 100);
+  const pairs = new Uint8Array(1_500_000).map((_, i) => i % 5 === 0 ? 38 : 0);
+  for (const [properties, name, count] of [[ids, "subscriptionIds", 1_000_000], [pairs, "user", 300_000]] as const) {
+    const { length } = properties, decoder = new Decoder(MAX, 5);
+    const varint = (value: number) => Uint8Array.of(value & 127 | 128, value >> 7 & 127 | 128, value >> 14);
+    const head = [bytes("30"), varint(length + 6), bytes('0001 "a"'), varint(length)];
+    decoder.receive(join([...head, properties]));
+    const message = decoder.next() as Message;
+    assertEquals(message.properties![name]!.length, count);
+    assertEquals(sizeOf(message), length, "they count in what waits");
+    copyPayload(message);
+    assertEquals(sizeOf(message), length);
+  }
 });
 
 describe("message.properties", () => {
