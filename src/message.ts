@@ -52,7 +52,7 @@ export let copyPayload: (message: Message) => void;
 export class Message {
   /** The topic name it was published to. */
   readonly topic: string;
-  /** Byte 1, and above it how many bytes the properties have, with 1 added: a field more costs 3 % of a message. */
+  /** Byte 1, and above it how many bytes the properties have, with 1 added: in one field, as every message has it. */
   readonly #first: number;
   #block: Block;
   #start: number;
