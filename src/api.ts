@@ -131,9 +131,9 @@ export interface Stats {
 
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {
-  /** TCP port; 1883, or 8883 with TLS. */
+  /** TCP port; 1883, or 8883 with TLS; of a WebSocket 80, or 443 with TLS. */
   port?: number | undefined;
-  /** TLS: `true`, or its settings; off by default, on with an `mqtts:`, `ssl:` or `tls:` URL. */
+  /** TLS: `true`, or its settings; off by default, on with an `mqtts:`, `ssl:`, `tls:` or `wss:` URL. */
   tls?: boolean | TlsOptions | undefined;
   /** Seconds after which a silent client sends PINGREQ; 0 = off, at most 65,535, 60 by default [MQTT-3.1.2-23]. */
   keepalive?: number | undefined;
@@ -162,6 +162,11 @@ export interface ConnectOptions {
   timeout?: number | undefined;
   /** `socks5://[user:pass@]host:port` (`socks5h:` is the same) or `http://...`; it resolves the broker's name. */
   proxy?: string | URL | undefined;
+  /**
+   * Headers of the request for a WebSocket, by name, for `ws:` and `wss:` only: `{ Authorization: "Bearer ..." }`. They go to
+   * a trusted server only, as `uname` and `passwd` do (RFC 6455, section 4.1).
+   */
+  headers?: Readonly<Record<string, string | readonly string[] | undefined>> | undefined;
   /** Bytes of the largest packet taken, 1 to 268,435,460; 16 MiB by default. */
   maxPacketSize?: number | undefined;
   /**

@@ -4,6 +4,7 @@
  */
 import { type Client, connect, type ConnectOptions, MqttError, type PublishOptions, type Status } from "../../mod.ts";
 import { Filters, type Listener } from "./filters.ts";
+import { Losses } from "./losses.ts";
 import { checkTopic } from "./topics.ts";
 
 /** Of the three programs: what was sent and not acknowledged is told to its sender, who decides; it is not sent again. */
@@ -53,13 +54,18 @@ export class Broker {
   readonly #pending = new Set<(error: MqttError) => void>();
   #leftAt = 0;
   #retryAt = 0;
-  #counts = { reason: "not connected yet", connections: 0, away: 0, published: 0, unconfirmed: 0, refused: 0 };
+  #counts = { reason: "not connected yet", connections: 0, away: 0, published: 0 };
+  readonly #losses: Losses<"unconfirmed" | "refused">;
   /** Called when the broker has come or gone. */
   readonly changed: Set<() => void> = new Set();
 
   /** Starts connecting; `op` as for `connect()`. */
   constructor(addr: string, op: ConnectOptions = {}, log: (line: string) => void = () => {}) {
     this.#log = log;
+    this.#losses = new Losses({
+      unconfirmed: "to MQTT, perhaps: the connection ended before the broker had acknowledged them",
+      refused: "to MQTT, and their senders told: the broker was away, or too much waited for it",
+    }, log);
     const onstatus = (status: Status) => {
       this.#hear(status);
       op.onstatus?.(status);
@@ -79,12 +85,12 @@ export class Broker {
   }
 
   #enter(): void {
-    const counts = this.#counts;
+    const counts = this.#counts, { unconfirmed } = this.#losses.counts;
     if (counts.connections++ > 0) counts.away += performance.now() - this.#leftAt;
     else counts.reason = "";
     this.#connection = new AbortController();
     this.#log(
-      `The broker is here; away for ${this.status().away} ms so far, ${counts.unconfirmed} messages perhaps lost`,
+      `The broker is here; away for ${this.status().away} ms so far, ${unconfirmed} messages perhaps lost`,
     );
     for (const listener of this.changed) listener();
   }
@@ -113,7 +119,7 @@ export class Broker {
     const { away, ...counts } = this.#counts, { received } = this.#filters;
     const since = this.connected || counts.connections === 0 ? 0 : performance.now() - this.#leftAt;
     const broker = this.connected ? "connected" : "away";
-    return { broker, ...counts, received, away: Math.round(away + since) };
+    return { broker, ...counts, ...this.#losses.counts, received, away: Math.round(away + since) };
   }
 
   /** The error to give to those who come while the broker is away. */
@@ -137,7 +143,7 @@ export class Broker {
     checkTopic(topic);
     const signal = this.#connection?.signal;
     if (signal === undefined) {
-      this.#counts.refused++;
+      this.#losses.add("refused");
       throw this.away();
     }
     try {
@@ -150,7 +156,7 @@ export class Broker {
       });
       this.#counts.published++;
     } catch (error) {
-      if (error instanceof MqttError) this.#counts[error.code === "overflow" ? "refused" : "unconfirmed"]++;
+      if (error instanceof MqttError) this.#losses.add(error.code === "overflow" ? "refused" : "unconfirmed");
       throw error;
     }
   }
@@ -160,5 +166,6 @@ export class Broker {
     const client = await this.#client, tell = ({ message }: Error) => this.#log(`Not all has arrived: ${message}`);
     if (this.connected && this.#pending.size > 0) await client.flush().catch(tell);
     await client.disconnect().catch(tell);
+    this.#losses.close();
   }
 }

@@ -1,16 +1,17 @@
 /** HTTP to MQTT: POST publishes, GET reads a value, Server-Sent Events subscribe. See HTTP.md. */
 import { Buffer, isUtf8 } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import process from "node:process";
-import { MqttError } from "../../mod.ts";
-import { AwayError, Broker } from "./broker.ts";
+import { fail, type Hold, meaningOf, read, Refused } from "./answers.ts";
+import { Broker } from "./broker.ts";
 import type { Subscription } from "./filters.ts";
 import { pathOf, queryOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { Outbox, type OutboxLimits } from "./outbox.ts";
+import { Losses } from "./losses.ts";
+import { Outbox } from "./outbox.ts";
 import { json, payloadOf, type Value } from "./payload.ts";
 import * as program from "./program.ts";
 import { checkFilter } from "./topics.ts";
+import type { WaitingLimits } from "./waiting.ts";
 
 /** The bounds are those of HTTP.md. */
 export interface HttpOptions extends program.BrokerOptions, program.ListenOptions {
@@ -21,7 +22,7 @@ export interface HttpOptions extends program.BrokerOptions, program.ListenOption
   maxRequests?: number;
   maxStreams?: number;
   /** What may wait for a slow stream; 5,000 messages and 1 MiB by default. */
-  maxWaiting?: OutboxLimits;
+  maxWaiting?: WaitingLimits;
   /** Milliseconds a GET waits for a value (1,000), a topic that was read stays subscribed (60,000), between heartbeats (15,000). */
   wait?: number;
   linger?: number;
@@ -32,20 +33,6 @@ export interface HttpOptions extends program.BrokerOptions, program.ListenOption
 const MISSED_HEARTBEATS = 4;
 /** Topics that stay subscribed after they were read. */
 const LINGERING = 1000;
-/** Milliseconds a body may take. */
-const BODY_TIME = 30_000;
-
-class Refused extends Error {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-
-  constructor(status: number, message: string, headers: Record<string, string> = {}) {
-    super(message);
-    this.status = status;
-    this.headers = headers;
-  }
-}
-
 /** Starts the bridge; it listens at once, whether the broker is there or not. */
 export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const { maxBody = 1_048_576, maxBodies = 67_108_864, maxRequests = 2000, maxStreams = 256 } = options;
@@ -54,8 +41,8 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   const server = createServer(), url = await listen(server, options);
   const broker = new Broker(options.broker, options.op, options.log);
   const lingering = new Map<string, { stop: () => void; timer: ReturnType<typeof setTimeout> }>();
-  const outboxes = new Set<Outbox>();
-  let requests = 0, bodies = 0, streams = 0, dropped = 0;
+  const losses = new Losses({ dropped: "to streams: their clients take them more slowly than they come" }, options.log);
+  let requests = 0, bodies = 0, streams = 0;
 
   const tooLarge = () => new Refused(413, `The body is over ${maxBody} bytes`);
   server.on("request", async (request: IncomingMessage, response: ServerResponse) => {
@@ -150,7 +137,8 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       }
     });
     if (value === undefined && !broker.connected) throw broker.away();
-    if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms`);
+    const hint = "the broker keeps what is published with ?retain, and nothing else";
+    if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms; ${hint}`);
     const bytes = Buffer.from(value.payload);
     response.writeHead(200, {
       "content-length": bytes.length,
@@ -186,12 +174,15 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     streams++;
     return new Promise((resolve, reject) => {
       let beats: ReturnType<typeof setInterval> | undefined, missed = 0;
-      const outbox = new Outbox({
-        ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
-        write: (frames) => response.write(frames.join("")),
-        lost: (count) => event("dropped", { count }),
-      }, options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 });
-      outboxes.add(outbox);
+      const outbox = new Outbox(
+        {
+          ready: () => response.headersSent && !response.writableNeedDrain && !response.destroyed,
+          write: (frames) => response.write(frames.join("")),
+          lost: (count) => event("dropped", { count }),
+        },
+        options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 },
+        losses,
+      );
       const stop = broker.subscribe(filter, {
         granted(subscription) {
           if (response.headersSent) return;
@@ -216,8 +207,6 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
         clearInterval(beats);
         broker.changed.delete(tell);
         void stop();
-        outboxes.delete(outbox);
-        dropped += outbox.dropped;
         streams--;
         resolve();
       });
@@ -234,8 +223,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
   }
 
   function status(): Record<string, unknown> {
-    const all = [...outboxes].reduce((sum, outbox) => sum + outbox.dropped, dropped);
-    return { ...broker.status(), requests: requests - streams, streams, dropped: all };
+    return { ...broker.status(), requests: requests - streams, streams, ...losses.counts };
   }
 
   return {
@@ -247,6 +235,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       await closed;
       for (const topic of [...lingering.keys()]) leave(topic);
       await broker.close();
+      losses.close();
     },
   };
 }
@@ -266,32 +255,6 @@ function wantsRetain(request: IncomingMessage): boolean {
   return retain !== null && retain !== "0" && retain !== "false";
 }
 
-/** Told of bytes that come; throws when they are too many. */
-type Hold = (bytes: number) => void;
-
-function read(request: IncomingMessage, hold: Hold): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    const timer = setTimeout(() => settle(new Refused(408, "The body took too long")), BODY_TIME);
-    request.on("data", take).on("end", settle).on("error", () => settle()).on("close", settle);
-    function take(chunk: Buffer): void {
-      chunks.push(chunk);
-      try {
-        hold(chunk.length);
-      } catch (error) {
-        settle(error as Error);
-      }
-    }
-    function settle(error?: Error): void {
-      clearTimeout(timer);
-      request.off("data", take).off("end", settle).off("close", settle);
-      if (error) reject(error);
-      else if (request.complete) resolve(Buffer.concat(chunks));
-      else reject(new Refused(400, "The body ended early"));
-    }
-  });
-}
-
 function event(name: string, data: Record<string, unknown>): string {
   return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 }
@@ -308,30 +271,10 @@ function preflight(response: ServerResponse): void {
   }).end();
 }
 
-/** The status that an error means, and its headers. */
-function meaningOf(error: Error): [status: number, headers: Record<string, string>] {
-  if (error instanceof Refused) return [error.status, error.headers];
-  if (error instanceof AwayError) return [503, { "retry-after": `${error.retryAfter}` }];
-  if (error instanceof MqttError) return error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }];
-  const isMistake = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
-  return [isMistake ? 400 : 500, {}];
-}
-
-function fail(response: ServerResponse, error: Error): void {
-  if (response.headersSent) return void response.destroy();
-  const [status, headers] = meaningOf(error);
-  if (status === 500) process.emitWarning(error);
-  const text = `${error.message}\n`;
-  response.writeHead(status, {
-    "content-type": "text/plain; charset=utf-8",
-    "content-length": Buffer.byteLength(text),
-    ...headers,
-  }).end(text);
-}
-
 if (program.isProgram(import.meta.url)) {
   const usage =
-    `http.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
+    `http.ts [--broker mqtt://localhost] [--ca authorities.pem] [--host 127.0.0.1] [--port 8080] [--token ...]
+        [--origin https://...]...
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
   const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;

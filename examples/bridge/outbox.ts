@@ -3,6 +3,7 @@
  * and is told how many. What is told besides, answers and states, is never lost; who has it told bounds it.
  */
 import { Buffer } from "node:buffer";
+import type { WaitingLimits } from "./waiting.ts";
 
 /** The reader's side. */
 export interface Reader {
@@ -12,13 +13,6 @@ export interface Reader {
   write(frames: readonly string[]): void;
   /** The frame that tells it how many it has lost. */
   lost(count: number): string;
-}
-
-export interface OutboxLimits {
-  /** Messages that may wait. */
-  messages: number;
-  /** Bytes that may wait. */
-  bytes: number;
 }
 
 interface Told {
@@ -31,14 +25,15 @@ interface Told {
 /** Bytes that are written at a time: what was taken shows that a slow reader reads. */
 const BATCH = 65_536;
 
-/** What a text costs while it waits: a short one costs more than its bytes. */
-export function weigh(text: string): number {
-  return Math.max(Buffer.byteLength(text), 1024);
+/** What a text, or so many bytes, cost while they wait: a few cost more than themselves. */
+export function weigh(text: string | number): number {
+  return Math.max(typeof text === "string" ? Buffer.byteLength(text) : text, 1024);
 }
 
 export class Outbox {
   readonly #reader: Reader;
-  readonly #limits: OutboxLimits;
+  readonly #limits: WaitingLimits;
+  readonly #losses: { add(kind: "dropped"): void };
   /** An empty one stands for a message that was larger than all that may wait. */
   #messages: string[] = [];
   /** Where the oldest is in #messages, and its number among all. */
@@ -48,27 +43,27 @@ export class Outbox {
   #lost = 0;
   #told: Told[] = [];
   #scheduled = false;
-  /** Messages dropped in all. */
-  dropped = 0;
   /** What the frames weigh that are told and not yet written. */
   weight = 0;
 
-  constructor(reader: Reader, limits: OutboxLimits) {
+  /** `losses` counts what is dropped. */
+  constructor(reader: Reader, limits: WaitingLimits, losses: { add(kind: "dropped"): void }) {
     this.#reader = reader;
     this.#limits = limits;
+    this.#losses = losses;
   }
 
   /** Adds a message; those of one turn of the event loop are written together. */
   push(frame: string): void {
     const bytes = Buffer.byteLength(frame), fits = bytes <= this.#limits.bytes;
-    if (!fits) this.dropped++;
+    if (!fits) this.#losses.add("dropped");
     this.#messages.push(fits ? frame : "");
     this.#bytes += fits ? bytes : 0;
     this.#schedule();
     if (!this.#isFull()) return;
     this.flush();
     while (this.#isFull()) {
-      if (this.#take() !== "") this.dropped++;
+      if (this.#take() !== "") this.#losses.add("dropped");
       this.#lost++;
     }
   }

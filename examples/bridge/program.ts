@@ -1,5 +1,5 @@
 /** What the three programs share: their command line, and their end. */
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs, type ParseArgsConfig } from "node:util";
@@ -36,7 +36,7 @@ export interface ListenOptions extends GuardOptions {
   port?: number;
 }
 
-export const brokerArgs = { broker: { type: "string", default: "mqtt://localhost" } } as const;
+export const brokerArgs = { broker: { type: "string", default: "mqtt://localhost" }, ca: { type: "string" } } as const;
 
 export const listenArgs = {
   host: { type: "string", default: "127.0.0.1" },
@@ -80,35 +80,53 @@ export function listenOptions(
   return { host: values.host, port, origins: values.origin ?? [], ...token === undefined ? {} : { token } };
 }
 
-/** The broker, and the options of `connect()` that the environment has; checked by an attempt that ends before it starts. */
-export async function brokerOptions(values: { broker: string }): Promise<BrokerOptions> {
-  const { MQTT_USER, MQTT_PASSWORD } = process.env;
+/**
+ * The broker, and the options of `connect()` that the command line and the environment have; checked by an attempt that
+ * ends before it starts. `ca` is a file of authorities, for a broker at mqtts: and for a hub at wss:.
+ */
+export async function brokerOptions(
+  values: { broker: string; ca?: string | undefined; hub?: string },
+): Promise<BrokerOptions & { ca?: string }> {
+  const { MQTT_USER, MQTT_PASSWORD } = process.env, { broker, hub = "" } = values;
+  const isSecure = (url: string) => /^(mqtts|ssl|tls|wss):/i.test(url);
+  if (values.ca !== undefined && ![broker, hub].some(isSecure)) {
+    throw new TypeError("Cannot use --ca without a URL that begins with mqtts: or wss:");
+  }
+  const ca = values.ca === undefined ? undefined : readFileSync(values.ca, "utf8");
   const op: ConnectOptions = {
     ...MQTT_USER === undefined ? {} : { uname: MQTT_USER },
     ...MQTT_PASSWORD === undefined ? {} : { passwd: MQTT_PASSWORD },
+    ...ca !== undefined && isSecure(broker) ? { tls: { ca } } : {},
   };
-  await connect(values.broker, undefined, { ...op, signal: AbortSignal.abort() }).catch((error) => {
+  await connect(broker, undefined, { ...op, signal: AbortSignal.abort() }).catch((error) => {
     if (!(error instanceof MqttError)) throw error;
   });
-  return { broker: values.broker, op };
+  return { broker, op, ...ca === undefined ? {} : { ca } };
 }
 
-/** The broker's address, without the user name and the password that a URL may have. */
-export function withoutLogin(broker: string): string {
-  return broker.replace(/\/\/.*@/, "//");
+/** An address without the user name and the password that it may have, and without what a URL may have behind its path. */
+export function withoutLogin(address: string): string {
+  return address.replace(/^(\w+:\/\/)?.*@/s, "$1").replace(/[?#].*$/s, "");
 }
 
-/** Starts a bridge, and runs it until a signal ends it; a wrong option is told with the usage, and ends the program. */
-export async function run<B extends Bridge>(usage: string, start: () => B | Promise<B>): Promise<B> {
+/**
+ * Starts a bridge, and runs it until a signal ends it; a wrong option is told with the usage, and ends the program.
+ * `farewell` is the last line, all counts by default.
+ */
+export async function run<B extends Bridge>(
+  usage: string,
+  start: () => B | Promise<B>,
+  farewell: (bridge: B) => string = (bridge) => `Ended. All counts: ${JSON.stringify(bridge.status())}`,
+): Promise<B> {
   try {
     const bridge = await start();
-    runUntilSignal(bridge);
+    runUntilSignal(bridge, () => farewell(bridge));
     return bridge;
   } catch (error) {
     const { message, code } = error as Error & { code?: string };
     if (error instanceof TypeError || error instanceof RangeError) leave(`${message}\n\n${usage}`, 2);
     if (code === undefined) throw error;
-    return leave(message, 1); // the port is taken, or is not for us
+    return leave(message, 1); // a port, or a file, that is not for us
   }
 }
 
@@ -117,11 +135,11 @@ export function log(line: string): void {
   console.log(`${new Date().toISOString()} ${line}`);
 }
 
-function runUntilSignal(bridge: Bridge): void {
+function runUntilSignal(bridge: Bridge, farewell: () => string): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       void bridge.close().then(() => {
-        log(`ends: ${JSON.stringify(bridge.status())}`);
+        log(farewell());
         process.exit(0);
       });
     });

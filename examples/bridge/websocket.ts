@@ -1,16 +1,16 @@
 /** WebSocket to MQTT: pages and programs subscribe and publish in JSON over one connection to the broker. See WEBSOCKET.md. */
 import { Buffer } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type AwayError, Broker } from "./broker.ts";
 import { pathOf, refuse } from "./guard.ts";
 import { listen } from "./listen.ts";
-import { Outbox, type OutboxLimits, weigh } from "./outbox.ts";
+import { Losses } from "./losses.ts";
+import { Outbox, weigh } from "./outbox.ts";
 import { json, payloadOf } from "./payload.ts";
+import { serve } from "./page.ts";
 import * as program from "./program.ts";
+import type { WaitingLimits } from "./waiting.ts";
 
 /** The bounds are those of WEBSOCKET.md. */
 export interface WebSocketOptions extends program.BrokerOptions, program.ListenOptions {
@@ -20,7 +20,7 @@ export interface WebSocketOptions extends program.BrokerOptions, program.ListenO
   maxSockets?: number;
   maxFilters?: number;
   /** What may wait for a slow socket; 5,000 messages and 1 MiB by default. */
-  maxWaiting?: OutboxLimits;
+  maxWaiting?: WaitingLimits;
   /** Milliseconds between pings; a socket that answers none of four, and takes nothing, is ended. 15,000 by default. */
   heartbeat?: number;
 }
@@ -50,8 +50,9 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
   // First of all: where it cannot listen, nothing else was begun.
   const server = createServer(), url = await listen(server, options);
   const broker = new Broker(options.broker, options.op, options.log);
-  const sockets = new Map<WebSocket, Outbox>();
-  let dropped = 0, failure = "";
+  const sockets = new Set<WebSocket>();
+  const losses = new Losses({ dropped: "to sockets: they take them more slowly than they come" }, options.log);
+  let failure = "";
 
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const refusal = refuse(request, options);
@@ -75,21 +76,25 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
   function attend(socket: WebSocket): void {
     const filters = new Map<string, () => Promise<void>>();
     let asked = 0, missed = 0, full = false, last: unknown;
-    const outbox = new Outbox({
-      ready() {
-        full = socket.bufferedAmount >= HIGH_WATER;
-        return !full && socket.readyState === socket.OPEN;
+    const outbox = new Outbox(
+      {
+        ready() {
+          full = socket.bufferedAmount >= HIGH_WATER;
+          return !full && socket.readyState === socket.OPEN;
+        },
+        write(frames) {
+          for (const frame of frames.slice(0, -1)) socket.send(frame);
+          socket.send(frames.at(-1)!, () => {
+            if (full) missed = 0; // it reads: its answer to a ping may be far behind
+            outbox.flush();
+          });
+          regulate();
+        },
+        lost: (count) => JSON.stringify({ type: "dropped", count }),
       },
-      write(frames) {
-        for (const frame of frames.slice(0, -1)) socket.send(frame);
-        socket.send(frames.at(-1)!, () => {
-          if (full) missed = 0; // it reads: its answer to a ping may be far behind
-          outbox.flush();
-        });
-        regulate();
-      },
-      lost: (count) => JSON.stringify({ type: "dropped", count }),
-    }, options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 });
+      options.maxWaiting ?? { messages: 5000, bytes: 1_048_576 },
+      losses,
+    );
 
     const tell = () => {
       const { broker: state, reason, away } = broker.status();
@@ -166,7 +171,7 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
       regulate();
     }
 
-    sockets.set(socket, outbox);
+    sockets.add(socket);
     broker.changed.add(tell);
     tell();
     const beat = setInterval(() => {
@@ -186,13 +191,11 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
       broker.changed.delete(tell);
       for (const stop of filters.values()) void stop();
       sockets.delete(socket);
-      dropped += outbox.dropped;
     });
   }
 
   function status(): Record<string, unknown> {
-    const all = [...sockets.values()].reduce((sum, outbox) => sum + outbox.dropped, dropped);
-    return { ...broker.status(), sockets: sockets.size, dropped: all, failure };
+    return { ...broker.status(), sockets: sockets.size, ...losses.counts, failure };
   }
 
   return {
@@ -200,41 +203,18 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
     status,
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
-      for (const socket of sockets.keys()) socket.terminate();
+      for (const socket of sockets) socket.terminate();
       server.closeAllConnections();
       await Promise.all([closed, broker.close()]);
+      losses.close();
     },
   };
 }
 
-/** What the page consists of. */
-const uplot = dirname(createRequire(import.meta.url).resolve("uplot"));
-const page = join(import.meta.dirname!, "page");
-const files: Record<string, readonly [file: string, type: string]> = {
-  "/": [join(page, "index.html"), "text/html"],
-  "/page.js": [join(page, "page.js"), "text/javascript"],
-  "/page.css": [join(page, "page.css"), "text/css"],
-  "/icon.svg": [join(page, "icon.svg"), "image/svg+xml"],
-  "/uplot.js": [join(uplot, "uPlot.esm.js"), "text/javascript"],
-  "/uplot.css": [join(uplot, "uPlot.min.css"), "text/css"],
-};
-
-async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const [file, type] = files[pathOf(request)] ?? [];
-  if (file === undefined || request.method !== "GET") return void response.writeHead(404).end();
-  const bytes = await readFile(file).catch((error: Error) => error);
-  if (bytes instanceof Error) return void response.writeHead(404).end(bytes.message);
-  response.writeHead(200, {
-    "content-type": `${type}; charset=utf-8`,
-    "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-  }).end(bytes);
-}
-
 if (program.isProgram(import.meta.url)) {
   const usage =
-    `websocket.ts [--broker mqtt://localhost] [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
+    `websocket.ts [--broker mqtt://localhost] [--ca authorities.pem] [--host 127.0.0.1] [--port 8080] [--token ...]
+             [--origin https://...]...
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
   const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;

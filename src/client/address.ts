@@ -4,8 +4,9 @@
 import type { ConnectOptions } from "../api.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import type { Proxy } from "../transport/proxy.ts";
-import type { Target } from "../transport/tcp.ts";
+import type { Target, WebSocketTarget } from "../transport/tcp.ts";
 import { check, checkRange } from "./checks.ts";
+import { parseHeaders } from "./headers.ts";
 import { checkOptions } from "./options.ts";
 
 const utf8 = new TextEncoder();
@@ -13,46 +14,101 @@ const utf8 = new TextEncoder();
 /** The longest host name, in bytes (RFC 1928, section 5). */
 const MAX_HOST = 255;
 
-/** What a URL says; user name and password are "" if it has none. */
+/** The longest path of a Unix socket, in bytes: Linux has room for these and one more; systems with less say so. */
+const MAX_PATH = 107;
+/** The path of a WebSocket where the URL has none: what brokers have by default. */
+const WEBSOCKET_PATH = "/mqtt";
+
+/** What a URL says; what it does not have is "". */
 interface UrlParts<S> {
   scheme: S;
   host: string;
   port: number | undefined;
   uname: string;
   passwd: string;
+  /** As it is written, with its percent signs. */
+  path: string;
+  query: string;
 }
 
-/** The schemes of a broker's URL, and whether they mean TLS. */
-const SCHEMES = { mqtt: false, mqtts: true, tcp: false, ssl: true, tls: true };
+/** The schemes of a broker's URL: whether they mean TLS, and what is behind the host, or instead of it. */
+const SCHEMES = {
+  mqtt: { secure: false, over: "tcp" },
+  mqtts: { secure: true, over: "tcp" },
+  tcp: { secure: false, over: "tcp" },
+  ssl: { secure: true, over: "tcp" },
+  tls: { secure: true, over: "tcp" },
+  ws: { secure: false, over: "websocket" },
+  wss: { secure: true, over: "websocket" },
+  unix: { secure: false, over: "unix" },
+  "mqtt+unix": { secure: false, over: "unix" },
+} as const;
 type Scheme = keyof typeof SCHEMES;
 
-/** What addresses may be called, and is not supported yet. */
-const UNSUPPORTED = /^(wss?|(mqtt\+)?unix):/i;
+/** Ports, without TLS and with it. */
+const PORTS = { tcp: [1883, 8883], websocket: [80, 443] } as const;
 
 /** Where a broker is: `host`, `host:port`, or a URL. */
 export type Address = string | URL;
 
 /** What `addr` may be. */
-export const ADDRESSES = "host, host:port, [IPv6]:port, a URL (mqtt:, mqtts:, tcp:, ssl:, tls:) or a connection";
+export const ADDRESSES =
+  "host, host:port, [IPv6]:port, a URL (mqtt:, mqtts:, tcp:, ssl:, tls:, ws:, wss:, unix:) or a connection";
 /** How a password with `#`, `/`, `?`, `@` or `%` gets into a URL. */
 const ENCODE = "percent-encode # / ? @ and % in the user name and the password (%23 %2F %3F %40 %25)";
 
-/** Where `addr` and `op` say the broker is; and the user name and password of a URL, if it has some. */
-export function parseTarget(
-  addr: string | URL,
-  op: ConnectOptions,
-): { target: Target; address: string; uname?: string; passwd?: string } {
+/** What an address says: the user name and password are those of a URL, if it has some. */
+interface Parsed {
+  target: Target;
+  /** For people to read. */
+  address: string;
+  uname?: string;
+  passwd?: string;
+}
+
+/** Where `addr` and `op` say the broker is. */
+export function parseTarget(addr: string | URL, op: ConnectOptions): Parsed {
   checkOptions(op);
-  const { scheme, host, port: ownPort, uname, passwd } = parseAddress(addr);
-  const secure = scheme !== undefined && SCHEMES[scheme];
+  const parts = parseAddress(addr);
+  const { scheme = "mqtt", host, port: ownPort, uname, passwd } = parts;
+  const { secure, over } = SCHEMES[scheme];
+  if (over === "unix") return unixTarget(parts.path!, op);
   const { tls = secure } = op;
   check(tls !== false || !secure, "tls", `on with ${scheme}:`);
-  const { port = ownPort ?? (tls ? 8883 : 1883) } = op;
+  const usual = PORTS[over][tls ? 1 : 0];
+  const { port = ownPort ?? usual } = op;
   checkRange("port", port, 1, 65_535);
   const proxy = op.proxy === undefined ? undefined : parseProxy(op.proxy);
-  const target = { host, port, tls: tls === true ? {} : tls || undefined, proxy };
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  return { target, address, ...(uname && { uname }), ...(passwd && { passwd }) };
+  const name = host.includes(":") ? `[${host}]` : host;
+  let websocket: WebSocketTarget | undefined;
+  if (over === "websocket") {
+    const headers = parseHeaders(op.headers), { path, query } = parts;
+    // What is in headers and queries may be a secret, as user name and password are.
+    const isSecret = [uname, passwd, query].some(Boolean) || op.uname !== undefined || headers.length > 0;
+    const isRejecting = typeof tls === "object" && tls.untrusted === "reject";
+    const authority = `${name.replace(/%[^\]]*/, "")}${port === usual ? "" : `:${port}`}`; // a zone means nothing there
+    const resource = `${path || WEBSOCKET_PATH}${query}`;
+    websocket = { authority, resource, headers, mustTrust: isSecret || isRejecting };
+  } else {
+    checkNoHeaders(op);
+  }
+  const target = { host, port, tls: tls === true ? {} : tls || undefined, proxy, websocket };
+  return { target, address: `${name}:${port}`, ...(uname && { uname }), ...(passwd && { passwd }) };
+}
+
+/** @throws {TypeError} If there are headers where nothing has some. */
+export function checkNoHeaders({ headers }: ConnectOptions): void {
+  check(headers === undefined, "headers", "left out: only ws: and wss: have them");
+}
+
+/** A Unix socket, for which most options of a connection mean nothing. */
+function unixTarget(path: string, op: ConnectOptions): Parsed {
+  for (const option of ["port", "proxy"] as const) {
+    check(op[option] === undefined, `${option} with unix:`, "left out: a Unix socket has none");
+  }
+  check(!op.tls, "tls with unix:", "left out: what passes through a Unix socket does not leave the machine");
+  checkNoHeaders(op);
+  return { target: { path }, address: `unix:${path}` };
 }
 
 /** Whether it says where the broker is, rather than being a connection to it. */
@@ -108,14 +164,14 @@ function parseProxy(text: string | URL): Proxy {
     "proxy",
     `socks5://host:port or http://host:port: received ${kindOf(text)}`,
   );
-  const { scheme, ...url } = parseUrl(text, what, ["socks5", "socks5h", "http"]);
+  const { scheme, host, uname, passwd, ...url } = parseUrl(text, what, ["socks5", "socks5h", "http"]);
   const protocol = scheme === "http" ? "http" : "socks5"; // either way the proxy resolves the name
-  if (protocol === "socks5" && [url.uname, url.passwd].some((part) => utf8.encode(part).length > 255)) {
+  if (protocol === "socks5" && [uname, passwd].some((part) => utf8.encode(part).length > 255)) {
     throw new RangeError("Cannot use the proxy's user name and password as SOCKS5 allows 255 bytes");
   }
   const { port = protocol === "http" ? 80 : 1080 } = url;
   checkRange("the proxy's port", port, 1, 65_535);
-  return { ...url, protocol, port };
+  return { protocol, host, port, uname, passwd };
 }
 
 /**
@@ -129,22 +185,42 @@ function parseUrl<S extends string>(text: string | URL, what: string, schemes: r
   const form = `${schemes.map((scheme) => `${scheme}://`).join(" or ")}, then [user:password@]host[:port]`;
   const written = String(text);
   const scheme = schemes.find((known) => written.slice(0, known.length + 1).toLowerCase() === `${known}:`);
-  if (UNSUPPORTED.test(written)) return refuse(`${form}: WebSocket and Unix sockets are not supported yet`);
   if (scheme === undefined) return refuse(form);
+  const over = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme as Scheme].over : "tcp";
   // A URL loses them in silence.
   if (/[\t\n\r]/.test(written)) return refuse("without tabs and line breaks");
-  if (!URL.canParse(written)) return refuse(written.includes("@") ? `${form}; ${ENCODE}` : form);
-  const { hostname, port, username, password, pathname, search, hash } = new URL(written);
-  const rest = pathname + search + hash;
+  // Of ws: the standard would change more than of a scheme that it does not know: a path /, letters of the query.
+  const plain = over === "websocket" ? written.replace(/^[^:]+/, "mqtt") : written;
+  if (!URL.canParse(plain)) return refuse(written.includes("@") ? `${form}; ${ENCODE}` : form);
+  const { hostname, port, username, password, pathname, search: query, hash } = new URL(plain);
+  const rest = pathname + query + hash;
   // A password with one of # / ? ends the host early: nothing may be sent there, nor told of it.
   if (rest.includes("@")) return refuse(`without an @ behind the host: ${ENCODE}`);
-  if (rest !== "" && rest !== "/") return refuse(`without a path, query or fragment: ${form}`);
   const [uname, passwd, name] = [username, password, hostname].map(decode);
   if (uname === undefined || passwd === undefined) return refuse(`one whose % start two digits: ${ENCODE}`);
+  const parts = { scheme, host: "", port: port === "" ? undefined : Number(port), uname, passwd, query };
+  if (over === "unix") {
+    const must = `${scheme}:///path, percent-encoded, without a host, a query or a fragment`;
+    if (hostname !== "" || query + hash !== "") return refuse(must);
+    return { ...parts, path: socketPath(pathname) ?? refuse(must) };
+  }
+  if (over === "websocket" && hash !== "") return refuse("without a fragment: percent-encode a # of the query (%23)");
+  if (over === "tcp" && rest !== "" && rest !== "/") return refuse(`without a path, query or fragment: ${form}`);
   const address = hostname.replace(/^\[|\]$/g, "");
   if (address === "") return refuse(form);
   const host = isIPv6(address) ? address : name !== undefined && isHostName(name) ? toAscii(name, what) : refuse(form);
-  return { scheme, host, port: port === "" ? undefined : Number(port), uname, passwd };
+  // An object always has a path.
+  return { ...parts, host, path: isUrl(text) && pathname === "/" ? "" : pathname };
+}
+
+/** The path of a Unix socket; undefined if it is none. */
+function socketPath(pathname: string): string | undefined {
+  const path = decode(pathname);
+  if (path === undefined || path.length < 2 || path.includes("\0")) return undefined;
+  if (utf8.encode(path).length > MAX_PATH) {
+    throw new RangeError(`Cannot use addr as the path of a Unix socket has ${MAX_PATH} bytes at most`);
+  }
+  return path;
 }
 
 /** Percent-decoded; undefined if it is not well encoded. */

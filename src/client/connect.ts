@@ -10,9 +10,10 @@ import { duplexOf, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
 import type { Dial } from "../transport/transport.ts";
-import { openStore } from "./keeper.ts";
+import type { SessionStore } from "../store/session_store.ts";
+import { type OpenStore, openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
-import { type Address, ADDRESSES } from "./address.ts";
+import { type Address, ADDRESSES, checkNoHeaders } from "./address.ts";
 import { checkOnpub, checkSubscriptions } from "./arguments.ts";
 import { check } from "./checks.ts";
 import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./places.ts";
@@ -29,8 +30,8 @@ export type Opener = () => Address | Connection | Promise<Address | Connection>;
  * Connects to a broker, or over an established connection, and starts the loop.
  *
  * `addr` is a host name or address, with `:port` if it is not the usual one; a URL, as text or object, `mqtt:` or
- * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:` (with port, user name and password where `op` does not give them,
- * percent-encoded); a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
+ * `tcp:`, with TLS `mqtts:`, `ssl:` or `tls:`, over a WebSocket `ws:` or `wss:` (with port, user name and password where `op`
+ * does not give them, percent-encoded), `unix:///path` of a Unix socket; a connection that somebody opened, through a proxy perhaps; a function that gives one of these, or a
  * promise of it, at every attempt; or a list of addresses and functions, which are tried in turn.
  * `onpub` gets every message that no subscription's own `onpub` or iterator takes.
  *
@@ -66,11 +67,21 @@ export async function connect(
     onpub,
     subscriptions: checkSubscriptions(op),
     onstatus,
-    store: op.store && await openStore(op.store, settings.id, false),
+    store: op.store && await openStoreOr(closed, op.store, settings.id),
     closed,
   });
   await LoopClient.opened(client);
   return client;
+}
+
+/** Opens the store of a client; when that fails there is none, as after its end. */
+async function openStoreOr(closed: () => void, store: SessionStore, id: string): Promise<OpenStore> {
+  try {
+    return await openStore(store, id, false);
+  } catch (error) {
+    closed();
+    throw error;
+  }
 }
 
 /** What the functions of `addr` may give: a connection, which is closed if it cannot be used. */
@@ -112,6 +123,7 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
   for (const option of ["port", "proxy"] as const) {
     check(!op[option], `${option} with a connection handed in`, "left out: it is established already");
   }
+  checkNoHeaders(op);
   const secure = isTls(sock) || "handshake" in Object(sock);
   check(
     secure || !op.tls,

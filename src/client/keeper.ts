@@ -93,10 +93,10 @@ export class Keeper {
 
   #compact(): void {
     const { session, now } = this.#parts;
-    if (this.#replacing !== undefined || !session.isStoreSparse) return;
-    this.#replacing = this.#run(() => this.#store.replace(session.records(now())), (error) => {
+    if (this.#replacing !== undefined || !session.ledger.isSparse) return;
+    this.#replacing = this.#run(() => this.#store.replace(session.ledger.records(now())), (error) => {
       this.#replacing = undefined;
-      if (error !== undefined) session.notReplaced(error);
+      if (error !== undefined) session.ledger.notReplaced(error);
     });
   }
 

@@ -17,7 +17,7 @@ const UNTRUSTED = 'use tls.untrusted: "reject" refuses every server that is not 
 const CONNECT: Names = {
   of: "connect",
   own: [
-    ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy"],
+    ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy", "headers"],
     ...[
       "maxPacketSize",
       "maxBuffered",
@@ -52,6 +52,11 @@ const CONNECT: Names = {
     addresses: ADDRESSES,
     urls: ADDRESSES,
     path: ADDRESS,
+    wsoptions: "use headers, tls and proxy; path and query are those of the URL, the first argument",
+    httpheaders: "use headers",
+    customheaders: "use headers",
+    wsheaders: "use headers",
+    transformwsurl: "the first argument may be a function, which is asked at every attempt",
     protocol: `${ADDRESS}, mqtts://host for TLS`,
     onpub: "it is the second argument",
     onmessage: "use onpub, the second argument",

@@ -24,10 +24,14 @@ export function connectionRefused(code: number, given: CredentialsGiven): MqttEr
   return new MqttError(known, `The broker refused the connection: ${RETURN_CODES[known]}${advice} [MQTT-3.2.2-4]`);
 }
 
-/** The error of an end before CONNACK, which says nothing of why. To a client without TLS it may be a server that wants it. */
+/**
+ * The error of an end before CONNACK. One that says nothing of why, but what the runtime has of it, with a code, may be that of
+ * a server that wants TLS.
+ */
 export function endedEarly(error: MqttError, trusted: Trust): MqttError {
   if (error.code !== "socketclosed") return error;
-  const advice = trusted === false ? ": is this a TLS port? Then use mqtts:, or tls" : "";
+  const isBare = error.cause === undefined || Object(error.cause).code !== undefined;
+  const advice = trusted === false && isBare ? ": is this a TLS port? Then use mqtts:, or tls" : "";
   const why = error.cause instanceof Error ? ` (${error.cause.message})` : "";
   return new MqttError("socketclosed", `The connection was closed before CONNACK${why}${advice}`, error.cause);
 }
@@ -53,7 +57,7 @@ export function notConnack(bytes: readonly (number | undefined)[]): MqttError {
   const hint = begins(ALERT)
     ? "it is a TLS server's: use mqtts:, or tls"
     : begins(HTTP)
-    ? "it is an HTTP server's: another port is the MQTT broker's"
+    ? "it is an HTTP server's: another port is the MQTT broker's, or use ws: or wss:"
     : "is this port an MQTT broker's?";
   const shown = head.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
   const message = `The server's answer, ${shown}, is not a CONNACK of MQTT 3.1.1: ${hint} [MQTT-3.2.0-1]`;

@@ -79,9 +79,6 @@ export class Flight {
   readonly #journal: Journal;
   readonly #onDone: OnDone;
   readonly #shelf: Shelf;
-  /** By number: those that a store does not have yet, and of those, whose calls wait for that. */
-  readonly #unkept = new Map<number, Outgoing>();
-  readonly #untilStored = new Set<number>();
   /** Bytes that were let out, and wait for the store. */
   #held = 0;
   /** Those that wait, in the order of accepting; among them such as do not wait any more. Of QoS 0 they wait for a connection. */
@@ -134,6 +131,11 @@ export class Flight {
     return this.#pending - this.#waiting[0].length + this.#left[0];
   }
 
+  /** Bytes of their packets. */
+  get bytes(): number {
+    return this.#shelf.bytes;
+  }
+
   /** Whether somebody waits for an acknowledgement. */
   get isAwaited(): boolean {
     return this.#calls > 0;
@@ -145,20 +147,13 @@ export class Flight {
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; nothing is accepted then.
    */
-  publish({ topic, message, flags, expiry, untilStored }: Publication, call: Call | undefined, now: number): Outgoing {
+  publish({ topic, message, flags, expiry }: Publication, call: Call | undefined, now: number): Outgoing {
     const shelved = this.#shelf.last(this.#shelf.publish(topic, message, flags));
     const due = expiry === undefined ? Infinity : now + 1000 * expiry;
     const outgoing = this.#accept(shelved, this.#accepted++, due);
     outgoing.call = call;
     if (call !== undefined) this.#calls++;
     this.#waiting[outgoing.qos].push(outgoing);
-    if (this.#journal.isDurable && outgoing.qos > 0) {
-      this.#journal.accepted({ number: outgoing.number, due, packet: bytesOf(outgoing) }, now);
-      this.#unkept.set(outgoing.number, outgoing);
-      if (untilStored) this.#untilStored.add(outgoing.number);
-    } else if (untilStored) {
-      this.#settle(outgoing, undefined);
-    }
     return outgoing;
   }
 
@@ -192,8 +187,13 @@ export class Flight {
   /** Takes back a message, if it was never sent: its call fails, and nobody else's. */
   withdraw(outgoing: Outgoing, error: MqttError): void {
     if (outgoing.state !== WAITING || outgoing.packetId !== NEW) return;
-    this.#settle(outgoing, error);
+    this.settle(outgoing, error);
     this.#end(outgoing);
+  }
+
+  /** Gives up a message, wherever it is. */
+  giveUp(outgoing: Outgoing, error: MqttError): void {
+    if (outgoing.state !== DONE) this.#end(outgoing, error);
   }
 
   // ---- to the broker
@@ -354,13 +354,14 @@ export class Flight {
     if (packetId > 0) (state === RECEIVED ? this.#received : this.#sent).delete(packetId);
     if (packetId > 0 && qos === 2) this.#freed?.giveBack(packetId);
     this.#shelf.drop(outgoing);
-    if (this.#shelf.isSparse) this.#shelf.compact(this.#all);
+    if (this.#shelf.isSparse) this.#shelf.compact(this.all);
     this.#pending--;
-    this.#settle(outgoing, error);
+    this.settle(outgoing, error);
     this.#onDone(number, error);
   }
 
-  #settle(outgoing: Outgoing, error: MqttError | undefined): void {
+  /** Whoever waits for the message waits no longer. */
+  settle(outgoing: Outgoing, error: MqttError | undefined): void {
     const { call } = outgoing;
     if (call === undefined) return error && this.#tell(outgoing, error);
     outgoing.call = undefined;
@@ -420,67 +421,14 @@ export class Flight {
     }
   }
 
-  // ---- the store
-
-  /** The store has these messages. */
-  readonly kept = (numbers: readonly number[]): void => {
-    for (const number of numbers) {
-      const outgoing = this.#unkept.get(number);
-      this.#unkept.delete(number);
-      if (this.#untilStored.delete(number) && outgoing !== undefined) this.#settle(outgoing, undefined);
-    }
-  };
-
-  /** The store cannot keep these messages: they are given up. */
-  readonly notKept = (numbers: readonly number[], error: MqttError): void => {
-    for (const number of numbers) {
-      const outgoing = this.#unkept.get(number);
-      this.#unkept.delete(number);
-      this.#untilStored.delete(number);
-      if (outgoing !== undefined && outgoing.state !== DONE) this.#end(outgoing, error);
-    }
-  };
-
-  /** Bytes of the records of what is not done, and how many they are, at the most. */
-  get logged(): { bytes: number; records: number } {
-    const records = 3 * this.#pending;
-    return { bytes: this.#shelf.bytes + 17 * records, records };
-  }
-
-  /**
-   * The records of what is not done, and is in the store: as it is now, whenever they are asked for, so that the records
-   * which are appended meanwhile fit behind them. Only what is done by then is left out.
-   */
-  records(now: number): Iterable<Uint8Array> {
-    const all = this.#all.filter(({ qos, number }) => qos > 0 && !this.#unkept.has(number));
-    const ids = all.map(({ packetId }) => packetId);
-    return this.#encode(all, ids, { received: this.#received.size, offset: this.#journal.offset(now) });
-  }
-
-  /** The first `received` of the messages are those that the broker has, in the order of PUBREC. */
-  *#encode(
-    all: readonly Outgoing[],
-    ids: readonly number[],
-    { received, offset }: { received: number; offset: number },
-  ): IterableIterator<Uint8Array> {
-    const journal = this.#journal;
-    for (const [i, outgoing] of all.entries()) {
-      if (outgoing.state === DONE) continue;
-      const { number, due } = outgoing, packetId = ids[i]!;
-      yield journal.encodeAccepted({ number, due, packet: bytesOf(outgoing) }, offset);
-      if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);
-      if (i < received) yield journal.encodeChange(RECEIVED_RECORD, number);
-    }
-  }
-
   /** Nobody waits any more, for this reason; the messages stay. */
   fail(error: MqttError): void {
     if (this.#calls === 0) return;
-    for (const outgoing of this.#all) if (outgoing.call !== undefined) this.#settle(outgoing, error);
+    for (const outgoing of this.all) if (outgoing.call !== undefined) this.settle(outgoing, error);
   }
 
-  /** The messages that are not done. */
-  get #all(): Outgoing[] {
+  /** The messages that are not done: first those that the broker has received, in the order of PUBREC. */
+  get all(): Outgoing[] {
     const unsent = [...this.#waiting[0], ...this.#waiting[1], ...this.#waiting[2]].filter(isUnsent);
     return [...this.#received.values(), ...this.#sent.values(), ...unsent];
   }

@@ -12,14 +12,15 @@ import { Fifo } from "./fifo.ts";
  * | `CLIENT` | the client identifier, UTF-8 | whose session it is; among the first records |
  * | `CONNECTED` | 1 or 0 | the broker has accepted, for the first time and with a session that no store knew of; or with a new session |
  * | `ACCEPTED` | number, due, PUBLISH packet | a message is to be sent |
- * | `SENT` | number, packet identifier | it may have been sent, from now on with this identifier |
- * | `RECEIVED` | number | PUBREC has come: it is not sent again, PUBREL is |
- * | `DONE` | number | it is acknowledged, or given up |
- * | `RECORDED` | packet identifier | a message of QoS 2 that the broker has sent is settled |
- * | `RELEASED` | packet identifier | the broker will not send that again |
+ * | `SENT` | number, count, packet identifier | it may have been sent, from now on with this identifier |
+ * | `RECEIVED` | number, count | PUBREC has come: it is not sent again, PUBREL is |
+ * | `DONE` | number, count | it is acknowledged, or given up |
+ * | `RECORDED` | packet identifier, count | a message of QoS 2 that the broker has sent is settled |
+ * | `RELEASED` | packet identifier, count | the broker will not send that again |
  *
  * A number counts the messages that were accepted, `due` is when one gets stale, in milliseconds since 1970 or Infinity:
- * eight bytes each, IEEE 754; packet identifiers have two. All are big-endian.
+ * eight bytes each, IEEE 754; packet identifiers and counts have two. All are big-endian. A count is of messages, or
+ * identifiers, one after the other: a run of them takes one record, as most changes come in runs.
  */
 export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DONE = 5, RECORDED = 6, RELEASED = 7;
 
@@ -27,6 +28,11 @@ export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DO
 export const FRAME = 16;
 /** After so many milliseconds it is tried again to keep what could not be kept. */
 const RETRY = 1000;
+
+/** A run is no longer than a count can say. */
+const LONGEST = 65_535;
+/** A change takes so many numbers: its type, what it is of, a packet identifier, a count. */
+const FIELDS = 4;
 
 /** What is written to. */
 export interface Log {
@@ -60,15 +66,14 @@ export interface Keeping {
  *
  * All that is written while one flush is under way is of the next. When one fails, the messages accepted in it are
  * rejected, and what was said of them is forgotten. The other changes are written again, until they are kept. Their order
- * is that in which they came, always, as any beginning of what is flushed may be all that is left of it: so a change that
- * comes during a flush is appended when that is done, and one that comes after a failure, when it is tried again. Messages
- * do not depend on what came before them, and are appended at once.
+ * is that in which they came, always, as any beginning of what is flushed may be all that is left of it: they are appended
+ * when a flush begins. Messages do not depend on what came before them, and are appended at once.
  */
 export class Journal {
   readonly #log: Log | undefined;
-  /** Records but ACCEPTED that are not kept yet, as numbers: their type, a number, and another one; and how many of these numbers are appended. */
+  /** Runs of changes that are not kept yet, and how many of these numbers are of those that are being flushed. */
   #changes: number[] = [];
-  #appended = 0;
+  #flushedChanges = 0;
   /** Whose session it is, as long as the log does not say so. */
   #client: string | undefined;
   /** The messages that were accepted, and are not kept yet; and how many of them are being flushed. */
@@ -125,21 +130,16 @@ export class Journal {
     this.#accepted.push(message.number);
   }
 
-  /** Another change; `a` and `b` are what follows the type. */
-  change(type: number, a: number, b = 0): void {
+  /** Another change: of a message, by its number, or of a packet identifier. One that goes on with a run is of that. */
+  change(type: number, of: number, packetId = 0): void {
     if (this.#log === undefined) return;
-    this.#changes.push(type, a, b);
     this.#isDirty = true;
-    if (!this.#isFlushing && this.#retryAt === Infinity) this.#appendChanges();
-  }
-
-  /** Appends the changes that are not. */
-  #appendChanges(): void {
-    const changes = this.#changes;
-    for (let i = this.#appended; i < changes.length; i += 3) {
-      this.#append(this.encodeChange(changes[i]!, changes[i + 1]!, changes[i + 2]!));
-    }
-    this.#appended = changes.length;
+    const changes = this.#changes, last = changes.length - FIELDS;
+    const count = last >= this.#flushedChanges && changes[last] === type ? changes[last + 3]! : 0;
+    const isNext = count > 0 && count < LONGEST && changes[last + 1]! + count === of &&
+      (type !== SENT || changes[last + 2]! + count === packetId);
+    if (isNext && type !== CONNECTED) changes[last + 3] = count + 1;
+    else changes.push(type, of, packetId, 1);
   }
 
   #append(record: Uint8Array): void {
@@ -164,25 +164,28 @@ export class Journal {
     return this.#scratch.subarray(0, size);
   }
 
-  /** The record of a change; its memory is used again for the next one. */
-  encodeChange(type: number, a: number, b = 0): Uint8Array {
+  /** The record of a run of changes; its memory is used again for the next one. */
+  encodeChange(type: number, of: number, packetId = 0, count = 1): Uint8Array {
     const scratch = this.#scratch, view = this.#view;
     scratch[0] = type;
     switch (type) {
       case CONNECTED:
-        scratch[1] = a;
+        scratch[1] = of;
         return scratch.subarray(0, 2);
       case RECORDED:
       case RELEASED:
-        view.setUint16(1, a);
-        return scratch.subarray(0, 3);
+        view.setUint16(1, of);
+        view.setUint16(3, count);
+        return scratch.subarray(0, 5);
       case SENT:
-        view.setFloat64(1, a);
-        view.setUint16(9, b);
-        return scratch.subarray(0, 11);
+        view.setFloat64(1, of);
+        view.setUint16(9, count);
+        view.setUint16(11, packetId);
+        return scratch.subarray(0, 13);
       default:
-        view.setFloat64(1, a);
-        return scratch.subarray(0, 9);
+        view.setFloat64(1, of);
+        view.setUint16(9, count);
+        return scratch.subarray(0, 11);
     }
   }
 
@@ -209,6 +212,11 @@ export class Journal {
   /** Whether there is something to flush, and no flush under way: then that is to be done, and `flushed` or `failed`. */
   begin(): boolean {
     if (!this.#isDirty || this.#isFlushing || this.#retryAt < Infinity) return false;
+    const changes = this.#changes;
+    for (let i = 0; i < changes.length; i += FIELDS) {
+      this.#append(this.encodeChange(changes[i]!, changes[i + 1]!, changes[i + 2]!, changes[i + 3]!));
+    }
+    this.#flushedChanges = changes.length;
     this.#isFlushing = true;
     this.#isDirty = false;
     this.#flushes++;
@@ -220,9 +228,8 @@ export class Journal {
   flushed(keeping: Keeping): void {
     this.#isFlushing = false;
     this.#client = undefined;
-    this.#changes = this.#changes.slice(this.#appended);
-    this.#appended = 0;
-    this.#appendChanges();
+    this.#changes = this.#changes.slice(this.#flushedChanges);
+    this.#flushedChanges = 0;
     const accepted = this.#accepted;
     this.#accepted = accepted.slice(this.#flushedAccepted);
     accepted.length = this.#flushedAccepted;
@@ -235,7 +242,7 @@ export class Journal {
     this.#isFlushing = false;
     this.#isDirty = true;
     this.#retryAt = now + RETRY;
-    this.#appended = 0;
+    this.#flushedChanges = 0;
     const accepted = this.#accepted.splice(0, this.#flushedAccepted);
     keeping.notKept(accepted, error);
     this.#forget(new Set(accepted));
@@ -243,20 +250,21 @@ export class Journal {
 
   /** Forgets what was said of messages that the log does not have. */
   #forget(numbers: ReadonlySet<number>): void {
-    const changes = this.#changes, others: number[] = [];
-    for (let i = 0; i < changes.length; i += 3) {
-      const type = changes[i]!, a = changes[i + 1]!;
-      const isOfMessage = type === SENT || type === RECEIVED || type === DONE;
-      if (!isOfMessage || !numbers.has(a)) others.push(type, a, changes[i + 2]!);
+    const changes = this.#changes;
+    this.#changes = [];
+    for (let i = 0; i < changes.length; i += FIELDS) {
+      const type = changes[i]!, isOfMessage = type === SENT || type === RECEIVED || type === DONE;
+      for (let j = 0; j < changes[i + 3]!; j++) {
+        const of = changes[i + 1]! + j;
+        if (!isOfMessage || !numbers.has(of)) this.change(type, of, changes[i + 2]! + j);
+      }
     }
-    this.#changes = others;
   }
 
   /** The time has come to try again. */
   retry(): void {
     this.#retryAt = Infinity;
     if (this.#client !== undefined) this.#append(encodeClient(this.#client));
-    this.#appendChanges();
   }
 
   // ---- the size of the log

@@ -60,19 +60,17 @@ export class Restored {
         this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0 });
       }
       this.accepted = Math.max(this.accepted, number + 1);
-    } else if (type === SENT && length === 11) {
-      this.#send(view.getFloat64(1), view.getUint16(9));
-    } else if (type === RECEIVED && length === 9) {
-      const number = view.getFloat64(1);
-      this.received.delete(number);
-      if ((this.messages.get(number)?.packetId ?? 0) > 0) this.received.add(number);
-    } else if (type === DONE && length === 9) {
-      this.messages.delete(view.getFloat64(1));
-      this.received.delete(view.getFloat64(1));
-    } else if (type === RECORDED && length === 3) {
-      this.recorded.add(view.getUint16(1));
-    } else if (type === RELEASED && length === 3) {
-      this.recorded.delete(view.getUint16(1));
+    } else if (type === SENT && length === 13) {
+      const packetId = view.getUint16(11);
+      for (const [i, number] of run(view).entries()) this.#send(number, packetId + i);
+    } else if (type === RECEIVED && length === 11) {
+      for (const number of run(view)) this.#receive(number);
+    } else if (type === DONE && length === 11) {
+      for (const number of run(view)) this.#end(number);
+    } else if (type === RECORDED && length === 5) {
+      for (const packetId of idRun(view)) this.recorded.add(packetId);
+    } else if (type === RELEASED && length === 5) {
+      for (const packetId of idRun(view)) this.recorded.delete(packetId);
     } else {
       throw new MqttError(
         "store",
@@ -93,10 +91,30 @@ export class Restored {
     this.#users.set(packetId, message);
   }
 
+  #receive(number: number): void {
+    this.received.delete(number);
+    if ((this.messages.get(number)?.packetId ?? 0) > 0) this.received.add(number);
+  }
+
+  #end(number: number): void {
+    this.messages.delete(number);
+    this.received.delete(number);
+  }
+
   /** The broker has forgotten the session: what was sent in it is as if it never was. */
   #forget(): void {
     for (const message of this.messages.values()) message.packetId = 0;
     this.received.clear();
     this.recorded.clear();
   }
+}
+
+/** The numbers of messages that a record is of. */
+function run(record: DataView): number[] {
+  return Array.from({ length: record.getUint16(9) }, (_, i) => record.getFloat64(1) + i);
+}
+
+/** The packet identifiers that a record is of. */
+function idRun(record: DataView): number[] {
+  return Array.from({ length: record.getUint16(3) }, (_, i) => record.getUint16(1) + i);
 }

@@ -18,21 +18,13 @@ import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
-import {
-  notConnected,
-  notDrained,
-  notReplaced,
-  notSent,
-  notSentInTime,
-  notStored,
-  unanswered,
-  unread,
-} from "./failures.ts";
+import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
-import { CONNECTED, encodeClient, Journal, RECORDED } from "./journal.ts";
+import { Journal } from "./journal.ts";
+import { Ledger } from "./ledger.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
@@ -57,6 +49,7 @@ export class Session {
   readonly #ending: Ending = new Ending(this.#events);
   readonly #output: Output;
   readonly #journal: Journal;
+  readonly #ledger: Ledger;
   readonly #receiver: Receiver;
   readonly #backlog: Backlog;
   readonly #flight: Flight;
@@ -68,10 +61,6 @@ export class Session {
   #now: number;
   /** When the state has lasted too long. */
   #deadline = Infinity;
-  /** Whether a broker may have the session: of this client, or of the process before. */
-  #isKnown: boolean;
-  /** Whether the broker's session is that of a client before this one, whose messages no store has. */
-  #isTakenOver: boolean;
   /** How many attempts were begun. */
   #begun = 0;
   /** Why there is no connection, while the program is asked for the next attempt. */
@@ -120,25 +109,15 @@ export class Session {
     const ids = new PacketIds();
     const parts = { ...ways, backlog: this.#backlog, ids, onDone: this.#flushes.done };
     this.#flight = new Flight(settings, parts);
-    this.#isKnown = restored?.wasConnected ?? false;
-    this.#isTakenOver = restored?.isTakenOver ?? false;
-    if (durable !== undefined) this.#flight.restore(durable.restored, now - durable.log.wall());
-    if (restored?.id === undefined) this.#journal.client(settings.id);
-    const problems = durable?.problems ?? [];
-    for (const error of problems) this.#events.tell({ type: "store", error });
-    // The broker may hold packet identifiers that the log has lost.
-    if (problems.length > 0 && this.#isKnown) {
-      this.#isTakenOver = true;
-      this.#journal.change(CONNECTED, 1);
-    }
+    const { id } = settings, others = { receiver: this.#receiver, flight: this.#flight };
+    this.#ledger = new Ledger(durable, { id, ...ways, ...others }, now);
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
-    this.#intake = new Intake(this.#reading, {
-      ...parts,
-      receiver: this.#receiver,
+    const { backlog, subscriber, flushes } = {
+      backlog: this.#backlog,
       subscriber: this.#subscriber,
-      flight: this.#flight,
       flushes: this.#flushes,
-    });
+    };
+    this.#intake = new Intake(this.#reading, { ...ways, ...others, backlog, subscriber, flushes });
     this.#attempts = new Attempts(settings);
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;
@@ -285,7 +264,11 @@ export class Session {
     this.#checkEnd();
     const { topic, message, flags, expiry } = publication;
     const isDirect = flags < 2 && (expiry === undefined || this.#isOpen);
-    if (!isDirect) return this.#flight.publish(publication, call, now);
+    if (!isDirect) {
+      const outgoing = this.#flight.publish(publication, call, now);
+      this.#ledger.accepted(outgoing, publication.untilStored ?? false, now);
+      return outgoing;
+    }
     this.publish(topic, message, flags);
     this.#events.settle(call, { code: 0 });
     return undefined;
@@ -543,7 +526,7 @@ export class Session {
     } else if (this.#state !== "leaving") {
       this.#flight.fill(now);
       bytes = this.#output.take();
-      if (bytes === undefined && this.#state === "closing" && !this.#journal.isBusy) {
+      if (bytes === undefined && this.#state === "closing" && !this.#ledger.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
         bytes = encode({ type: DISCONNECT });
@@ -557,6 +540,11 @@ export class Session {
 
   // ---- the store
 
+  /** What the store has of it. */
+  get ledger(): Pick<Ledger, "isBusy" | "isSparse" | "records" | "notReplaced"> {
+    return this.#ledger;
+  }
+
   /** Whether there is something to be kept: then the store is to be flushed, and `stored` called, or `notStored`. */
   store(now: number): boolean {
     if (this.#isOpen || this.#state === "closing") this.#flight.fill(now);
@@ -566,51 +554,13 @@ export class Session {
   /** What was to be kept is kept: what waited for that goes on. */
   stored(now: number): void {
     this.#now = now;
-    this.#journal.flushed(this.#flight);
+    this.#ledger.stored();
   }
 
   /** It could not be kept: what was accepted fails, and the rest is tried again. */
   notStored(cause: unknown, now: number): void {
     this.#now = now;
-    const error = notStored(cause);
-    this.#journal.failed(error, this.#flight, now);
-    this.#events.tell({ type: "store", error });
-  }
-
-  /** The store could not be replaced: it goes on as it was, and that is tried again when it has doubled. */
-  notReplaced(cause: unknown): void {
-    this.#events.tell({ type: "store", error: notReplaced(cause) });
-  }
-
-  /** Whether half of what the store has means nothing any more: then it is to be replaced by `records`. */
-  get isStoreSparse(): boolean {
-    const { bytes, records } = this.#live;
-    return this.#journal.isSparse(bytes, records);
-  }
-
-  /** The bytes, and the number, of the records that mean something. */
-  get #live(): { bytes: number; records: number } {
-    const { bytes, records } = this.#flight.logged, recorded = this.#receiver.recorded.size;
-    return { bytes: bytes + 3 * recorded, records: records + recorded };
-  }
-
-  /** The store begins to replace what it has by these records. */
-  records(now: number): Iterable<Uint8Array> {
-    const { bytes, records } = this.#live;
-    this.#journal.replaced(bytes, records);
-    const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];
-    return this.#records(connected, this.#flight.records(now), [...this.#receiver.recorded]);
-  }
-
-  *#records(
-    connected: readonly number[],
-    messages: Iterable<Uint8Array>,
-    recorded: readonly number[],
-  ): IterableIterator<Uint8Array> {
-    yield encodeClient(this.#settings.id);
-    for (const isPresent of connected) yield this.#journal.encodeChange(CONNECTED, isPresent);
-    yield* messages;
-    for (const packetId of recorded) yield this.#journal.encodeChange(RECORDED, packetId);
+    this.#ledger.notStored(cause, now);
   }
 
   // ---- what time says
@@ -710,10 +660,8 @@ export class Session {
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#isTakenOver = sessionPresent && (this.#isTakenOver || !this.#isKnown);
-    this.#flight.connected({ sessionPresent, isTakenOver: this.#isTakenOver });
-    if (!sessionPresent || !this.#isKnown) this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);
-    this.#isKnown = true;
+    this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent) });
+    this.#ledger.connected(sessionPresent);
     this.#flight.letGo(this.#now);
     this.#flushes.connected();
     this.#attempts.accepted();

@@ -36,6 +36,13 @@ export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "re
   readonly timeout: number;
 }
 
+/** Where a session is kept, what a process before this one has left there, and what was wrong with it. */
+export interface Durable {
+  readonly log: Log;
+  readonly restored: Restored;
+  readonly problems: readonly MqttError[];
+}
+
 /** What a session is given besides. */
 export interface SessionParts {
   /** Gets the messages that no subscription takes. */
@@ -44,8 +51,6 @@ export interface SessionParts {
   readonly subscriptions?: readonly Planned[] | undefined;
   /** Chance: 0 to 1. */
   random(): number;
-  /** Where the session is kept, what a process before this one has left there, and what was wrong with it. */
-  readonly durable?:
-    | { readonly log: Log; readonly restored: Restored; readonly problems: readonly MqttError[] }
-    | undefined;
+  /** Where the session is kept, if not in memory. */
+  readonly durable?: Durable | undefined;
 }

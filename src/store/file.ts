@@ -100,6 +100,13 @@ export class StoreFile {
   close(): void {
     this.#fs.closeSync(this.#file);
   }
+
+  /** The same in the background: of a file that was replaced, the system gives back the memory, milliseconds of it. */
+  closeSoon(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#fs.close(this.#file, (error) => error ? reject(error) : resolve());
+    });
+  }
 }
 
 /** Waits until the disk has the names of the files in a folder. Windows opens no folder, and needs none of that. */

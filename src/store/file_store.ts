@@ -214,7 +214,8 @@ export class FileStore implements SessionStore {
       gate.resolve();
     }
     this.#opened = { fs, path, lock, log: made.log };
-    old.file.close();
+    if (this.#isBlocking) old.file.close();
+    else yield old.file.closeSoon();
     if (this.sync === "os") return;
     // Until the disk has the name, too, a power cut may bring the old file back, which is as good as the new one now.
     // What is flushed later is not in it: so a flush has the name kept first, and fails if that cannot be done.

@@ -1,4 +1,4 @@
-/** Opens connections: TCP, a proxy's tunnel, TLS; and says what is known of the server.
+/** Opens connections: TCP, a Unix socket, a proxy's tunnel, TLS, a WebSocket over them; and says what is known of the server.
  * @module */
 
 import { connect as connectTcp, isIP, type Socket } from "node:net";
@@ -11,20 +11,43 @@ import { makeContext, type TlsOptions } from "./tls_options.ts";
 import type { Transport } from "./transport.ts";
 
 /** Where a connection goes, and how. */
-export type Target = { host: string; port: number; tls?: TlsOptions | undefined; proxy?: Proxy | undefined };
+export type Target = TcpTarget | UnixTarget;
+export type TcpTarget = Host & {
+  tls?: TlsOptions | undefined;
+  proxy?: Proxy | undefined;
+  websocket?: WebSocketTarget | undefined;
+};
+export type UnixTarget = { path: string };
+
+/** What is asked of the server of a WebSocket, on the connection to it. */
+export type WebSocketTarget = {
+  /** The server's name as the request has it. */
+  authority: string;
+  /** Path and query. */
+  resource: string;
+  headers: readonly (readonly [name: string, value: string])[];
+  /** Whether a server that has a certificate must be trusted before it is asked. */
+  mustTrust: boolean;
+};
 
 /**
  * Opens a connection.
  *
- * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"` or `"tls"`; or what the signal was aborted with.
+ * @throws {MqttError} `"cannotresolve"`, `"cannotconnect"`, `"proxy"`, `"tls"`, or what is wrong with the certificate where it
+ * must be trusted; or what the signal was aborted with.
  */
-export async function dial({ host, port, tls, proxy }: Target, signal: AbortSignal): Promise<Transport> {
+export async function dial(target: Target, signal: AbortSignal): Promise<Transport> {
+  if ("path" in target) return open(target, true, signal);
+  const { host, port, tls, proxy, websocket } = target;
   // Before there is a connection: nobody would listen to it meanwhile, and what cannot be used is told first.
   const context = tls && await makeContext(tls);
-  const transport = await open(proxy ?? { host, port }, !tls && !proxy, signal);
-  if (proxy) await tunnel(transport, proxy, { host, port }, signal);
-  if (context === undefined) return transport;
-  return upgrade(transport.stream, tls?.servername ?? host, { context, alpn: tls?.alpn }, signal);
+  const upgrade = websocket && await (await import("./websocket.ts")).upgrader(websocket);
+  const plain = await open(proxy ?? { host, port }, !tls && !proxy, signal);
+  if (proxy) await tunnel(plain, proxy, { host, port }, signal);
+  const transport = context === undefined
+    ? plain
+    : await secure(plain.stream, tls?.servername ?? host, { context, alpn: tls?.alpn }, signal);
+  return upgrade === undefined ? transport : upgrade(transport, signal);
 }
 
 /** Only for those who need it: 2 ms of a program's start. */
@@ -36,24 +59,47 @@ function loadTls(): Promise<typeof import("node:tls")> {
 const QUICK = { noDelay: true, autoSelectFamily: true };
 
 /** A socket that reads `directly` cannot be given to TLS later: on Deno it hangs. */
-async function open({ host, port }: Host, directly: boolean, signal: AbortSignal): Promise<SocketTransport<Socket>> {
+async function open(
+  to: Host | UnixTarget,
+  directly: boolean,
+  signal: AbortSignal,
+): Promise<SocketTransport<Socket>> {
   const direct = directly ? new DirectRead() : undefined;
-  const socket = connectTcp({ host, port, ...QUICK, ...(direct && { onread: direct.options }) });
+  const socket = connectTcp({ ...to, ...QUICK, ...(direct && { onread: direct.options }) });
   if (direct) socket.pause();
   const transport = new SocketTransport(socket, { direct });
-  await transport.ready("connect", signal, (cause) => {
-    const isUnknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") ||
-      cause?.syscall === "getaddrinfo";
-    if (isUnknown && !isDenied(cause)) {
-      return new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause);
-    }
-    const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-    const why = isDenied(cause)
-      ? `permission is missing: run with --allow-net=${authority}`
-      : "is a server running there?";
-    return new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: ${why}`, cause);
-  });
+  await transport.ready("connect", signal, (cause) => "path" in to ? noSocket(to.path, cause) : unreached(to, cause));
   return transport;
+}
+
+function unreached({ host, port }: Host, cause: NodeJS.ErrnoException | undefined): MqttError {
+  const isUnknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") ||
+    cause?.syscall === "getaddrinfo";
+  if (isUnknown && !isDenied(cause)) {
+    return new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause);
+  }
+  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const why = isDenied(cause)
+    ? `permission is missing: run with --allow-net=${authority}`
+    : "is a server running there?";
+  return new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: ${why}`, cause);
+}
+
+/** What the errors of a Unix socket mean. */
+const SOCKET_ERRORS: Record<string, string> = {
+  ENOENT: "there is no such file: is a server running?",
+  ECONNREFUSED: "no server listens there: has it ended without removing the file?",
+  EACCES: "the file's permissions do not let this user write to it",
+  EPERM: "the file's permissions do not let this user write to it",
+  ENOTSOCK: "the file is no socket",
+  EINVAL: "the system has no sockets with such a path: is it too long?",
+};
+
+function noSocket(path: string, cause: NodeJS.ErrnoException | undefined): MqttError {
+  const why = isDenied(cause)
+    ? `permission is missing: run with --allow-read=${path} --allow-write=${path}`
+    : SOCKET_ERRORS[cause?.code ?? ""] ?? cause?.message ?? "it was closed";
+  return new MqttError("cannotconnect", `Cannot connect to the Unix socket ${path}: ${why}`, cause);
 }
 
 /** Whether Deno lacks the permission; it says so with a code of its own for names, and with a class for addresses. */
@@ -63,7 +109,7 @@ function isDenied(cause: NodeJS.ErrnoException | undefined): boolean {
   return name === "NotCapable" || name === "PermissionDenied" || code === "EPERM" && syscall === "getaddrinfo";
 }
 
-async function upgrade(
+async function secure(
   socket: Socket,
   name: string,
   { context, alpn }: { context: SecureContext; alpn: TlsOptions["alpn"] },
@@ -75,9 +121,9 @@ async function upgrade(
   // The chain and the name are looked at in trust(), before anything is sent.
   const unchecked = { rejectUnauthorized: false, checkServerIdentity: () => undefined };
   const options = { socket, host: name, servername, secureContext: context, ALPNProtocols, ...unchecked };
-  const secure: SocketTransport<TLSSocket> = new SocketTransport(connectTls(options));
-  await secure.ready("secureConnect", signal, handshakeFailed);
-  return secured(secure, name);
+  const transport: SocketTransport<TLSSocket> = new SocketTransport(connectTls(options));
+  await transport.ready("secureConnect", signal, handshakeFailed);
+  return secured(transport, name);
 }
 
 /** The transport after its handshake, unless that has been followed by an alert at once. */

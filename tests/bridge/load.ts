@@ -8,9 +8,11 @@
  * the bridge's other side. `--batch` is the messages in one POST.
  */
 import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { connect as connectSocket, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
 import { connect } from "../../mod.ts";
@@ -18,6 +20,7 @@ import type { Process } from "../support/process.ts";
 import { freePort, startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
 import { type Hub, startHub } from "./hub.ts";
+import { type Direction, FIRST, LAST, Meter } from "./meter.ts";
 import { ask, until } from "./support.ts";
 
 export type BridgeName = "http" | "websocket" | "smq";
@@ -33,24 +36,11 @@ export interface LoadOptions {
   batch?: number;
 }
 
-export interface Direction {
-  sent: number;
-  /** Messages received besides: the first, which show that all are there, and the last, which shows that all has come. */
-  markers: number;
-  received: number;
-  /** Sent and never received; received twice; received after a later one. */
-  missing: number;
-  twice: number;
-  reordered: number;
-  /** Milliseconds. */
-  p50: number;
-  p99: number;
-  max: number;
-}
-
 export interface LoadReport {
   toMqtt: Direction;
   fromMqtt: Direction;
+  /** Messages to MQTT that the broker had acknowledged to the bridge and that never arrived; less than none is none. */
+  confirmedAndLost: number;
   /** Messages to MQTT that the bridge refused, as it told the one who sent them. */
   told: number;
   /** Times the bridge told its other side that the broker had gone. */
@@ -64,78 +54,6 @@ export interface LoadReport {
   /** What the bridge said last. */
   // deno-lint-ignore no-explicit-any -- JSON, of three shapes
   status: any;
-}
-
-/** Markers: messages that are not counted among those sent. */
-const FIRST = "0 all are there";
-const LAST = "-1 all has come";
-
-/** Counts what one direction carries: messages are a number and the time they were sent. */
-class Meter {
-  sent = 0;
-  markers = 0;
-  /** Whether the last marker has come. */
-  finished = false;
-  readonly #seen = new Set<number>();
-  readonly #times: number[] = [];
-  #last = 0;
-  #twice = 0;
-  #reordered = 0;
-  #awaited = false;
-  #since = 0;
-  recovery = 0;
-
-  message(): string {
-    return `${++this.sent} ${performance.now()} ${"x".repeat(40)}`;
-  }
-
-  take(text: string): void {
-    const [number, time] = text.split(" ").map(Number);
-    if (number! <= 0) {
-      this.markers++;
-      this.finished = number === -1;
-      return;
-    }
-    const now = performance.now();
-    if (this.#seen.has(number!)) this.#twice++;
-    else this.#times.push(now - time!);
-    this.#seen.add(number!);
-    if (number! < this.#last) this.#reordered++;
-    this.#last = number!;
-    if (!this.#awaited) return;
-    this.#awaited = false;
-    this.recovery = Math.max(this.recovery, now - this.#since);
-  }
-
-  /** The other side is there again: how long until something comes? */
-  expect(): void {
-    this.#awaited = true;
-    this.#since = performance.now();
-  }
-
-  get awaited(): boolean {
-    return this.#awaited;
-  }
-
-  get received(): number {
-    return this.#times.length;
-  }
-
-  report(): Direction {
-    const times = this.#times.sort((a, b) => a - b);
-    const at = (part: number) => Number((times[Math.floor((times.length - 1) * part)] ?? NaN).toFixed(2));
-    return {
-      sent: this.sent,
-      markers: this.markers,
-      received: times.length,
-      missing: this.sent - times.length,
-      twice: this.#twice,
-      reordered: this.#reordered,
-      p50: at(0.5),
-      p99: at(0.99),
-      max: at(1),
-    };
-  }
 }
 
 /** The side of the bridge that is not MQTT. */
@@ -366,12 +284,15 @@ function cpuTime(pid: number): number {
   }
 }
 
-const config = "set_tcp_nodelay true\nmax_queued_messages 0";
+/** mosquitto drops nothing by itself. */
+export const config = "set_tcp_nodelay true\nmax_queued_messages 0\nmax_queued_bytes 0\nqueue_qos0_messages true";
 
 export async function load(options: LoadOptions): Promise<LoadReport> {
   const { bridge, rate, seconds, kill, rounds = 20, batch = 20 } = options;
   const toMqtt = new Meter(), fromMqtt = new Meter();
-  let broker = await startMosquitto({ config });
+  // Its session outlives a broker that is killed: what the new one acknowledges before it is there again waits for it.
+  const data = mkdtempSync(join(tmpdir(), "mqtt3c-load-"));
+  let broker = await startMosquitto({ config, data });
   const { port } = broker;
   const peer = bridge === "http"
     ? httpPeer(fromMqtt, batch)
@@ -380,11 +301,13 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     : await smqPeer(fromMqtt);
   let program: Process | undefined;
   const op = { port, reconnect: { minDelay: 20, maxDelay: 50 } };
-  const subscriber = await connect("127.0.0.1", undefined, op);
+  const subscriber = await connect("127.0.0.1", undefined, { ...op, id: "load", session: true });
   const publisher = await connect("127.0.0.1", undefined, op);
   try {
     program = await startScript(`examples/bridge/${bridge}.ts`, ["--broker", `mqtt://127.0.0.1:${port}`, ...peer.args]);
     await subscriber.subscribe("load/in", { onpub: (_, message) => toMqtt.take(message.text()) });
+    broker.kill("SIGUSR1"); // it saves the session
+    await until(() => existsSync(join(data, "mosquitto.db")), "the session is saved");
     await peer.open();
     peer.goings = 0; // it may have come before the broker
     const send = (count: number) => {
@@ -395,10 +318,13 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
       void publisher.publish("load/out", FIRST);
       return fromMqtt.markers > 0;
     }, "messages come from MQTT");
+    let asked = 0;
     await until(() => {
       peer.send([FIRST]);
+      asked++;
       return toMqtt.markers > 0;
     }, "messages come to MQTT");
+    await until(() => toMqtt.markers === asked, "all of the first come"); // a broker that is killed would lose some
 
     const memory: number[] = [];
     const { pid } = program;
@@ -415,7 +341,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
         await pause(started + (round - 0.5) * seconds * 1000 / rounds - performance.now());
         if (kill === "broker") {
           await broker.stop();
-          broker = await startMosquitto({ port, config });
+          broker = await startMosquitto({ port, config, data });
         } else {
           await peer.kill();
         }
@@ -437,9 +363,12 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     // The bridge says what it has done; it has confirmed all that arrived.
     program.kill("SIGTERM");
     await program.exited;
-    const [, said] = /ends: (.*)/.exec(program.stdout()) ?? [];
+    const [, said] = /All counts: (.*)/.exec(program.stdout()) ?? [];
     if (said === undefined) throw new Error(`The bridge did not say anything: ${program.stdout()}${program.stderr()}`);
+    const counts = JSON.parse(said), arrived = toMqtt.received + toMqtt.markers;
+    const { published } = bridge === "smq" ? counts.toMqtt : counts;
     return {
+      confirmedAndLost: Math.max(published - arrived, 0),
       toMqtt: toMqtt.report(),
       fromMqtt: fromMqtt.report(),
       told: peer.told,
@@ -451,7 +380,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
         most: Math.round(Math.max(...memory)),
       },
       cpu: Number(used.toFixed(2)),
-      status: JSON.parse(said),
+      status: counts,
     };
   } finally {
     await program?.stop();
@@ -459,6 +388,7 @@ export async function load(options: LoadOptions): Promise<LoadReport> {
     await subscriber.disconnect();
     await publisher.disconnect();
     await broker.stop();
+    rmSync(data, { recursive: true });
   }
 }
 

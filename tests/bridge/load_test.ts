@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { needs } from "../support/process.ts";
+import { flood } from "./flood.ts";
 import { type BridgeName, load, type LoadReport } from "./load.ts";
 
 /** What the bridge itself counted of the messages to MQTT, whatever its status looks like. */
@@ -30,6 +31,7 @@ for (const bridge of ["http", "websocket", "smq"] as const) {
       const rounds = 2, report = await load({ bridge, rate: 1000, seconds: 1, kill: "broker", rounds });
       const { published, lost } = toMqtt(bridge, report);
       assertEquals(published + lost, report.toMqtt.sent + report.toMqtt.markers);
+      assertEquals(report.confirmedAndLost, 0);
       assertEquals([report.toMqtt.twice, report.fromMqtt.twice], [0, 0]);
       if (bridge !== "smq") assertEquals(report.goings, rounds);
       assertLess(report.recovery.toMqtt + report.recovery.fromMqtt, 10_000);
@@ -47,3 +49,20 @@ for (const bridge of ["http", "websocket", "smq"] as const) {
     assert(report.fromMqtt.missing <= dropped + unconfirmed, "no message is lost that was not told");
   });
 }
+
+test(
+  "smq: 30,000 messages of 1 kB while the MQTT broker is stopped: the hub lives, and what is lost is told",
+  needs("mosquitto"),
+  async () => {
+    const report = await flood(30_000);
+    const { sent, hubDropped, published, dropped, unconfirmed, lines, received, lived } = report;
+    assertEquals({ sent, hubDropped, lived }, { sent: 30_000, hubDropped: 0, lived: true });
+    assertGreater(published + dropped + unconfirmed, sent);
+    assertGreater(dropped, 20_000);
+    assert(received >= published, "what was confirmed is never lost");
+    const ofDropped = lines.filter((line) => line.includes("more slowly than they come"));
+    assertEquals(ofDropped.length, 2, lines.join("\n"));
+    const told = ofDropped.reduce((sum, line) => sum + Number(/Lost: (\d+) to MQTT/.exec(line)![1]), 0);
+    assertEquals(told, dropped);
+  },
+);

@@ -27,6 +27,25 @@ test("main: one command opens broker, greenhouse, bridges and page, and says whe
   program.kill("SIGTERM");
   assertEquals(await program.exited, 0);
   assertEquals(program.stderr(), "");
+  assertMatch(program.stdout(), /Ended: the page and the bridges, the greenhouse and its broker are closed\.\n$/);
+});
+
+test("main: with a broker of one's own it shows no greenhouse, and a taken port is said", async () => {
+  const { port, stop } = await startAedes();
+  const args = ["--broker", `mqtt://127.0.0.1:${port}`];
+  const program = await startScript("examples/bridge/main.ts", [...args, "--port", "0"]);
+  const [, taken] = await program.output(/http:\/\/127.0.0.1:(\d+)\/#filter=%23/);
+  await program.output(/^Ctrl\+C ends/m);
+  assert(!/greenhouse/.test(program.stdout()), program.stdout());
+  const { code, stderr } = await runScript("examples/bridge/main.ts", [...args, "--port", taken!]);
+  assertEquals([code, stderr], [
+    1,
+    `Cannot listen on 127.0.0.1:${taken}: the port is taken; --port 0 takes any\n`,
+  ]);
+  program.kill("SIGINT");
+  assertEquals(await program.exited, 0);
+  assertMatch(program.stdout(), /Ended: the page and the bridges are closed\.\n$/);
+  await stop();
 });
 
 test("the programs tell a mistake in their command line, and how to use them", async () => {
@@ -49,7 +68,10 @@ test("the programs tell a wrong option with their usage, not with a stack", asyn
       ["http", ["--broker", "http://localhost"], /mqtt/],
       ["websocket", [], /uname/, { MQTT_PASSWORD: "secret" }],
       ["main", ["--port", "70000"], /port 70000/],
-      ["smq", ["--hub", "localhost"], /hub/],
+      ["smq", ["--hub", "localhost", "--to-smq", "a"], /hub/],
+      ["smq", [], /nothing is to go anywhere/],
+      ["smq", ["--to-mqtt", "a/+/b"], /no wildcards/],
+      ["http", ["--ca", "deno.json"], /--ca without/],
     ] as const
   ) {
     const { code, stderr } = await runScript(`examples/bridge/${name}.ts`, [...args], { env: env ?? {} });
@@ -69,14 +91,15 @@ test("the programs may be started by a link", async () => {
 });
 
 test("the programs run without a broker, and end when they are told", async () => {
-  const broker = ["--broker", `mqtt://127.0.0.1:${freePort()}`];
+  const broker = ["--broker", `mqtt://u:secret@127.0.0.1:${freePort()}`];
   for (const name of ["http", "websocket", "smq"]) {
-    const to = name === "smq" ? ["--hub", `ws://127.0.0.1:${freePort()}`] : ["--port", "0"];
+    const to = name === "smq" ? ["--hub", `ws://u:secret@127.0.0.1:${freePort()}`, "--to-smq", "a"] : ["--port", "0"];
     const program = await startScript(`examples/bridge/${name}.ts`, [...broker, ...to]);
     await program.output(/ for mqtt:/);
     program.kill("SIGINT");
     assertEquals(await program.exited, 0);
-    const [, said] = /ends: (.*)/.exec(program.stdout())!;
+    const [, said] = /Ended. All counts: (.*)/.exec(program.stdout())!;
+    assert(!program.stdout().includes("secret"), program.stdout());
     assert(said!.includes(`"broker":"away"`), said);
   }
 });

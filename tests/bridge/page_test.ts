@@ -105,6 +105,36 @@ testPage(
       await page.run(`document.querySelector("#publish").requestSubmit()`);
       await result("^Not published: .*wildcard");
 
+      // The filter outlives a reload, one topic is one, and the last time on the axis is whole.
+      await page.run(`CanvasRenderingContext2D.prototype.fillText = function (text, x) {
+        if (!/:\\d\\d:/.test(text)) return;
+        const scale = this.getTransform().a, half = this.measureText(text).width / 2;
+        window.labelEnd = Math.max(window.labelEnd ?? 0, (x + half) * scale - this.canvas.width);
+        window.labels = (window.labels ?? 0) + 1;
+      }`);
+      await page.until("window.labels > 0 && window.labelEnd <= 0");
+      await page.run(`document.querySelector("#filter").value = "t/number"`);
+      await page.run(`document.querySelector("#subscribe").requestSubmit()`);
+      await until(async () => {
+        await mqtt.publish("t/number", "23");
+        return await page.run(`/ 1 topic$/.test(document.querySelector("#rate").textContent)`);
+      }, "one topic");
+      await page.open("about:blank");
+      await page.open(`${url}/#filter=t/%23`);
+      await page.until(name("Connected"));
+      await page.run(`document.querySelector("#filter").value = "t/+"`);
+      await page.run(`document.querySelector("#subscribe").requestSubmit()`);
+      const address = await page.run<string>("location.href");
+      await page.open("about:blank");
+      await page.open(address);
+      await page.until(`document.querySelector("#filter").value === "t/+"`);
+      await page.until(name("Connected"));
+      await until(async () => {
+        await mqtt.publish("t/number", `${20 + Math.random()}`);
+        return await page.run<boolean>(`${card("t/number")} !== null`) &&
+          await page.run<number>(drawn("t/number")) > 150;
+      }, "its line is drawn");
+
       // It fits a phone, and follows the system's theme.
       const ground = () => page.run<string>("getComputedStyle(document.body).backgroundColor");
       const light = await ground();
@@ -121,6 +151,12 @@ testPage(
         "the state stays in view",
       );
       assertGreater((await page.screenshot()).length, 10_000);
+      await page.run("scrollTo(0, 0)");
+      const form = `document.querySelector("#publish").getBoundingClientRect()`;
+      await page.run(`document.querySelector("#charts").style.minHeight = "3000px"`); // as with many charts
+      assert(await page.run(`${form}.top > innerHeight`), "the charts are before it");
+      await page.run(`document.querySelector("#to-publish").click()`);
+      await page.until(`${form}.top >= 0 && ${form}.bottom <= innerHeight && document.activeElement.id === "topic"`);
       assertEquals(page.errors, []);
 
       // The broker goes: the page says so, and recovers.

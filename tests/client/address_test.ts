@@ -3,15 +3,20 @@ import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, type ConnectOptions } from "../../mod.ts";
 import { parseTarget } from "../../src/client/address.ts";
+import type { TcpTarget } from "../../src/transport/tcp.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { startScripted } from "../support/scripted.ts";
 import { startMicrosocks, startMosquitto } from "../support/servers.ts";
 import { modes } from "./modes.ts";
 
+function tcpTarget(addr: string | URL, op: ConnectOptions = {}): TcpTarget {
+  return parseTarget(addr, op).target as TcpTarget;
+}
+
 /** What `addr` and `op` mean, as "host port", with "tls" if it is on. */
 function target(addr: string | URL, op: ConnectOptions = {}): string {
-  const { host, port, tls } = parseTarget(addr, op).target;
+  const { host, port, tls } = tcpTarget(addr, op);
   return [host, port, ...tls ? ["tls"] : []].join(" ");
 }
 
@@ -63,6 +68,102 @@ test("a URL, as text or as an object, says whether TLS is on", () => {
   assertEquals(target("localhost:1", { port: 2 }), "localhost 2");
 });
 
+test("ws: and wss: are WebSockets: path and query are kept as they are written", () => {
+  const rows: [string, string, string, string, string?][] = [
+    // The address; where it goes; Host; what is asked for, by a text, and by an object.
+    ["ws://localhost", "localhost 80", "localhost", "/mqtt"],
+    ["WS://Broker.example:80", "broker.example 80", "broker.example", "/mqtt"],
+    ["ws://localhost/", "localhost 80", "localhost", "/", "/mqtt"],
+    ["ws://localhost?a=1", "localhost 80", "localhost", "/mqtt?a=1"],
+    ["wss://localhost", "localhost 443 tls", "localhost", "/mqtt"],
+    ["wss://localhost:8084/a/b", "localhost 8084 tls", "localhost:8084", "/a/b"],
+    ["ws://[::1]:443/mqtt", "::1 443", "[::1]:443", "/mqtt"],
+    ["ws://bücher.example/ws", "xn--bcher-kva.example 80", "xn--bcher-kva.example", "/ws"],
+    [
+      "wss://h/mqtt?X-Amz-Credential=A%2Fb&s=%C3%A4'+/=&e=",
+      "h 443 tls",
+      "h",
+      "/mqtt?X-Amz-Credential=A%2Fb&s=%C3%A4'+/=&e=",
+    ],
+    ["ws://h/a%2fb/%41;c=d/ä b?ö", "h 80", "h", "/a%2fb/%41;c=d/%C3%A4%20b?%C3%B6"],
+  ];
+  for (const [addr, where, authority, text, object = text] of rows) {
+    const login = addr.replace("://", "://us%40er:p%2Fw@");
+    for (const [form, resource] of [[addr, text], [login, text], [new URL(addr), object]] as const) {
+      const { websocket } = tcpTarget(form);
+      // The standard writes a ' of the query of such an object in another way.
+      const asked = typeof form === "string" ? websocket!.resource : websocket!.resource.replace("%27", "'");
+      assertEquals([target(form).toLowerCase(), websocket!.authority.toLowerCase(), asked], [
+        where,
+        authority,
+        resource,
+      ]);
+    }
+    const { uname, passwd } = parseTarget(login, {});
+    assertEquals([uname, passwd], ["us@er", "p/w"]);
+  }
+  assertEquals(target("ws://localhost", { tls: true }), "localhost 443 tls");
+  assertEquals(target("ws://localhost:80", { tls: true }), "localhost 80 tls");
+  assertEquals(target("wss://localhost:1", { port: 2 }), "localhost 2 tls");
+});
+
+test("the server of a WebSocket must be trusted to get what may be a secret", () => {
+  const must = (addr: string, op?: ConnectOptions) => tcpTarget(addr, op).websocket!.mustTrust;
+  assertEquals([must("wss://h"), must("wss://h/path"), must("wss://h", { tls: { ca: "-----BEGIN " } })], [
+    false,
+    false,
+    false,
+  ]);
+  const secrets: [string, ConnectOptions?][] = [
+    ["wss://u:p@h"],
+    ["wss://h?token=1"],
+    ["wss://h", { uname: "u" }],
+    ["wss://h", { uname: () => "u" }],
+    ["wss://h", { headers: { Authorization: "x" } }],
+    ["wss://h", { tls: { untrusted: "reject" } }],
+  ];
+  for (const [addr, op] of secrets) assertEquals(must(addr, op), true, addr);
+});
+
+test("headers are an object of texts; what is not the program's to say, and line breaks, are refused", () => {
+  const given = { "X-a": "1", Cookie: ["a=b", "c=ü\t "], none: undefined };
+  const { headers } = tcpTarget("ws://h", { headers: given }).websocket!;
+  assertEquals(headers, [["X-a", "1"], ["Cookie", "a=b"], ["Cookie", "c=ü"]]);
+  const names = ["host", "Upgrade", "CONNECTION", "Sec-WebSocket-Key", "sec-websocket-protocol", "Content-Length"];
+  const wrong: unknown[] = [
+    ...[...names, "transfer-encoding", "a b", "a:", "", "ä", "a\r\nb"].map((name) => ({ [name]: "secret" })),
+    ...["a\r\nb: secret", "a\nsecret", "\0secret", "secret€", 1, {}, ["secret", 1]].map((value) => ({ a: value })),
+    ...[[["a", "secret"]], new Map([["a", "secret"]]), "secret", () => "secret"],
+  ];
+  for (const headers of wrong) {
+    const error = assertThrows(() => target("ws://h", { headers } as ConnectOptions), TypeError, "Cannot use headers");
+    assert(!error.message.includes("secret"), error.message);
+  }
+  for (const addr of ["h", "mqtts://h", "unix:///run/mqtt"]) {
+    assertThrows(() => target(addr, { headers: { a: "b" } }), TypeError, "headers");
+  }
+});
+
+test("unix: is the path of a socket, without anything of TCP", () => {
+  const rows: Record<string, string> = {
+    "unix:///run/mqtt.sock": "/run/mqtt.sock",
+    "mqtt+unix:///run/mqtt.sock": "/run/mqtt.sock",
+    "UNIX:///run/a%20b%3F%23%40%25": "/run/a b?#@%",
+    "unix:///run/größe": "/run/größe",
+    [`unix:///${"x".repeat(106)}`]: `/${"x".repeat(106)}`,
+  };
+  for (const [addr, path] of Object.entries(rows)) {
+    for (const form of [addr, new URL(addr)]) {
+      assertEquals(parseTarget(form, {}), { target: { path }, address: `unix:${path}` });
+    }
+  }
+  assertThrows(() => target(`unix:///${"x".repeat(107)}`), RangeError, "107 bytes at most");
+  assertThrows(() => target(`unix:///${"ü".repeat(54)}`), RangeError, "107 bytes at most");
+  const options: ConnectOptions[] = [{ tls: true }, { tls: {} }, { proxy: "http://h" }, { port: 1883 }];
+  for (const op of options) assertThrows(() => target("unix:///run/mqtt", op), TypeError, "with unix:");
+  assertEquals(parseTarget("unix:///run/mqtt", { tls: false }).target, { path: "/run/mqtt" });
+});
+
 test("what is no address is a TypeError", () => {
   const forms = [
     ...["", " ", "a b", "localhost ", "a\0b", "localhost:", ":1883", "localhost:x", "localhost:-1", "localhost:1:2"],
@@ -71,16 +172,24 @@ test("what is no address is a TypeError", () => {
     ...["mqtt://", "mqtt:///path", "mqtt://localhost/path", "mqtt://localhost?clientId=1"],
     ...["mqtt://localhost#a", "mqtts://localhost//", "mqtt://localhost:x", "mqtt://localhost\n", "mqtt://local\thost"],
     ...["mqtt://a%2Fb", "mqtt://a%20b", "mqtt://%zz@localhost", "mqtt://u:%@localhost", "mqtt://u:%ff@localhost"],
-    ...["http://localhost", "ftp://localhost", "mqttx://localhost", "ws://localhost", "wss://localhost/mqtt"],
-    ...["unix:///run/mqtt", "mqtt+unix:///run/mqtt"],
+    ...["http://localhost", "ftp://localhost", "mqttx://localhost", "ws://", "ws:localhost"],
+    ...[
+      "ws://localhost/mqtt#a",
+      "wss://localhost\\mqtt",
+      "ws://localhost:x/mqtt",
+      "ws://a b/mqtt",
+      "ws+unix:///run/mqtt",
+    ],
+    ...["unix:///", "unix://", "unix:/run/mqtt", "unix://run/mqtt", "unix://localhost/run/mqtt", "unix:///run/mqtt?x"],
+    ...["unix:///run/mqtt#x", "unix:///run/a%00b", "unix:///run/%zz", "unix:///run/%ff", "mqtt+unix://u:p@/run/mqtt"],
   ];
   for (const addr of forms) {
     const error = assertThrows(() => target(addr), TypeError, "Cannot use ", JSON.stringify(addr));
-    const known = ["host", "mqtt://", "a", "u", ""].includes(addr.trim());
+    const known = ["host", "mqtt://", "ws://", "unix://", "unix:///", "a", "u", ""].includes(addr.trim());
     assert(known || addr.length < 4 || !error.message.includes(addr), `it repeats ${addr}: ${error.message}`);
   }
-  assertThrows(() => target("ws://localhost"), TypeError, "not supported yet");
-  assertThrows(() => target("unix:///run/mqtt"), TypeError, "not supported yet");
+  assertThrows(() => target("ws://localhost#x"), TypeError, "without a fragment");
+  assertThrows(() => target("unix://run/mqtt"), TypeError, "unix:///path");
   assertThrows(() => target("ssl://localhost", { tls: false }), TypeError, "on with ssl:");
   for (const addr of ["localhost:0", "localhost:65536", "mqtt://localhost:0"]) {
     assertThrows(() => target(addr), RangeError, "port", addr);
@@ -135,9 +244,10 @@ test("a password that is not percent-encoded is a TypeError that says so, and no
 
 test("percent-encoded, any password arrives", () => {
   const passwd = "#/?@:%[]\\ ü\n\t&=+";
-  const { target: { host, port }, ...login } = parseTarget(`mqtt://u:${encodeURIComponent(passwd)}@localhost:1`, {});
+  const { target, ...login } = parseTarget(`mqtt://u:${encodeURIComponent(passwd)}@localhost:1`, {});
+  const { host, port } = target as TcpTarget;
   assertEquals([host, port, login], ["localhost", 1, { address: "localhost:1", uname: "u", passwd }]);
-  const { proxy } = parseTarget("a", { proxy: `socks5h://u:${encodeURIComponent(passwd)}@b` }).target;
+  const { proxy } = tcpTarget("a", { proxy: `socks5h://u:${encodeURIComponent(passwd)}@b` });
   assertEquals(proxy, { protocol: "socks5", host: "b", port: 1080, uname: "u", passwd });
 });
 
@@ -148,7 +258,7 @@ test("a user name without a URL is a TypeError that shows the URL", () => {
 
 test("a proxy is a URL, too", () => {
   const proxy = (proxy: string | URL) => {
-    const { protocol, host, port } = parseTarget("localhost", { proxy }).target.proxy!;
+    const { protocol, host, port } = tcpTarget("localhost", { proxy }).proxy!;
     return `${protocol} ${host} ${port}`;
   };
   assertEquals(proxy("socks5://localhost"), "socks5 localhost 1080");

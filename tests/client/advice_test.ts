@@ -79,7 +79,7 @@ test(
 );
 
 test("an end before CONNACK: is this a TLS port? unless TLS is on", () => {
-  const cause = new Error("read ECONNRESET");
+  const cause = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
   const error = endedEarly(new MqttError("socketclosed", "The connection was closed", cause), false);
   assertEquals([error.code, error.cause], ["socketclosed", cause]);
   assertMatch(error.message, /closed before CONNACK \(read ECONNRESET\): is this a TLS port\? .*mqtts:/);
@@ -87,6 +87,9 @@ test("an end before CONNACK: is this a TLS port? unless TLS is on", () => {
   assertEquals(secure.message, "The connection was closed before CONNACK");
   const other = new MqttError("timeout", "late");
   assertEquals(endedEarly(other, false), other);
+  // A reason that the server gave has no code of the runtime: it was understood.
+  const told = endedEarly(new MqttError("socketclosed", "x", new Error("WebSocket close code 1008")), false);
+  assertEquals(told.message, "The connection was closed before CONNACK (WebSocket close code 1008)");
 });
 
 test("an answer that is no CONNACK: whose it is", () => {

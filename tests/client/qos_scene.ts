@@ -8,16 +8,21 @@ const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
 const module = new URL(`../worker/modules/idle${extension}`, import.meta.url);
 
 export type Mqtt = Client | SyncClient;
-export type OpenOn = (port: number, op?: ConnectOptions) => Promise<Mqtt>;
+/** On a port of this machine, or at an address. */
+export type OpenOn = (port: number, op?: ConnectOptions, addr?: string) => Promise<Mqtt>;
 
 const local = "127.0.0.1";
 
+function at<M = undefined>(port: number, op?: ConnectOptions, addr?: string, onpub?: M): [string, M, ConnectOptions] {
+  return addr === undefined ? [local, onpub as M, { port, ...op }] : [addr, onpub as M, { ...op }];
+}
+
 /** Opens a client, by the name of its mode; `connectSync` blocks, a server in this process does not answer it. */
 export const modes: readonly (readonly [name: string, open: OpenOn])[] = [
-  ["connect", (port, op) => connect(local, undefined, { port, ...op })],
-  ["connectWorker", (port, op) => connectWorker(local, undefined, { port, ...op })],
-  ["connectWorker with a module", (port, op) => connectWorker(local, module, { port, ...op })],
-  ["connectSync", (port, op) => Promise.resolve().then(() => connectSync(local, undefined, { port, ...op }))],
+  ["connect", (port, op, addr) => connect(...at(port, op, addr))],
+  ["connectWorker", (port, op, addr) => connectWorker(...at(port, op, addr))],
+  ["connectWorker with a module", (port, op, addr) => connectWorker(...at(port, op, addr, module))],
+  ["connectSync", (port, op, addr) => Promise.resolve().then(() => connectSync(...at(port, op, addr)))],
 ];
 
 export const turn = (milliseconds = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));

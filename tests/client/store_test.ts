@@ -3,8 +3,10 @@ import { test } from "node:test";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
+import { Duplex } from "node:stream";
+import { assert, assertEquals, assertGreater, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import {
+  connect,
   type ConnectOptions,
   connectSync,
   fileStore,
@@ -356,4 +358,17 @@ test("store, connectSync: a message of QoS 2 that was taken is recorded before t
     await scene.until(() => scene.said(/PUBREC/).length === 3, "three PUBRECs");
     assertEquals(recorded(), 3);
   });
+});
+
+test("store: a connection that is handed in is closed when the store cannot be opened", async () => {
+  const store = new MemoryStore(), sock = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
+  store.open = () => {
+    throw new MqttError("store", "It is in use");
+  };
+  await assertRejects(
+    () => connect(sock, undefined, { id: "handed", session: true, store }),
+    MqttError,
+    "It is in use",
+  );
+  assert(sock.destroyed);
 });

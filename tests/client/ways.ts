@@ -18,7 +18,16 @@ import {
   type SubscribeOptions,
 } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
-import { freePort, type Server, startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
+import {
+  type Embedded,
+  freePort,
+  type Server,
+  startAedes,
+  startMicrosocks,
+  startMosquitto,
+  untilAccepts,
+} from "../support/servers.ts";
+import { serveWebSocket } from "../support/aedes_websocket.ts";
 import { startHttpProxy } from "./http_proxy.ts";
 
 /** Opens a client; the options come on top of those that the way needs. */
@@ -31,12 +40,17 @@ export interface Way {
   connect: Open;
   /** Whether the connection is in another thread: the client does not have it. */
   inThread?: boolean;
+  /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
+  isSlow?: boolean;
   stop(): Promise<void>;
 }
 
-/** A mosquitto with two doors. */
+/** A mosquitto with a door of each kind: TLS, WebSocket, that over TLS, and a Unix socket. */
 interface Broker extends Way {
   secure: number;
+  web: number;
+  secureWeb: number;
+  path: string;
 }
 
 const host = "localhost";
@@ -62,7 +76,8 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-denial-"));
   const file = join(dir, "denial.json");
   writeFileSync(file, JSON.stringify(denial));
-  const secure = freePort();
+  const secure = freePort(), web = freePort(), secureWeb = freePort();
+  const folder = mkdtempSync(join(tmpdir(), "mqtt3c-socket-")), path = join(folder, "mqtt.sock");
   const { caFile, server: { certFile, keyFile } } = certificates();
   const starting = startMosquitto({
     config: [
@@ -74,10 +89,24 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
       `cafile ${caFile}`,
       `certfile ${certFile}`,
       `keyfile ${keyFile}`,
+      `listener ${web} 127.0.0.1`,
+      "protocol websockets",
+      `listener ${secureWeb} 127.0.0.1`,
+      "protocol websockets",
+      `cafile ${caFile}`,
+      `certfile ${certFile}`,
+      `keyfile ${keyFile}`,
+      `listener 0 ${path}`,
     ].join("\n"),
   });
-  const { port, stop } = await starting.finally(() => rmSync(dir, { recursive: true, force: true })); // it is read
-  const broker: Broker = { port, secure, connect: () => Promise.reject(new Error("not yet")), stop };
+  const { port, stop: end } = await starting.finally(() => rmSync(dir, { recursive: true, force: true })); // it is read
+  await untilAccepts(secureWeb);
+  const stop = async () => {
+    await end();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const notYet = () => Promise.reject(new Error("not yet"));
+  const broker: Broker = { port, secure, web, secureWeb, path, connect: notYet, stop };
   broker.connect = open(broker);
   return broker;
 }
@@ -113,12 +142,31 @@ export const overThreadSocksAndTls = async (): Promise<Way> => ({
   inThread: true,
 });
 
+export const overThreadWebSocket = async (): Promise<Way> => ({
+  ...await startBroker(({ secureWeb }) => (onpub, op) =>
+    connectWorker(`wss://${host}:${secureWeb}`, onpub, { tls: { ca: certificates().ca }, ...op })
+  ),
+  inThread: true,
+  isSlow: true,
+});
+
+export const overThreadUnix = async (): Promise<Way> => ({
+  ...await startBroker(({ path }) => (onpub, op) => connectWorker(`unix://${path}`, onpub, op)),
+  inThread: true,
+});
+
 /** The client in a thread with its module, which gets nothing here: each subscription has the handler of `onpub`. */
-export const overModule = async (): Promise<Way> => ({
-  ...await startBroker(({ port }) => async (onpub, op) => {
+export const overModule = (): Promise<Way> => inModule(({ port }) => `mqtt://${host}:${port}`);
+export const overModuleWebSocket = async (): Promise<Way> => ({
+  ...await inModule(({ web }) => `ws://${host}:${web}`),
+  isSlow: true,
+});
+
+const inModule = async (addr: (broker: Broker) => string): Promise<Way> => ({
+  ...await startBroker((broker) => async (onpub, op) => {
     const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
     const module = new URL(`../worker/modules/append${extension}`, import.meta.url);
-    const client = await connectWorker(host, module, { port, ...op });
+    const client = await connectWorker(addr(broker), module, op);
     const subscribe = client.subscribe.bind(client) as (
       topic: string | readonly string[],
       options: SubscribeOptions,
@@ -150,6 +198,35 @@ export const overTls = (): Promise<Way> =>
     connect(host, onpub, { port, tls: { ca: certificates().ca }, timeout: 20_000, ...op })
   );
 
+export const overWebSocket = async (): Promise<Way> => ({
+  ...await startBroker(({ web }) => (onpub, op) => connect(`ws://${host}:${web}`, onpub, op)),
+  isSlow: true,
+});
+
+export const overSecureWebSocket = async (): Promise<Way> => ({
+  ...await startBroker(({ secureWeb }) => (onpub, op) =>
+    connect(`wss://${host}:${secureWeb}`, onpub, { tls: { ca: certificates().ca }, timeout: 20_000, ...op })
+  ),
+  isSlow: true,
+});
+
+/** Through a proxy, too. */
+export const overSocksAndWebSocket = async (): Promise<Way> => ({
+  ...await startThrough(
+    startMicrosocks,
+    ({ secureWeb }, { port: proxy }) => (onpub, op) =>
+      connect(`wss://${host}:${secureWeb}`, onpub, {
+        tls: { ca: certificates().ca },
+        proxy: `socks5://127.0.0.1:${proxy}`,
+        ...op,
+      }),
+  ),
+  isSlow: true,
+});
+
+export const overUnix = (): Promise<Way> =>
+  startBroker(({ path }) => (onpub, op) => connect(`unix://${path}`, onpub, op));
+
 export const overSocksAndTls = (): Promise<Way> =>
   startThrough(
     startMicrosocks,
@@ -166,10 +243,28 @@ export const overHttpConnect = (): Promise<Way> =>
 
 export const overAedes = async (): Promise<Way> => {
   const { port, broker, stop } = await startAedes();
-  broker.authorizeSubscribe = (_client, subscription, done) =>
-    done(null, subscription.topic.startsWith("denied/") ? null : subscription);
+  denyIn(broker);
   return { port, connect: (onpub, op) => connect("127.0.0.1", onpub, { port, ...op }), stop };
 };
+
+export const overAedesWebSocket = async (): Promise<Way> => {
+  const { port, broker, stop } = await startAedes();
+  denyIn(broker);
+  const web = await serveWebSocket(broker);
+  return {
+    port,
+    connect: (onpub, op) => connect(`ws://127.0.0.1:${web.port}`, onpub, op),
+    async stop() {
+      await web.stop();
+      await stop();
+    },
+  };
+};
+
+function denyIn(broker: Embedded["broker"]): void {
+  broker.authorizeSubscribe = (_client, subscription, done) =>
+    done(null, subscription.topic.startsWith("denied/") ? null : subscription);
+}
 
 function opened<S extends Socket>(socket: S, event: string): Promise<S> {
   return new Promise((resolve, reject) => socket.once("error", reject).once(event, () => resolve(socket)));

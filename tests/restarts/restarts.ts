@@ -98,6 +98,7 @@ class Side {
     for (const packet of this.packets) {
       if (packet === "forgotten") recorded.clear();
       else if (packet.direction === "sent") {
+        if (packet.type === "DISCONNECT") break; // what comes later is nobody's
         if (packet.type !== "PUBACK") continue;
         for (const [topic, packetId] of inHand) if (packetId === packet.packetId) inHand.delete(topic);
       } else if (packet.type === "PUBREL") recorded.delete(packet.packetId!);
@@ -241,6 +242,7 @@ export async function load(
     await until(() => received.length > before + 100, "messages after the last restart");
     await publishing.stop();
     await arrived(received, publishing.acknowledged, keeps.all && qos > 0 ? LONG_QUIET : QUIET);
+    await emptied(subscriber.mqtt);
     await Promise.all([publisher.mqtt.disconnect(), subscriber.mqtt.disconnect()]);
     return judge({ qos, restarts, keeps }, received, publishing, publisher.side, subscriber.side);
   } catch (error) {
@@ -269,6 +271,14 @@ async function arrived(received: readonly number[], wanted: ReadonlySet<number>,
     for (; at < received.length; at++) missing.delete(received[at]!);
   }
   await sleep(200); // what comes twice comes now
+}
+
+/** Waits until the broker has no more: what comes twice does so behind the rest. */
+async function emptied(mqtt: Client): Promise<void> {
+  for (let before = -1; mqtt.stats.received > before;) {
+    before = mqtt.stats.received;
+    await mqtt.flush();
+  }
 }
 
 function judge(

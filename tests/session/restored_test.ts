@@ -18,14 +18,14 @@ import { bytes, hex } from "../support/bytes.ts";
 const PACKET = bytes("32 07 00 01 61 00 00 68 69");
 
 /** A record: its type, and what follows. */
-type Change = readonly [type: number, a: number, b?: number];
+type Change = readonly [type: number, a: number, b?: number, count?: number];
 
 function records(changes: readonly Change[]): Uint8Array[] {
   const journal = new Journal({ append: () => {}, wall: () => 0, slack: 65_536 }, 0);
-  return changes.map(([type, a, b]) =>
+  return changes.map(([type, a, b, count]) =>
     (type === ACCEPTED
       ? journal.encodeAccepted({ number: a, due: b ?? Infinity, packet: PACKET }, 0)
-      : journal.encodeChange(type, a, b)).slice()
+      : journal.encodeChange(type, a, b, count)).slice()
   );
 }
 
@@ -68,6 +68,8 @@ test("restored: what becomes of messages, and in which order", () => {
   assertEquals(show(read(...two, [RECEIVED, 1], [RECEIVED, 0], [RECEIVED, 1])), "0:7,1:8 / 0,1 / ");
   assertEquals(show(read(...two, [RECEIVED, 1], [DONE, 1])), "0:7 /  / ");
   assertEquals(show(read([RECORDED, 3], [RECORDED, 4], [RELEASED, 3], [RECORDED, 3])), " /  / 4,3");
+  assertEquals(show(read([ACCEPTED, 0], [ACCEPTED, 1], [SENT, 0, 7, 2], [RECEIVED, 0, 0, 2])), "0:7,1:8 / 0,1 / ");
+  assertEquals(show(read(...two, [DONE, 0, 0, 2], [RECORDED, 3, 0, 3], [RELEASED, 3, 0, 2])), " /  / 5");
 });
 
 test("restored: of a session that the broker has forgotten, messages are left, as if they were new", () => {

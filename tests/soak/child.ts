@@ -22,6 +22,8 @@ const collect = makeCollect();
 
 const start = performance.now();
 let latencies: number[] = [], messages = 0, reported = start;
+/** How many clients are there that come and go: it is told when there is none. */
+let others = 0;
 
 /** The garbage collector, to be called. */
 function makeCollect(): () => void {
@@ -42,7 +44,7 @@ function count(what: "fd" | "task"): number {
 
 function report(last = false): boolean {
   const now = performance.now();
-  if (last || now - reported >= Number(every) * 1000) {
+  if (last || others === 0 && now - reported >= Number(every) * 1000) {
     reported = now;
     collect();
     const { rss, heapUsed, external } = process.memoryUsage();
@@ -95,11 +97,13 @@ async function soak(open: Open, qos: QoS): Promise<void> {
     for (let i = random.int(1, 5); i > 0; i--) await mqtt.publish(topic, message(), { qos });
     if (round % 20 === 5) await comeAndGo(mqtt, qos);
     if (round % 50 === 10) {
+      others++;
       const other = await open({ will: { topic: "soak/will", message: "gone", qos } });
       await other.subscribe(`soak/other/${qos}`, { qos });
       await other.publish(Array.from({ length: 5 }, () => ({ topic: `soak/other/${qos}`, message: message(), qos })));
       await other.disconnect();
       await other.run();
+      others--;
     }
     await sleep(10);
   }

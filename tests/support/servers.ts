@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server as NetServer, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
@@ -181,6 +182,14 @@ async function startServer(
   }
 }
 
+/** Waits until another port of a server accepts connections: mosquitto opens those of WebSockets after the first. */
+export async function untilAccepts(port: number): Promise<void> {
+  for (const start = performance.now(); !await accepts(port);) {
+    if (performance.now() - start > patience) throw new Error(`Nobody accepts connections on port ${port}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
@@ -221,7 +230,7 @@ export async function startAedes(options: { port?: number; tls?: boolean | Certi
  * One read a turn. The parser of aedes reads on while it hands out a packet; where the socket has
  * more by then, as on Deno, it hands out that packet twice and loses its place.
  */
-function paced(socket: Socket): Socket {
+export function paced<D extends Duplex>(socket: D): D {
   const read = socket.read.bind(socket);
   let done = false;
   socket.read = (size) => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import { serveWebSocket } from "../support/aedes_websocket.ts";
 import { run } from "../support/process.ts";
 import { startAedes } from "../support/servers.ts";
 
@@ -31,10 +32,15 @@ const programs = {
     console.log(mqtt.run().code);`,
 };
 
-for (const [mode, program] of Object.entries(programs)) {
-  test(`${mode} starts its thread from mod.ts imported by http, with an empty cache`, async () => {
+const ways = Object.entries(programs).flatMap(([mode, program]) =>
+  ["mqtt", "ws"].map((scheme) => ({ mode, program, scheme }))
+);
+
+for (const { mode, program, scheme } of ways) {
+  test(`${mode} over ${scheme}: starts its thread from mod.ts imported by http, with an empty cache`, async () => {
     const dir = mkdtempSync(join(tmpdir(), "mqtt3c-http-"));
-    const broker = await startAedes();
+    const broker = await startAedes(), web = await serveWebSocket(broker.broker);
+    const { port } = scheme === "ws" ? web : broker;
     const server = createServer((request, response) => {
       if (!/^\/(mod\.ts|src\/[\w/]+\.ts)$/.test(request.url ?? "")) return response.writeHead(404).end();
       response.setHeader("content-type", "application/typescript").end(readFileSync(join(root, request.url!)));
@@ -42,7 +48,7 @@ for (const [mode, program] of Object.entries(programs)) {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     try {
-      const head = `import { ${mode} } from "http://${host}/mod.ts"; const url = "mqtt://127.0.0.1:${broker.port}";`;
+      const head = `import { ${mode} } from "http://${host}/mod.ts"; const url = "${scheme}://127.0.0.1:${port}";`;
       writeFileSync(join(dir, "main.ts"), head + program);
       const args = ["run", "-q", "--no-prompt", "--allow-net=127.0.0.1", `--allow-import=${host}`, "main.ts"];
       const { code, stdout, stderr } = await run(process.execPath, args, {
@@ -52,6 +58,7 @@ for (const [mode, program] of Object.entries(programs)) {
       assertEquals({ code, stdout, stderr }, { code: 0, stdout: "a/b hi\ndisconnect\n", stderr: "" });
     } finally {
       await new Promise((resolve) => server.close(resolve));
+      await web.stop();
       await broker.stop();
       rmSync(dir, { recursive: true, force: true });
     }

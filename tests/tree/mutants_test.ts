@@ -30,11 +30,16 @@ function copySources(mutant: Mutant | undefined): string {
 
 /** A thread that plays one task after the other. */
 class Player {
-  readonly #thread = new Worker(new URL("../simulation/mutant.ts", import.meta.url));
+  #thread = this.#begin();
   #done: (found: string) => void = () => {};
 
-  constructor() {
-    this.#thread.on("message", (found) => this.#done(found)).on("error", (error) => this.#done(`It crashed: ${error}`));
+  #begin(): Worker {
+    const crashed = (error: unknown) => {
+      this.#thread = this.#begin();
+      this.#done(`It crashed: ${error}`);
+    };
+    return new Worker(new URL("../simulation/mutant.ts", import.meta.url))
+      .on("message", (found) => this.#done(found)).on("error", crashed);
   }
 
   /** What histories find; "" when nothing. */

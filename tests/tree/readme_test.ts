@@ -6,6 +6,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
 import { build } from "../../scripts/build.ts";
+import { serveWebSocket } from "../support/aedes_websocket.ts";
 import { certificates } from "../support/certificates.ts";
 import { bunBinary, needs, run, which } from "../support/process.ts";
 import { startAedes, startMicrosocks } from "../support/servers.ts";
@@ -97,13 +98,14 @@ test(
           await Promise.all(commands.map(async ([command, args, cwd], i) => {
             if (/^await using/m.test(code) && command === which("node") && parseInt(version.slice(1)) < 24) return;
             const broker = await startAedes({ tls: code.includes("mqtts:") });
+            const web = code.includes("ws:") ? await serveWebSocket(broker.broker) : undefined;
             const file = join(cwd, `program${i}.mjs`);
             const source = code.replaceAll(
               `"localhost"`,
               code.includes("open(") ? `"127.0.0.1"` : `"127.0.0.1:${broker.port}"`,
             )
               .replaceAll("open(1883", `open(${broker.port}`)
-              .replaceAll("//broker.example", `//localhost:${broker.port}`)
+              .replaceAll("//broker.example", `//localhost:${(web ?? broker).port}`)
               .replaceAll("127.0.0.1:1080", `127.0.0.1:${proxy.port}`)
               .replaceAll("gateway.session", `gateway${i}.session`);
             writeFileSync(file, source);
@@ -117,6 +119,7 @@ test(
               const expected = isUntrusted ? "untrusted\n" : output;
               if (expected !== undefined) assertEquals(result.stdout, expected, what);
             } finally {
+              await web?.stop();
               await broker.stop();
             }
           }));

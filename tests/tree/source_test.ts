@@ -54,8 +54,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   },
   {
     files: /^src\/transport\//,
-    may: /^src\/(transport\/|protocol\/|errors\.ts)/,
-    types: /^src\/(api|session\/trust)\.ts$/,
+    may: /^src\/(transport\/|protocol\/|session\/trust\.ts|errors\.ts)/,
+    types: /^src\/api\.ts$/,
     node: /./,
   },
   {

@@ -172,7 +172,7 @@ class Chart {
       {
         width: this.plot.clientWidth,
         height: 170,
-        padding: [8, 8, 0, 0],
+        padding: [8, 30, 0, 0], // the last time of day is centred on the edge
         legend: { show: false },
         cursor: { y: false, points: { size: 7 } },
         scales: {
@@ -395,6 +395,8 @@ $("subscribe").addEventListener("submit", async (event) => {
   if (wanted === filter) return;
   const given = filter;
   filter = wanted;
+  settings.set("filter", filter); // a page that is loaded again has it
+  history.replaceState(undefined, "", `#${settings}`);
   await ask({ type: "unsubscribe", filter: given }); // messages that come before the answer are of that filter
   if (wanted !== filter) return;
   for (const topic of topics.values()) topic.hide();
@@ -413,6 +415,11 @@ $("publish").addEventListener("submit", async (event) => {
   const answer = await ask({ type: "publish", topic, payload: $("message").value, retain: $("retain").checked });
   if (answer.type === "published") say("publish-result", `Published to ${topic}`);
   else say("publish-result", `Not published: ${answer.message}`, true);
+});
+
+$("to-publish").addEventListener("click", () => {
+  $("publish").scrollIntoView({ block: "center" });
+  $("topic").focus({ preventScroll: true });
 });
 
 $("message").addEventListener("keydown", (event) => {
@@ -443,7 +450,9 @@ function draw() {
 
 setInterval(() => {
   const lost = skipped === 0 ? "" : ` · ${skipped.toLocaleString()} skipped, as this page was too slow`;
-  $("rate").textContent = `${(received - drawnReceived).toLocaleString()} messages/s · ${topics.size} topics${lost}`;
+  $("rate").textContent = `${(received - drawnReceived).toLocaleString()} messages/s · ${topics.size} ${
+    topics.size === 1 ? "topic" : "topics"
+  }${lost}`;
   drawnReceived = received;
 }, 1000);
 

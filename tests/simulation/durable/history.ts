@@ -20,7 +20,7 @@ import { type Outcome, same, show, Violation } from "../history.ts";
 import type { Library } from "../library.ts";
 import { type Answer, Broker, type Manners } from "../qos/broker.ts";
 import { Disk } from "./disk.ts";
-import { ACCEPTED, CONNECTED, partsOf, SENT } from "./log.ts";
+import { ACCEPTED, changesOf, CONNECTED, SENT } from "./log.ts";
 import { type Published, Publishing } from "./published.ts";
 import { Receiving } from "./received.ts";
 
@@ -408,8 +408,8 @@ class DurableHistory {
     if (disk.isReplacing && random.chance(0.5)) return this.#goOnReplacing();
     if (disk.isFlushing) return this.#finishFlush();
     if (this.#beginFlush()) return;
-    const { isStoreSparse } = this.#session!;
-    if (!disk.isReplacing && (isStoreSparse || random.chance(this.#replaces))) this.#replace();
+    const { isSparse } = this.#session!.ledger;
+    if (!disk.isReplacing && (isSparse || random.chance(this.#replaces))) this.#replace();
   }
 
   #beginFlush(): boolean {
@@ -417,11 +417,10 @@ class DurableHistory {
     this.#drain(); // what has become stale meanwhile
     if (!isDue) return false;
     const batch = this.#disk.begin();
-    this.#note(() => `flush ${batch.map((record) => Object.values(partsOf(record)).join(" "))}`);
+    this.#note(() => `flush ${batch.flatMap(changesOf).map((change) => Object.values(change).join(" "))}`);
     this.#forgetsThen = this.#forgets;
     this.#forgetting = this.#line?.isForgetDue ? this.#line : undefined;
-    for (const record of batch) {
-      const { type, a } = partsOf(record);
+    for (const { type, a } of batch.flatMap(changesOf)) {
       if (type === SENT && this.#unkept.has(a)) this.fail("what is of a message that could not be kept is written");
     }
     return true;
@@ -430,8 +429,7 @@ class DurableHistory {
   #finishFlush(): void {
     const session = this.#session!;
     if (this.#isFull) {
-      for (const record of this.#disk.fail()) {
-        const { type, a } = partsOf(record);
+      for (const { type, a } of this.#disk.fail().flatMap(changesOf)) {
         if (type === ACCEPTED) this.#unkept.add(a);
       }
       this.#note(() => "the disk is full");
@@ -442,8 +440,7 @@ class DurableHistory {
     const batch = this.#disk.succeed(), isOfThis = this.#line !== undefined && this.#forgetting === this.#line;
     this.#note(() => "flushed");
     this.#isFailing = false;
-    for (const record of batch) {
-      const { type, a } = partsOf(record);
+    for (const { type, a } of batch.flatMap(changesOf)) {
       const logged = type === SENT ? this.#disk.state.messages.get(a) : undefined;
       const isSent = logged !== undefined && logged.packetId > 0 && this.#forgets === this.#forgetsThen;
       if (isSent) this.#publishing.sent(logged.seq, logged.packetId);
@@ -460,8 +457,8 @@ class DurableHistory {
 
   #replace(): void {
     this.#note(() => "a replacement begins");
-    this.#disk.replace(this.#session!.records(this.#time));
-    if (this.#session!.isStoreSparse) this.fail("the log is to be replaced as soon as it was");
+    this.#disk.replace(this.#session!.ledger.records(this.#time));
+    if (this.#session!.ledger.isSparse) this.fail("the log is to be replaced as soon as it was");
     if (this.#isPrompt || this.#random.chance(0.3)) this.#goOnReplacing(Infinity);
   }
 
@@ -755,7 +752,7 @@ class DurableHistory {
     if (!live.some(({ isExcused }) => isExcused) && unacknowledged !== some) {
       this.fail(`${unacknowledged} messages are not acknowledged, and it should be ${some}`);
     }
-    const isIdle = !this.#disk.isFlushing && this.#disk.pending.length === 0 && !this.#isFailing;
+    const isIdle = !this.#session!.ledger.isBusy && this.#disk.pending.length === 0 && !this.#isFailing;
     if (!isIdle || this.#isDamaged || !this.#isPrompt && this.#session!.due <= this.#time) return;
     this.#publishing.checkLog();
     this.#receiving.checkLog();
@@ -765,9 +762,9 @@ class DurableHistory {
 
   /** The log is at most twice what is alive, or it is to be replaced. */
   #checkSize(): void {
-    if (this.#disk.isReplacing || this.#hasReplacementFailed || this.#session!.isStoreSparse) return;
+    if (this.#disk.isReplacing || this.#hasReplacementFailed || this.#session!.ledger.isSparse) return;
     const { bytes, records, recorded } = this.#disk.state, { live } = this.#publishing;
-    const alive = live.reduce((sum, { size }) => sum + size + 3 * (17 + FRAME), 0) + recorded.size * (3 + FRAME);
+    const alive = live.reduce((sum, { size }) => sum + size + 3 * (17 + FRAME), 0) + recorded.size * (5 + FRAME);
     const size = bytes + FRAME * records;
     if (size > 2 * alive + SLACK + 200) this.fail(`the log has ${size} bytes, of which ${alive} mean something`);
   }

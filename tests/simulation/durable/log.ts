@@ -14,20 +14,23 @@ export interface Logged {
   packetId: number;
 }
 
-/** A record, taken apart. */
-export interface Parts {
+/** One change of those that a record is of. */
+export interface Change {
   readonly type: number;
   /** What follows the type: a number of a message, a packet identifier, or a flag; and the packet identifier of SENT. */
   readonly a: number;
   readonly b: number;
 }
 
-export function partsOf(record: Uint8Array): Parts {
+export function changesOf(record: Uint8Array): Change[] {
   const view = new DataView(record.buffer, record.byteOffset, record.length), type = record[0]!;
-  if (type === CLIENT) return { type, a: 0, b: 0 };
-  if (type === CONNECTED) return { type, a: record[1]!, b: 0 };
-  if (type === RECORDED || type === RELEASED) return { type, a: view.getUint16(1), b: 0 };
-  return { type, a: view.getFloat64(1), b: type === SENT ? view.getUint16(9) : 0 };
+  if (type === CLIENT) return [{ type, a: 0, b: 0 }];
+  if (type === CONNECTED) return [{ type, a: record[1]!, b: 0 }];
+  if (type === ACCEPTED) return [{ type, a: view.getFloat64(1), b: 0 }];
+  const isOfId = type === RECORDED || type === RELEASED;
+  const first = isOfId ? view.getUint16(1) : view.getFloat64(1), count = view.getUint16(isOfId ? 3 : 9);
+  const packetId = type === SENT ? view.getUint16(11) : 0;
+  return Array.from({ length: count }, (_, i) => ({ type, a: first + i, b: type === SENT ? packetId + i : 0 }));
 }
 
 /** What the log says so far. */
@@ -48,9 +51,13 @@ export class LogState {
   }
 
   apply(record: Uint8Array): void {
-    const { type, a, b } = partsOf(record), message = this.messages.get(a);
     this.bytes += record.length;
     this.records++;
+    for (const change of changesOf(record)) this.#apply(change, record);
+  }
+
+  #apply({ type, a, b }: Change, record: Uint8Array): void {
+    const message = this.messages.get(a);
     if (type === CLIENT) this.id = new TextDecoder().decode(record.subarray(1));
     if (type === CONNECTED && a === 0) this.#forget();
     if (type === ACCEPTED && message === undefined) this.#accept(a, record);

@@ -3,6 +3,7 @@ import type { Mutant } from "../mutants.ts";
 
 const flight = "src/session/flight.ts";
 const journal = "src/session/journal.ts";
+const ledger = "src/session/ledger.ts";
 const receiver = "src/session/receiver.ts";
 const restored = "src/session/restored.ts";
 const session = "src/session/session.ts";
@@ -29,9 +30,9 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "that the broker has forgotten the session is not written down",
-    file: session,
-    find: "this.#journal.change(CONNECTED, sessionPresent ? 1 : 0);",
-    replace: "if (sessionPresent) this.#journal.change(CONNECTED, 1);",
+    file: ledger,
+    find: "this.#parts.journal.change(CONNECTED, sessionPresent ? 1 : 0);",
+    replace: "if (sessionPresent) this.#parts.journal.change(CONNECTED, 1);",
   },
   {
     mistake: "a settled message of QoS 2 is not written down",
@@ -47,8 +48,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "the client identifier is not written down",
-    file: session,
-    find: "    if (restored?.id === undefined) this.#journal.client(settings.id);\n",
+    file: ledger,
+    find: "    if (restored?.id === undefined) journal.client(id);\n",
     replace: "",
   },
 
@@ -103,14 +104,15 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "until: stored is told when the message is accepted",
-    file: flight,
-    find: "if (untilStored) this.#untilStored.add(outgoing.number);",
-    replace: "if (untilStored) this.#settle(outgoing, undefined);",
+    file: ledger,
+    find: "if (untilStored) this.#untilStored.add(number);",
+    replace: "if (untilStored) flight.settle(outgoing, undefined);",
   },
   {
     mistake: "until: stored is told when the message is acknowledged",
-    file: flight,
-    find: "if (this.#untilStored.delete(number) && outgoing !== undefined) this.#settle(outgoing, undefined);",
+    file: ledger,
+    find:
+      "if (this.#untilStored.delete(number) && outgoing !== undefined) this.#parts.flight.settle(outgoing, undefined);",
     replace: "this.#untilStored.delete(number);",
   },
 
@@ -154,8 +156,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the changes of a flush that has failed are forgotten",
     file: journal,
-    find: "    this.#retryAt = now + RETRY;\n    this.#appended = 0;",
-    replace: "    this.#retryAt = now + RETRY;",
+    find: "    this.#retryAt = now + RETRY;\n",
+    replace: "    this.#retryAt = now + RETRY;\n    this.#changes = this.#changes.slice(this.#flushedChanges);\n",
   },
   {
     mistake: "what is said of messages that could not be kept is written again and again",
@@ -164,16 +166,28 @@ const mistakes: readonly Mutant[] = [
     replace: "",
   },
   {
-    mistake: "what comes after a failure is written before what came before it",
+    mistake: "a run goes on with what does not follow it",
     file: journal,
-    find: "if (!this.#isFlushing && this.#retryAt === Infinity) this.#appendChanges();",
-    replace: "this.#appendChanges();",
+    find: "changes[last + 1]! + count === of &&",
+    replace: "changes[last + 1]! < of &&",
   },
   {
     mistake: "what comes during a flush is not written",
     file: journal,
-    find: "    this.#appended = 0;\n    this.#appendChanges();\n",
-    replace: "    this.#appended = this.#changes.length;\n",
+    find: "    this.#changes = this.#changes.slice(this.#flushedChanges);\n",
+    replace: "    this.#changes = [];\n",
+  },
+  {
+    mistake: "what comes during a flush goes on with a run that is being flushed",
+    file: journal,
+    find: "const count = last >= this.#flushedChanges &&",
+    replace: "const count = last >= 0 &&",
+  },
+  {
+    mistake: "of a run, only the first message has a packet identifier",
+    file: restored,
+    find: "for (const [i, number] of run(view).entries()) this.#send(number, packetId + i);",
+    replace: "this.#send(run(view)[0]!, packetId);",
   },
 
   {
@@ -277,53 +291,53 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "packet identifiers that a damaged log has lost are not freed",
-    file: session,
-    find: "    if (problems.length > 0 && this.#isKnown) {\n",
-    replace: "    if (problems.length < 0 && this.#isKnown) {\n",
+    file: ledger,
+    find: "    if (problems.length === 0 || !this.#isKnown) return;\n",
+    replace: "    if (problems.length >= 0 || !this.#isKnown) return;\n",
   },
 
   // ---- the log anew
   {
     mistake: "a replacement forgets who the client is",
-    file: session,
-    find: "    yield encodeClient(this.#settings.id);\n",
+    file: ledger,
+    find: "    yield encodeClient(id);\n",
     replace: "",
   },
   {
     mistake: "a replacement forgets that the client was accepted",
-    file: session,
+    file: ledger,
     find: "const connected = this.#isKnown ? [this.#isTakenOver ? 1 : 0] : [];",
     replace: "const connected: number[] = [];",
   },
   {
     mistake: "a replacement forgets what was settled",
-    file: session,
-    find: "this.#flight.records(now), [...this.#receiver.recorded]);",
-    replace: "this.#flight.records(now), []);",
+    file: ledger,
+    find: "messages, [...receiver.recorded], ",
+    replace: "messages, [], ",
   },
   {
     mistake: "a replacement forgets what the broker has",
-    file: flight,
-    find: "      if (i < received) yield journal.encodeChange(RECEIVED_RECORD, number);\n",
-    replace: "      if (i < 0 * received) yield journal.encodeChange(RECEIVED_RECORD, number);\n",
+    file: ledger,
+    find: "      if (state === RECEIVED) yield journal.encodeChange(RECEIVED_RECORD, number);\n",
+    replace: "",
   },
   {
     mistake: "a replacement forgets packet identifiers",
-    file: flight,
+    file: ledger,
     find: "      if (packetId > 0) yield journal.encodeChange(SENT_RECORD, number, packetId);\n",
     replace: "",
   },
   {
     mistake: "a replacement has messages that are not kept yet, and never may be",
-    file: flight,
+    file: ledger,
     find: "qos > 0 && !this.#unkept.has(number)",
     replace: "qos > 0 && number >= 0",
   },
   {
     mistake: "a replacement has when messages get stale by another clock",
-    file: flight,
-    find: "offset: this.#journal.offset(now) });",
-    replace: "offset: 0 * this.#journal.offset(now) });",
+    file: ledger,
+    find: "[...receiver.recorded], journal.offset(now));",
+    replace: "[...receiver.recorded], 0 * journal.offset(now));",
   },
   {
     mistake: "the size of the log is not reset",

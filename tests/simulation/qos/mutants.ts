@@ -158,7 +158,7 @@ const mistakes: readonly Mutant[] = [
     file: flight,
     find: "if (type === PUBREC && outgoing?.qos === 2) this.#receive(outgoing);",
     replace:
-      "if (type === PUBREC && outgoing?.qos === 2) { this.#receive(outgoing); this.#settle(outgoing, undefined); }",
+      "if (type === PUBREC && outgoing?.qos === 2) { this.#receive(outgoing); this.settle(outgoing, undefined); }",
   },
   {
     mistake: "acknowledgements of nothing are not counted",
