@@ -3,7 +3,7 @@
 
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
-import type { QoS } from "./protocol/packet.ts";
+import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
 import type { SessionStore } from "./store/session_store.ts";
 import type { Trust } from "./session/trust.ts";
@@ -86,7 +86,7 @@ export type ConnectionStatus =
   /** A connection is opened; `attempt` counts from 1 since the last one that the broker accepted. */
   | { readonly type: "connecting"; readonly attempt: number; readonly address: string | undefined }
   /** The broker has accepted; `sessionPresent`: it has kept the session [MQTT-3.2.2-2]; `version`: 4 is MQTT 3.1.1. */
-  | { readonly type: "connected"; readonly sessionPresent: boolean; readonly version: 4 }
+  | { readonly type: "connected"; readonly sessionPresent: boolean; readonly version: 4 | 5; readonly limits: Limits }
   /** The connection, or an attempt, has failed with `error`; the next attempt begins in `delay` milliseconds. */
   | { readonly type: "waiting"; readonly error: MqttError; readonly delay: number }
   /** The client has ended: what `run()` tells. */
@@ -129,6 +129,34 @@ export interface Stats {
   readonly ignored: number;
 }
 
+/**
+ * What the broker of this connection can do, and how much it takes. With MQTT 3.1.1 it does not say: then it is what the
+ * protocol allows.
+ */
+export interface Limits {
+  /** How many messages of QoS 1 and 2 it takes before it has acknowledged them. */
+  readonly receiveMaximum: number;
+  /** The highest QoS that it takes. */
+  readonly maxQoS: QoS;
+  /** Whether it keeps retained messages. */
+  readonly retain: boolean;
+  /** Bytes of the largest packet that it takes. */
+  readonly maxPacketSize: number;
+  /** How many topic aliases it takes. */
+  readonly topicAliases: number;
+  /** Whether filters may have wildcards, and subscriptions identifiers; whether they may be shared. */
+  readonly wildcards: boolean;
+  readonly subscriptionIds: boolean;
+  readonly shared: boolean;
+  /** Seconds after which a silent client sends PINGREQ, and for which the broker keeps the session. */
+  readonly keepalive: number;
+  readonly session: number;
+  /** What the broker gives to make response topics of. */
+  readonly responseInformation?: string | undefined;
+  /** Its user properties, pairs of name and value. */
+  readonly user?: readonly (readonly [name: string, value: string])[] | undefined;
+}
+
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {
   /** TCP port; 1883, or 8883 with TLS; of a WebSocket 80, or 443 with TLS. */
@@ -139,6 +167,8 @@ export interface ConnectOptions {
   keepalive?: number | undefined;
   /** Client identifier; 23 random characters of 0-9a-zA-Z by default, `""` lets the broker choose [MQTT-3.1.3-5]. */
   id?: string | undefined;
+  /** The version of MQTT: 4, the default, is 3.1.1. */
+  version?: 4 | 5 | undefined;
   /** User name. */
   uname?: Credential | undefined;
   /** Password; needs `uname` [MQTT-3.1.2-22]. */
@@ -234,6 +264,8 @@ export interface PublishOptions {
   expiry?: number | undefined;
   /** `"stored"`: a publish of QoS 1 or 2 resolves when the message is in the store of the session, and not only when it is acknowledged. */
   until?: "stored" | undefined;
+  /** What the message says of itself, with version 5. */
+  properties?: MessageProperties | undefined;
   /** Takes the message back as long as it is not sent: QoS 1 and 2, beyond `maxInflight` or while there is no connection. */
   signal?: AbortSignal | undefined;
 }

@@ -46,12 +46,15 @@ export class MqttError extends Error {
   override readonly name = "MqttError";
   /** What failed: see {@linkcode ErrorCode}. */
   readonly code: ErrorCode;
+  /** The broker's own words, where it has said something [MQTT5-3.2.2-19]. */
+  readonly reason: string | undefined;
   #disconnectReason: number | undefined;
 
   /** Makes an error; the runtime's own error, when there is one, is the `cause`. */
-  constructor(code: ErrorCode, message: string, cause?: unknown) {
+  constructor(code: ErrorCode, message: string, cause?: unknown, reason?: string) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
+    this.reason = reason;
   }
 
   static {

@@ -14,6 +14,7 @@ import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { checkPayload } from "../protocol/packer.ts";
 import type { FilterRequest, QoS } from "../protocol/packet.ts";
+import { encodeMessageProperties } from "../protocol/properties.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
 import type { Publication as Outbound } from "../session/outgoing.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -63,8 +64,8 @@ function checkConditions(options: PublishOptions): void {
 }
 
 /** Whether a publish has options besides those of its packet. */
-export function isConditional({ signal, expiry }: PublishOptions): boolean {
-  return signal !== undefined || expiry !== undefined;
+export function isConditional({ signal, expiry, properties }: PublishOptions): boolean {
+  return signal !== undefined || expiry !== undefined || properties !== undefined;
 }
 
 /** What of the options of a publish is not in its flags. */
@@ -72,9 +73,10 @@ export function publication(
   topic: string,
   message: string | Uint8Array,
   flags: number,
-  { signal, expiry, until }: PublishOptions = {},
+  { signal, expiry, until, properties }: PublishOptions = {},
 ): Publication {
-  return { topic, message, flags, signal, expiry, untilStored: until === "stored" };
+  const encoded = properties && encodeMessageProperties(properties, { expiry });
+  return { topic, message, flags, signal, expiry, properties: encoded, untilStored: until === "stored" };
 }
 
 /** @throws {TypeError | RangeError} What is wrong with the options of a publish. */

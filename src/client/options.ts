@@ -17,7 +17,20 @@ const UNTRUSTED = 'use tls.untrusted: "reject" refuses every server that is not 
 const CONNECT: Names = {
   of: "connect",
   own: [
-    ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy", "headers"],
+    ...[
+      "port",
+      "tls",
+      "keepalive",
+      "id",
+      "version",
+      "uname",
+      "passwd",
+      "will",
+      "session",
+      "timeout",
+      "proxy",
+      "headers",
+    ],
     ...[
       "maxPacketSize",
       "maxBuffered",
@@ -152,7 +165,7 @@ const RECONNECT: Names = {
 
 const PUBLISH: Names = {
   of: "publish",
-  own: ["qos", "retain", "expiry", "until", "signal"],
+  own: ["qos", "retain", "expiry", "until", "signal", "properties"],
   foreign: {
     retained: "use retain",
     dup: "the client sets it itself",

@@ -14,6 +14,9 @@ import { type Located, makePlace, type Place } from "./places.ts";
 /** The longest session, in seconds: what a number of four bytes holds. */
 const MAX_SESSION = 2 ** 32 - 1;
 
+/** Seconds of a session whose length is not given. */
+const ONE_DAY = 86_400;
+
 /** What a client is made of, apart from its connections. */
 export interface Settings extends SessionSettings {
   readonly places: readonly Place[];
@@ -47,9 +50,12 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     "offline",
     "given with reconnect, by which the client gets its connection",
   );
+  const version = op.version ?? 4;
+  check(version === 4 || version === 5, "version", "4, which is MQTT 3.1.1, or 5");
   return {
+    version,
     keepalive,
-    cleanSession: parseSession(op),
+    ...parseSession(op),
     maxPacketSize,
     maxBuffered,
     maxUnsettled: maxBuffered,
@@ -70,12 +76,12 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
   };
 }
 
-/** Whether the session is a clean one; how long the broker keeps another is its own to decide in MQTT 3.1.1. */
-function parseSession({ session = false, id }: ConnectOptions): boolean {
+/** Whether the session is a clean one, and how long it is kept; how long the broker keeps another is its own to decide in MQTT 3.1.1. */
+function parseSession({ session = false, id }: ConnectOptions): Pick<Settings, "cleanSession" | "sessionExpiry"> {
   if (typeof session === "number") checkRange("session", session, 1, MAX_SESSION);
   else check(typeof session === "boolean", "session", "true, false or a number of seconds");
   check(session === false || !!id, "session", "given with an id, by which the broker knows it again [MQTT-3.1.3-7]");
-  return session === false;
+  return { cleanSession: session === false, sessionExpiry: session === true ? ONE_DAY : Number(session) };
 }
 
 /** A store keeps a session. */

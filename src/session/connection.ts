@@ -1,7 +1,7 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { MqttError, violation } from "../errors.ts";
+import { fault, MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
@@ -20,8 +20,9 @@ import {
   type UnsubackPacket,
   UNSUBSCRIBE,
 } from "../protocol/packet.ts";
-import { isConnackStart, notConnack } from "./connack.ts";
+import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
+import type { Limits } from "../api.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
 
@@ -46,7 +47,8 @@ export interface Credentials {
 /** What of the settings a connection needs. */
 type ConnectionSettings = Pick<
   SessionSettings,
-  "id" | "will" | "keepalive" | "pingAfter" | "cleanSession" | "maxPacketSize"
+  | ("version" | "id" | "will" | "keepalive" | "pingAfter" | "cleanSession")
+  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize")
 >;
 
 /**
@@ -70,6 +72,8 @@ export class Connection {
   lastByte: number = -Infinity;
   /** When the broker accepted; undefined before. */
   acceptedAt: number | undefined;
+  /** What the broker can do; undefined before it accepted. */
+  limits: Limits | undefined;
   readonly #settings: ConnectionSettings;
   #keepAlive = new KeepAlive(0, 0);
   /** CONNECT, until it is taken. */
@@ -80,14 +84,17 @@ export class Connection {
     this.attempt = attempt;
     this.given = given;
     this.#settings = settings;
-    this.decoder = new Decoder(settings.maxPacketSize);
+    this.decoder = new Decoder(settings.maxPacketSize, settings.version);
   }
 
   /** The credentials are known: CONNECT can be taken. */
   login(credentials: Credentials, now: number): void {
-    const { id, will, keepalive, cleanSession, pingAfter } = this.#settings;
+    const { version, id, will, keepalive, cleanSession, pingAfter } = this.#settings;
+    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize } = this.#settings;
+    const properties = { sessionExpiry, receiveMaximum, maximumPacketSize };
     this.#keepAlive = new KeepAlive(pingAfter, now);
-    this.#connect = encode({ type: CONNECT, keepalive, cleanSession, id, will, ...credentials });
+    const what = { keepalive, cleanSession, id, will, properties, ...credentials };
+    this.#connect = encode({ type: CONNECT, ...what }, version);
   }
 
   /** CONNECT, once; an answer may come from then on. */
@@ -123,10 +130,12 @@ export class Connection {
    * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
    */
   answer(): ConnackPacket | undefined {
-    const { decoder } = this;
+    const { decoder } = this, { version, cleanSession } = this.#settings;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
-    if (!this.#isConnectTaken || !isConnackStart(head, this.#settings.cleanSession)) throw notConnack(head);
+    const isRight = this.#isConnectTaken && isConnackStart(head, cleanSession, version);
+    if (!isRight) throw notConnack(head, version);
+    if (version === 5 && head[1] === 2) return head[3] === undefined ? undefined : olderConnack(head[3]);
     return decoder.next() as ConnackPacket | undefined;
   }
 
@@ -146,9 +155,12 @@ export class Connection {
       case SUBSCRIBE:
       case UNSUBSCRIBE:
       case PINGREQ:
-      case DISCONNECT:
-      case AUTH:
         throw clientsOnly(packet.type);
+      case DISCONNECT:
+        if (this.#settings.version === 4) throw clientsOnly(packet.type);
+        throw disconnected(packet);
+      case AUTH:
+        throw fault("protocol", "The broker sent an AUTH, and nobody asked for that [MQTT5-4.12.0-1]", { reason: 130 });
       default:
         return packet;
     }

@@ -1,9 +1,10 @@
 /** Messages of QoS 1 and 2 on their way to the broker, until it has acknowledged them.
  * @module */
 
+import type { Limits } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
-import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL } from "../protocol/packet.ts";
+import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { FreedIds } from "./freed_ids.ts";
@@ -21,6 +22,7 @@ import {
   type Outgoing,
   type Publication,
   RECEIVED,
+  refusedError,
   SENT,
   sessionLostError,
   staleError,
@@ -39,6 +41,7 @@ export interface FlightSettings {
   readonly maxInflight: number;
   readonly maxInflightQoS2: number;
   readonly maxBuffered: number;
+  readonly version: Version;
   readonly sessionLost: SessionLost | undefined;
 }
 
@@ -79,6 +82,8 @@ export class Flight {
   readonly #journal: Journal;
   readonly #onDone: OnDone;
   readonly #shelf: Shelf;
+  /** How many the broker of this connection takes before it has acknowledged them [MQTT5-3.3.4-9]. */
+  #receiveMaximum = Infinity;
   /** Bytes that were let out, and wait for the store. */
   #held = 0;
   /** Those that wait, in the order of accepting; among them such as do not wait any more. Of QoS 0 they wait for a connection. */
@@ -111,7 +116,7 @@ export class Flight {
     this.#ids = ids;
     this.#journal = journal;
     this.#onDone = onDone;
-    this.#shelf = new Shelf(settings.maxBuffered);
+    this.#shelf = new Shelf(settings.maxBuffered, settings.version);
     ids.add(this.#sent);
     ids.add(this.#received);
   }
@@ -147,8 +152,12 @@ export class Flight {
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; nothing is accepted then.
    */
-  publish({ topic, message, flags, expiry }: Publication, call: Call | undefined, now: number): Outgoing {
-    const shelved = this.#shelf.last(this.#shelf.publish(topic, message, flags));
+  publish(publication: Publication, call: Call | undefined, now: number): Outgoing {
+    const { topic, message, flags, expiry, properties } = publication, shelf = this.#shelf;
+    const size = properties === undefined
+      ? shelf.publish(topic, message, flags)
+      : shelf.publishWith(topic, message, flags, properties);
+    const shelved = shelf.last(size);
     const due = expiry === undefined ? Infinity : now + 1000 * expiry;
     const outgoing = this.#accept(shelved, this.#accepted++, due);
     outgoing.call = call;
@@ -161,7 +170,7 @@ export class Flight {
     this.#pending++;
     this.#soonest = Math.min(this.#soonest, due);
     const qos = (page.bytes[start]! & 6) >> 1 as Level;
-    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due };
+    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due, code: 0 };
   }
 
   /** Takes what a process before this one had accepted; `offset`: `now` less the milliseconds since 1970. */
@@ -232,7 +241,7 @@ export class Flight {
   #next(now: number): Outgoing | undefined {
     const { maxInflight, maxInflightQoS2 } = this.#settings;
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
-    if (qos1 + qos2 >= maxInflight) return undefined;
+    if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;
     const first = this.#first(1, now), other = qos2 < maxInflightQoS2 ? this.#first(2, now) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
     const isOther = other !== undefined && (first === undefined || other.number < first.number) && this.#stamp(other);
@@ -317,9 +326,17 @@ export class Flight {
   // ---- from the broker
 
   /** PUBACK, PUBREC or PUBCOMP. One that is for nothing is counted: brokers repeat them rightly when a message is sent again. */
-  answered(type: AckPacket["type"], packetId: number): void {
+  answered(packet: AckPacket): void {
+    const { type, packetId, code = 0 } = packet;
     const outgoing = (type === PUBCOMP ? this.#received : this.#sent).get(packetId);
-    if (outgoing !== undefined && type === PUBACK && outgoing.qos === 1) return this.#end(outgoing);
+    // PUBREC with a reason code from 128 on frees the identifier [MQTT5-4.3.3-4]; in PUBCOMP, it says nothing of the message.
+    const isRefused = code >= 128 && (type === PUBREC ? outgoing?.qos === 2 : type === PUBACK && outgoing?.qos === 1);
+    if (outgoing !== undefined && isRefused) return this.#end(outgoing, refusedError(packet));
+    if (outgoing !== undefined && type === PUBREC) outgoing.code = code;
+    if (outgoing !== undefined && type === PUBACK && outgoing.qos === 1) {
+      outgoing.code = code;
+      return this.#end(outgoing);
+    }
     if (type === PUBCOMP && outgoing !== undefined) return this.#end(outgoing);
     if (type === PUBCOMP && this.#freed?.add(packetId)) return;
     if (type === PUBREC && outgoing?.qos === 2) this.#receive(outgoing);
@@ -366,7 +383,8 @@ export class Flight {
     if (call === undefined) return error && this.#tell(outgoing, error);
     outgoing.call = undefined;
     this.#calls--;
-    this.#events.settle(call, error === undefined ? ACKNOWLEDGED : { error });
+    const { code } = outgoing;
+    this.#events.settle(call, error === undefined ? code === 0 ? ACKNOWLEDGED : { code } : { error });
   }
 
   /** Nobody waits for a message that was given up: the status tells it. */
@@ -388,7 +406,10 @@ export class Flight {
   }
 
   /** The broker has accepted. `isTakenOver`: its session is that of a client before this one, whose messages nobody knows. */
-  connected({ sessionPresent, isTakenOver }: { sessionPresent: boolean; isTakenOver: boolean }): void {
+  connected(
+    { sessionPresent, isTakenOver, limits }: { sessionPresent: boolean; isTakenOver: boolean; limits: Limits },
+  ): void {
+    this.#receiveMaximum = limits.receiveMaximum;
     if (isTakenOver && this.#freed === undefined) {
       const { maxInflightQoS2 } = this.#settings;
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));

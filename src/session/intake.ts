@@ -179,7 +179,7 @@ export class Intake {
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
-        return flight.answered(packet.type, packet.packetId);
+        return flight.answered(packet);
       case PUBREL:
         return receiver.release(packet.packetId);
       case "oversized":

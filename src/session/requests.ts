@@ -11,6 +11,7 @@ import {
   SUBSCRIBE,
   type UnsubackPacket,
   type UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
 import type { Call } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
@@ -171,7 +172,7 @@ export class Requests {
       if (codes.length !== filters.length) {
         throw violation(`a SUBACK with ${codes.length} codes for ${filters.length} filters`, "3.8.4-5");
       }
-      if (codes.some((code, i) => code !== 128 && code > filters[i]!.qos)) {
+      if (codes.some((code, i) => code < 128 && code > filters[i]!.qos)) {
         throw violation("a SUBACK that grants more than was asked", "3.8.4-6");
       }
     }
@@ -214,8 +215,8 @@ export class Requests {
 }
 
 /** The bytes of a request's packet. */
-export function encodeRequest({ type, packetId, filters }: Request): Uint8Array<ArrayBuffer> {
-  return encode({ type, packetId, filters } as Parameters<typeof encode>[0]);
+export function encodeRequest({ type, packetId, filters }: Request, version: Version): Uint8Array<ArrayBuffer> {
+  return encode({ type, packetId, filters } as Parameters<typeof encode>[0], version);
 }
 
 function sizeOf({ filters }: Request): number {

@@ -25,6 +25,7 @@ import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
 import { Journal } from "./journal.ts";
 import { Ledger } from "./ledger.ts";
+import { limitsOf } from "./limits.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
@@ -98,7 +99,7 @@ export class Session {
   constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#random = random;
-    this.#output = new Output(settings.maxBuffered);
+    this.#output = new Output(settings.maxBuffered, settings.version);
     const restored = durable?.restored;
     this.#journal = new Journal(durable?.log, restored?.size ?? 0);
     const ways = { output: this.#output, events: this.#events, journal: this.#journal };
@@ -262,14 +263,16 @@ export class Session {
    */
   send(publication: Publication, call: Call, now: number): Outgoing | undefined {
     this.#checkEnd();
-    const { topic, message, flags, expiry } = publication;
-    const isDirect = flags < 2 && (expiry === undefined || this.#isOpen);
+    const { topic, message, flags, expiry, properties } = publication;
+    const isDirect = flags < 2 && (expiry === undefined || this.#isOpen) && !this.#flight.holdsQoS0;
     if (!isDirect) {
       const outgoing = this.#flight.publish(publication, call, now);
       this.#ledger.accepted(outgoing, publication.untilStored ?? false, now);
       return outgoing;
     }
-    this.publish(topic, message, flags);
+    if (properties === undefined) this.#output.publish(topic, message, flags);
+    else this.#output.publishWith(topic, message, flags, properties);
+    this.#output.published++;
     this.#events.settle(call, { code: 0 });
     return undefined;
   }
@@ -529,7 +532,7 @@ export class Session {
       if (bytes === undefined && this.#state === "closing" && !this.#ledger.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
-        bytes = encode({ type: DISCONNECT });
+        bytes = encode({ type: DISCONNECT }, this.#settings.version);
       } else if (bytes !== undefined) {
         this.#flushes.taken(bytes);
       }
@@ -648,8 +651,10 @@ export class Session {
     return this.#intake.nextDelivering(handling);
   }
 
-  #connacked(connection: Connection, { code, sessionPresent }: ConnackPacket): void {
-    if (code !== 0) return this.#lose(connectionRefused(code, connection.given));
+  #connacked(connection: Connection, packet: ConnackPacket): void {
+    const { code, sessionPresent } = packet, { version } = this.#settings;
+    if (code !== 0) return this.#lose(connectionRefused(packet, connection.given));
+    const limits = connection.limits = limitsOf(packet, this.#settings);
     this.#state = "open";
     this.#deadline = Infinity;
     connection.acceptedAt = this.#now;
@@ -658,9 +663,9 @@ export class Session {
     // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
     const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
-    this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
+    this.#status = this.#events.tell({ type: "connected", sessionPresent, version, limits });
     this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent) });
+    this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent), limits });
     this.#ledger.connected(sessionPresent);
     this.#flight.letGo(this.#now);
     this.#flushes.connected();

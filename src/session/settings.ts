@@ -3,7 +3,7 @@
 
 import type { OnPublish } from "../api.ts";
 import type { MqttError } from "../errors.ts";
-import type { WillFields } from "../protocol/packet.ts";
+import type { Version, WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
 import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
@@ -13,12 +13,15 @@ import type { TrustPolicy } from "./trust.ts";
 
 /** Times are in milliseconds, sizes in bytes. */
 export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "rejectUntrusted"> {
+  readonly version: Version;
   readonly will: WillFields | undefined;
   /** Seconds, as CONNECT tells the broker; 0 = off. */
   readonly keepalive: number;
   /** Seconds after which it sends PINGREQ; 0 = never. */
   readonly pingAfter: number;
   readonly cleanSession: boolean;
+  /** Seconds for which the broker is to keep the session, as version 5 tells it; 0: not at all. */
+  readonly sessionExpiry: number;
   /** Of what comes. */
   readonly maxPacketSize: number;
   /** Of what waits to be sent. */

@@ -3,6 +3,7 @@
 
 import { MqttError } from "../errors.ts";
 import { Packer } from "../protocol/packer.ts";
+import type { Version } from "../protocol/packet.ts";
 
 /** Blocks are as small as this at first. */
 const FIRST_BLOCK = 256;
@@ -40,8 +41,8 @@ export class Shelf extends Packer {
   #held = 0;
 
   /** More than `max` bytes of packets are never kept. */
-  constructor(max: number) {
-    super();
+  constructor(max: number, version: Version) {
+    super(version);
     this.#max = max;
   }
 

@@ -12,11 +12,13 @@ import {
   SUBSCRIBE,
   type UnsubackPacket,
   UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import type { PacketIds } from "./packet_ids.ts";
+import { reasonError } from "./reasons.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
 import { type Group, Subscriptions } from "./subscriptions.ts";
 
@@ -27,6 +29,7 @@ const RENEWED_AT_ONCE = 32_768;
 
 /** What it is made with. */
 export interface SubscriberSettings {
+  readonly version: Version;
   readonly cleanSession: boolean;
   /** Bytes of requests that may wait for a connection. */
   readonly maxBuffered: number;
@@ -143,7 +146,7 @@ export class Subscriber {
 
   /** Sends a request on this connection. */
   #send(request: Request, now: number): void {
-    this.#output.add(encodeRequest(request));
+    this.#output.add(encodeRequest(request, this.#settings.version));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -213,12 +216,12 @@ export class Subscriber {
   #sendFirst(requests: readonly Request[], now: number): void {
     if (requests.length === 0) return;
     for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);
-    this.#output.addFirst(concat(requests.map(encodeRequest)));
+    this.#output.addFirst(concat(requests.map((request) => encodeRequest(request, this.#settings.version))));
   }
 
   /** Sends a request that no call asks for: nobody could be told that there is no room. */
   #sendUnasked(request: Request, now: number): void {
-    this.#output.addAnyway(encodeRequest(request));
+    this.#output.addAnyway(encodeRequest(request, this.#settings.version));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -250,19 +253,29 @@ export class Subscriber {
     }
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
-    const refused = filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
+    const refused = filters.flatMap(({ topic }, i) => codes[i]! < 128 ? [] : [topic]);
+    const code = codes.find((code) => code >= 128) ?? 0;
     filters.forEach(({ topic }, i) => {
-      if (codes[i] === 128) return;
+      if (codes[i]! >= 128) return;
       this.subscriptions.grant(topic);
       this.#givenUp.delete(topic);
     });
-    const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
-    for (const filter of refused) {
-      this.#forget(filter, group, error);
-      if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });
-    }
+    const error = refused.length === 0 ? undefined : this.#refused(refused, code, packet);
+    filters.forEach(({ topic }, i) => {
+      if (codes[i]! < 128) return;
+      this.#forget(topic, group, error);
+      if (!renews) return;
+      this.#events.tell({ type: "refused", filter: topic, error: this.#refused([topic], codes[i]!, packet) });
+    });
     this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
     for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);
+  }
+
+  /** The error of filters that are refused; the code is that of the first. */
+  #refused(filters: readonly string[], code: number, { properties }: SubackPacket): MqttError {
+    const what = `refused the subscription to ${filters.map((filter) => `"${filter}"`).join(", ")}`;
+    if (this.#settings.version === 5) return reasonError(code, { what, properties, statement: "3.9.3-2" });
+    return new MqttError(128, `The broker ${what} [MQTT-3.9.3-2]`);
   }
 
   /**
@@ -347,11 +360,6 @@ export class Subscriber {
     for (const inbox of inboxes) this.#backlog.end(inbox, reason);
     return inboxes.some(({ iterated }) => iterated);
   }
-}
-
-function subscriptionRefused(filters: readonly string[]): MqttError {
-  const names = filters.map((filter) => `"${filter}"`).join(", ");
-  return new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
