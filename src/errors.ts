@@ -22,6 +22,7 @@
  * | `"protocol"` | bytes the broker must not send |
  * | `"overflow"` | a packet over `maxPacketSize`, or more than `maxBuffered` to be sent |
  * | `"sessionlost"` | the broker has forgotten the session, and it is not known whether the message has arrived |
+ * | `"unsupported"` | the broker, or the version of the protocol, cannot do what was asked |
  * | `"stale"` | the message waited longer than its `expiry` |
  * | `"store"` | the session's store cannot be opened, is in use, or cannot keep what it is to keep |
  * | `"unclaimed"` | a message that no handler and no iterator takes |
@@ -34,7 +35,7 @@ export type ErrorCode =
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")
   | ("untrusted" | "wrongname" | "expired" | "tls")
   | ("socketclosed" | "pingresp" | "unknowncp" | "protocol" | "overflow" | "sessionlost")
-  | ("stale" | "store" | "unclaimed" | "disconnect");
+  | ("unsupported" | "stale" | "store" | "unclaimed" | "disconnect");
 
 /** The reason code with which a broker that speaks MQTT 5 is told of its mistake; undefined if that is no mistake of the broker. */
 export let disconnectReason: (error: MqttError) => number | undefined;

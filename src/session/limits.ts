@@ -2,7 +2,8 @@
  * @module */
 
 import type { Limits } from "../api.ts";
-import { type ConnackPacket, MAX_REMAINING_LENGTH, type QoS } from "../protocol/packet.ts";
+import { MqttError } from "../errors.ts";
+import { type ConnackPacket, type FilterRequest, MAX_REMAINING_LENGTH, type QoS } from "../protocol/packet.ts";
 import type { SessionSettings } from "./settings.ts";
 
 /** The longest packet of the protocol, in bytes. */
@@ -30,4 +31,42 @@ export function limitsOf(
     responseInformation,
     user,
   });
+}
+
+/** A packet of a message: the flags of byte 1, and its size in bytes. */
+interface Sized {
+  readonly flags: number;
+  readonly size: number;
+}
+
+/** Why the broker would not take a message; undefined if it does. */
+export function messageUnsupported(
+  { maxQoS, retain, maxPacketSize }: Limits,
+  { flags, size }: Sized,
+): MqttError | undefined {
+  const qos = flags >> 1 & 3;
+  if (qos > maxQoS) return unsupported(`a message of QoS ${qos}: this broker takes ${maxQoS} at most`, "3.2.2-11");
+  if ((flags & 1) === 1 && !retain) return unsupported("retain: this broker keeps no messages", "3.2.2-14");
+  if (size <= maxPacketSize) return undefined;
+  return unsupported(`a packet of ${size} bytes: this broker takes ${maxPacketSize} at most`, "3.2.2-15");
+}
+
+/** Why the broker would not take a subscription; undefined if it does. */
+export function filtersUnsupported(
+  { wildcards, shared }: Limits,
+  filters: readonly Pick<FilterRequest, "topic">[],
+): MqttError | undefined {
+  for (const { topic } of filters) {
+    if (!wildcards && /[+#]/.test(topic)) {
+      return unsupported(`"${topic}": this broker has no subscriptions with wildcards`, "3.2.2.3.11");
+    }
+    if (!shared && topic.startsWith("$share/")) {
+      return unsupported(`"${topic}": this broker has no shared subscriptions`, "3.2.2.3.13");
+    }
+  }
+  return undefined;
+}
+
+function unsupported(what: string, source: string): MqttError {
+  return new MqttError("unsupported", `Cannot use ${what} [MQTT5-${source}]`);
 }
