@@ -25,7 +25,7 @@ import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
 import { Journal } from "./journal.ts";
 import { Ledger } from "./ledger.ts";
-import { limitsOf } from "./limits.ts";
+import { filtersUnsupported, limitsOf, messageUnsupported } from "./limits.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
 import { Receiver } from "./receiver.ts";
@@ -304,6 +304,7 @@ export class Session {
    */
   subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
+    this.#checkFilters(filters);
     this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
     this.#claim();
   }
@@ -312,11 +313,18 @@ export class Session {
   iterate(inbox: Inbox, qos: QoS, now: number): void {
     try {
       this.#checkEnd();
+      this.#checkFilters([{ topic: inbox.filter }]);
       this.#subscriber.iterate(inbox, qos, now);
       this.#claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
     }
+  }
+
+  /** @throws {MqttError} `"unsupported"` */
+  #checkFilters(filters: readonly Pick<FilterRequest, "topic">[]): void {
+    const limits = this.#connection?.limits, error = limits && filtersUnsupported(limits, filters);
+    if (error !== undefined) throw error;
   }
 
   /** Messages that nobody took may be for a new consumer. */
