@@ -1,9 +1,11 @@
 /**
  * Runs everything: the static checks, then the same test files on Deno, on Bun and, built, on Node.
  *
- *     deno task test [--only check|soak|deno|bun|node[,...]] [part of a file name ...]
+ *     deno task test [--long] [--only check|soak|deno|bun|node[,...]] [part of a file name ...]
  *
- * The tests in tests/tree/ are about the tree itself and run on Deno only, and so does the soak of three minutes.
+ * The tests in tests/tree/ are about the tree itself and run on Deno only, and so does the soak of three minutes. What is
+ * heavy with real parts runs on one runtime, one file here and the next there; on all of them where a runtime or a file
+ * is named, and with `--long`.
  */
 import { join } from "node:path";
 import process from "node:process";
@@ -16,13 +18,15 @@ interface Result {
   failed: number;
   /** What a person needs to see of it: the failures. */
   output: string;
+  /** The names of the tests that failed. */
+  names?: string[];
 }
 
 const root = join(import.meta.dirname!, "..");
 const limit = 30 * 60_000; // of one suite, in milliseconds
 const parts = ["check", "soak", "deno", "bun", "node"];
 const { values, positionals } = parseArgs({
-  options: { only: { type: "string", multiple: true, default: [] } },
+  options: { only: { type: "string", multiple: true, default: [] }, long: { type: "boolean" } },
   allowPositionals: true,
 });
 const only = values.only.flatMap((value) => value.split(","));
@@ -34,6 +38,8 @@ const files = sources("tests").filter((file) => file.endsWith("_test.ts"))
 if (!files.length) fatal(`No test file is named like ${positionals.join(" or ")}`);
 
 const total = { passed: 0, failed: 0 };
+/** What failed, told once more at the end. */
+const failures: string[] = [];
 
 function fatal(message: string): never {
   console.error(message);
@@ -44,7 +50,7 @@ function fatal(message: string): never {
 async function report(name: string, part: () => Promise<Result>): Promise<void> {
   const start = performance.now();
   if (process.stdout.isTTY) process.stdout.write(`...   ${name}\r`);
-  const { passed, failed, output } = await part().catch((error): Result => ({
+  const { passed, failed, output, names = [] } = await part().catch((error): Result => ({
     passed: 0,
     failed: 1,
     output: error instanceof Error ? error.stack ?? error.message : String(error),
@@ -55,7 +61,9 @@ async function report(name: string, part: () => Promise<Result>): Promise<void> 
   console.log(
     `${failed ? "FAIL" : "ok  "}  ${name.padEnd(28)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
   );
-  if (failed) console.log(`\n${output.trim()}\n`);
+  if (!failed) return;
+  console.log(`\n${output.trim()}\n`);
+  failures.push(...(names.length ? names : ["see above"]).map((what) => `${name}: ${what}`));
 }
 
 function deno(...args: string[]) {
@@ -73,18 +81,20 @@ function check(name: string, ...args: string[]): Promise<void> {
   });
 }
 
-/** Runs a suite and counts what it printed; no test run, or a bad end, is a failure. */
+/** Runs a suite and counts what it printed; no test run, or a bad end, is a failure. `named` captures what failed. */
 async function suite(
   command: string,
   args: string[],
   count: (text: string) => { passed: number; failed: number },
-  failures: (text: string) => string = String,
+  named: RegExp,
+  shorten: (text: string) => string = String,
 ): Promise<Result> {
   const { code, stdout, stderr } = await run(command, args, { cwd: root, env: { NO_COLOR: "1" }, deadline: limit });
   const text = `${stderr}${stdout}`; // Bun tells on the one, Deno and Node on the other: what failed comes last
   const { passed, failed } = count(text);
   if (code === 0 && passed + failed === 0) return { passed, failed: 1, output: `No test was run.\n${text}` };
-  return { passed, failed: code === 0 ? failed : Math.max(failed, 1), output: failures(text) };
+  const output = shorten(text), names = [...output.matchAll(named)].map(([, name]) => name!);
+  return { passed, failed: code === 0 ? failed : Math.max(failed, 1), output, names: [...new Set(names)] };
 }
 
 /** The sum of the numbers the pattern's group captures. */
@@ -94,10 +104,16 @@ function sum(text: string, pattern: RegExp): number {
 
 function onDeno(files: string[]): Promise<Result> {
   const args = ["test", "-A", "--no-check", "--reporter=dot", "--sanitize-ops", "--sanitize-resources", ...files];
-  return suite(process.execPath, args, (text) => ({
-    passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
-    failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
-  }), (text) => text.replaceAll(/^[.,!]\n/gm, ""));
+  return suite(
+    process.execPath,
+    args,
+    (text) => ({
+      passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
+      failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
+    }),
+    /^(.+ => \.?\/.+)$/gm,
+    (text) => text.replaceAll(/^[.,!]\n/gm, ""),
+  );
 }
 
 async function onBun(files: string[]): Promise<Result> {
@@ -105,7 +121,7 @@ async function onBun(files: string[]): Promise<Result> {
   return await suite(await bunBinary(), args, (text) => ({
     passed: sum(text, /^ *(\d+) pass$/gm),
     failed: sum(text, /^ *(\d+) fail$/gm) + sum(text, /^ *(\d+) errors?$/gm),
-  }));
+  }), /^\(fail\) (.+)$/gm);
 }
 
 function onNode(files: string[]): Promise<Result> {
@@ -115,13 +131,19 @@ function onNode(files: string[]): Promise<Result> {
     "--test",
     "--test-reporter=spec",
     "--test-timeout=600000",
-    "--test-concurrency=2",
+    "--test-concurrency=1",
     ...built,
   ];
-  return suite("node", args, (text) => ({
-    passed: sum(text, /^ℹ pass (\d+)$/gm),
-    failed: sum(text, /^ℹ (?:fail|cancelled) (\d+)$/gm),
-  }), (text) => text.slice(Math.max(0, text.indexOf("✖ failing tests:"))));
+  return suite(
+    "node",
+    args,
+    (text) => ({
+      passed: sum(text, /^ℹ pass (\d+)$/gm),
+      failed: sum(text, /^ℹ (?:fail|cancelled) (\d+)$/gm),
+    }),
+    /^✖ (.+) \(.+\)$/gm,
+    (text) => text.slice(Math.max(0, text.indexOf("✖ failing tests:"))),
+  );
 }
 
 /** Each mode at a mixed load, for three minutes in all. */
@@ -129,7 +151,7 @@ function onSoak(): Promise<Result> {
   return suite(process.execPath, ["run", "-q", "-A", "tests/soak/main.ts", "--minutes", "0.75"], (text) => ({
     passed: [...text.matchAll(/^flat$/gm)].length,
     failed: [...text.matchAll(/^GROWN$/gm)].length,
-  }));
+  }), /^(GROWN)$/gm);
 }
 
 /** What the tests need beyond npm packages, and the packages of Debian and, where it has it, Homebrew. */
@@ -183,24 +205,32 @@ if (wanted.includes("node")) {
   else console.log("      Node is not installed: the built package was not tested");
 }
 
-/** Runs the files on each runtime, beside each other: most of them wait. */
-async function onEach(title: string, files: string[]): Promise<void> {
+/** Runs the files on each runtime, or those that it has of them, beside each other: most of them wait. */
+async function onEach(title: string, files: string[], has: (file: number, lane: number) => boolean = () => true) {
   await Promise.all(
-    Object.entries(lanes).filter(([name]) => wanted.includes(name) && (name !== "node" || which("node")))
-      .map(([name, lane]) => {
-        const its = files.filter((file) => name === "deno" || !file.startsWith(join("tests", "tree")));
-        return its.length && lane(title, its);
-      }),
+    Object.entries(lanes).map(([name, lane], i) => {
+      if (!wanted.includes(name) || (name === "node" && !which("node"))) return;
+      const its = files.filter((file, j) => has(j, i) && (name === "deno" || !file.startsWith(join("tests", "tree"))));
+      return its.length && lane(title, its);
+    }),
   );
 }
 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
+const heavy = files.filter((file) =>
+  /^tests.(bounds|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/.test(
+    file,
+  )
+);
+const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
+await onEach("", files.filter((file) => !computing.includes(file) && !heavy.includes(file)));
 await Promise.all([
   wanted.includes("soak") && which("mosquitto") && report("soak, three minutes", onSoak),
-  onEach("", files.filter((file) => !computing.includes(file))),
+  onEach(", heavy", heavy, (file, lane) => isEachOnAll || file % 3 === lane),
 ]);
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
+for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`\n${total.passed} passed, ${total.failed} failed`);
 process.exitCode = total.failed || !total.passed ? 1 : 0;

@@ -67,15 +67,15 @@ export async function connect(
     onpub,
     subscriptions: checkSubscriptions(op),
     onstatus,
-    store: op.store && await openStoreOr(closed, op.store, settings.id),
+    store: op.store && await openStoreOr(op.store, settings.id, closed),
     closed,
   });
   await LoopClient.opened(client);
   return client;
 }
 
-/** Opens the store of a client; when that fails there is none, as after its end. */
-async function openStoreOr(closed: () => void, store: SessionStore, id: string): Promise<OpenStore> {
+/** Opens the store of a client; when that fails there is no client, as after its end: `closed` is called. */
+async function openStoreOr(store: SessionStore, id: string, closed: () => void): Promise<OpenStore> {
   try {
     return await openStore(store, id, false);
   } catch (error) {

@@ -131,7 +131,7 @@ export class SyncLink {
 
   /** Writes what the session has, unless a write is in flight. */
   write(): void {
-    const { session, clock } = this.#parts, now = clock.now(); // once: a publish of QoS 0 takes 1 us, this 0.1 to 0.2 of it
+    const { session, clock } = this.#parts, now = clock.now(); // once: asked for three times it took 0.15 of a publish, or more
     for (let bytes = session.takeBytes(now); bytes !== undefined; bytes = session.takeBytes(now)) {
       if (!this.#connection.write(bytes)) return;
       this.#changed = true;

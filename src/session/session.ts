@@ -113,12 +113,8 @@ export class Session {
     const { id } = settings, others = { receiver: this.#receiver, flight: this.#flight };
     this.#ledger = new Ledger(durable, { id, ...ways, ...others }, now);
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
-    const { backlog, subscriber, flushes } = {
-      backlog: this.#backlog,
-      subscriber: this.#subscriber,
-      flushes: this.#flushes,
-    };
-    this.#intake = new Intake(this.#reading, { ...ways, ...others, backlog, subscriber, flushes });
+    const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
+    this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;

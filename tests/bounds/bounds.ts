@@ -19,11 +19,11 @@ export function measure(scenario: string, count = 0): Promise<Measured> {
   return measureScript("tests/bounds/child.ts", [scenario], [`${count}`], how);
 }
 
-/** A flood into handlers of a mode that wait; each of `whats` has a client of its own, all in one process. */
-export function measureWaiting(mode: string, ...whats: string[]): Promise<Measured> {
+/** A flood into handlers of a mode that wait, as `waiter.ts` has it. */
+export function measureWaiting(mode: string, what: string): Promise<Measured> {
   // Threads may write to it until their process has ended.
   const folder = mkdtempSync(join(tmpdir(), "mqtt3c-waits-"));
-  return measureScript("tests/bounds/waiter.ts", [mode], [folder, ...whats])
+  return measureScript("tests/bounds/waiter.ts", [mode], [folder, what])
     .finally(() => rmSync(folder, { recursive: true }));
 }
 

@@ -1,6 +1,6 @@
 /**
- * Clients in a process of their own, whose handlers wait while they are flooded; its memory is measured:
- * `waiter.ts mode port folder what...`, where each of what has a client of its own.
+ * A client in a process of its own, whose handlers wait while it is flooded; its memory is measured:
+ * `waiter.ts mode port folder what`.
  */
 import { closeSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ import {
   type SyncClient,
 } from "../../mod.ts";
 
-const [mode = "", port = "", folder = "", ...whats] = process.argv.slice(2);
+const [mode = "", port = "", folder = "", what = ""] = process.argv.slice(2);
 const local = "127.0.0.1";
 /** In which something is to be settled, or the client has stalled. */
 const timeout = 5000;
@@ -44,19 +44,15 @@ const ways: Record<string, (op: ConnectOptions) => Promise<Client>> = {
 };
 const isModules = mode === "a module";
 
-/** One client. */
 class Flooded {
-  readonly what: string;
   /** What the module has a byte in for each message. */
-  readonly #file: string;
+  readonly #file = join(folder, what);
   #mqtt: Client | undefined;
   #handled = 0;
   #isStalled = false;
   #others = 0;
 
-  constructor(what: string) {
-    this.what = what;
-    this.#file = join(folder, what);
+  constructor() {
     closeSync(openSync(this.#file, "w"));
   }
 
@@ -66,12 +62,12 @@ class Flooded {
       port: Number(port),
       timeout,
       onstatus,
-      ...this.what === "survivors" && { receiveMaximum: 8000 },
+      ...what === "survivors" && { receiveMaximum: 8000 },
     });
   }
 
   async subscribe(): Promise<void> {
-    const mqtt = this.#mqtt!, { what } = this;
+    const mqtt = this.#mqtt!;
     if (what === "survivors") {
       // Another handler has read each message before; with a module, that has.
       const read: OnPublish = (_, message) => void (this.#others += message.text().length);
@@ -93,8 +89,8 @@ class Flooded {
 
   /** Whether the flood has shown what it does. */
   get isDone(): boolean {
-    const enough = ENOUGH[this.what];
-    if (this.what === "survivors") return this.#mqtt!.stats.unsettled >= KEPT;
+    const enough = ENOUGH[what];
+    if (what === "survivors") return this.#mqtt!.stats.unsettled >= KEPT;
     return enough === undefined ? this.#isStalled : this.handled >= enough;
   }
 
@@ -108,14 +104,12 @@ class Flooded {
 async function loops(): Promise<unknown> {
   const timer = setInterval(sample, 10);
   try {
-    const clients = whats.map((what) => new Flooded(what));
-    for (const client of clients) await client.open();
+    const client = new Flooded();
+    await client.open();
     base = peak = mebibytes();
-    for (const client of clients) await client.subscribe();
-    while (!clients.every(({ isDone }) => isDone)) await sleep(20);
-    const results = [];
-    for (const client of clients) results.push([client.what, await client.close()]);
-    return Object.fromEntries(results);
+    await client.subscribe();
+    while (!client.isDone) await sleep(20);
+    return await client.close();
   } finally {
     clearInterval(timer);
   }
@@ -139,7 +133,7 @@ function publishes(mqtt: SyncClient): unknown {
 }
 
 /** A program whose handler blocks. */
-function blocks(mqtt: SyncClient, what: string): unknown {
+function blocks(mqtt: SyncClient): unknown {
   let handled = 0;
   const onpub = () => {
     sample();
@@ -153,20 +147,13 @@ function blocks(mqtt: SyncClient, what: string): unknown {
 }
 
 function sync(): unknown {
-  const results: Record<string, unknown> = {};
-  const open = () => connectSync(local, undefined, { port: Number(port), timeout, maxBuffered: 16 << 20 });
-  for (const what of whats) {
-    const mqtt = open();
-    if (base === 0) base = peak = mebibytes();
-    if (ENOUGH[what] !== undefined) {
-      results[what] = blocks(mqtt, what);
-    } else {
-      mqtt.subscribe(what === "survivors" ? ["survivors/kept", "survivors/other"] : `wait/${what}`);
-      results[what] = publishes(mqtt);
-    }
-    mqtt.disconnect();
-  }
-  return results;
+  const mqtt = connectSync(local, undefined, { port: Number(port), timeout, maxBuffered: 16 << 20 });
+  base = peak = mebibytes();
+  if (ENOUGH[what] !== undefined) return blocks(mqtt);
+  mqtt.subscribe(`wait/${what}`);
+  const result = publishes(mqtt);
+  mqtt.disconnect();
+  return result;
 }
 
 const result = mode === "connectSync" ? sync() : await loops();

@@ -1,8 +1,9 @@
 /** What only a process of its own can show: `child.ts <scenario> <path> [more]`. It says what happens line by line. */
-import { existsSync, rmSync, statSync, writeSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileStore, type MqttError, type SessionStore } from "../../mod.ts";
+import { writeNow } from "../support/write_now.ts";
 import { bytes, keep, numbers, read, Recorder } from "./support.ts";
 
 const [scenario = "", path = "", more = ""] = process.argv.slice(2);
@@ -11,7 +12,7 @@ const blocking = more.includes("blocking");
 
 /** At once: what was said before the process was killed, was said. */
 function say(text: string): void {
-  writeSync(1, `${text}\n`);
+  writeNow(`${text}\n`);
 }
 
 /** How many records are alive, where they are replaced by those. */

@@ -135,7 +135,9 @@ export class Packets {
 
   #releases(order: Order, connection: number, packetId: number): void {
     const sent = this.#byId.get(packetId);
-    if (sent?.received === undefined) return; // of an identifier that it makes sure of
+    // Of an identifier that it makes sure of, which an earlier message may have had: where the first process was killed
+    // before its store knew of the session, the broker's is taken over.
+    if (sent?.received === undefined || this.acknowledged.has(sent.topic)) return;
     sent.isReleased = true;
     if (order.released.has(sent.topic)) return; // for a PUBREC that was repeated
     order.released.add(sent.topic);

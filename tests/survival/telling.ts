@@ -1,11 +1,11 @@
 /** What a child tells: lines that are in the pipe before anything else is done. */
-import { writeSync } from "node:fs";
 import type { Message } from "../../mod.ts";
+import { writeNow } from "../support/write_now.ts";
 import { contentOf, readTopic } from "./task.ts";
 
 /** Tells something. */
 export function tell(...words: (string | number)[]): void {
-  writeSync(1, `${words.join(" ")}\n`);
+  writeNow(`${words.join(" ")}\n`);
 }
 
 /** Tells that a handler has begun with a message; what is returned tells that it is done. */

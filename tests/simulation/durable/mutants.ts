@@ -99,7 +99,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "DISCONNECT goes out before all is kept",
     file: session,
-    find: 'this.#state === "closing" && !this.#journal.isBusy',
+    find: 'this.#state === "closing" && !this.#ledger.isBusy',
     replace: 'this.#state === "closing"',
   },
   {
