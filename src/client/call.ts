@@ -48,7 +48,7 @@ export function rejection(session: Settling, error: unknown, dropped?: Dropped):
 }
 
 /** Publishes that fail with these are told to `onstatus`, as what is published may be awaited by nobody. */
-const DROPPED: ReadonlySet<unknown> = new Set(["overflow", "sessionlost", "stale", "store"]);
+const DROPPED: ReadonlySet<unknown> = new Set(["overflow", "sessionlost", "stale", "store", "unsupported"]);
 
 /** Tells that a message was dropped; there is none where nobody listens. */
 export type Dropped = ((error: MqttError) => void) | undefined;

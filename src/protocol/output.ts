@@ -140,9 +140,9 @@ export class Output extends Packer {
   /**
    * The connection is another one: what was handed out has gone with the old one [MQTT-4.3.1], and
    * of what was not, only PUBLISH packets of QoS 0 mean the same to the new one; those of QoS 1 and 2 are sent from where
-   * they wait. Returns how many are kept.
+   * they wait. `isWanted`: which of those stay. Returns how many are kept.
    */
-  restart(): number {
+  restart(isWanted: (packet: Uint8Array) => boolean = () => true): number {
     const blocks = [...this.#full, this.block.subarray(this.#from, this.at)];
     this.use(NOTHING);
     this.#full = [];
@@ -155,7 +155,9 @@ export class Output extends Packer {
       for (let start = 0, end = 0; start < block.length; start = end) {
         end = packetEnd(block, start);
         if (block[start]! >> 4 !== PUBLISH || (block[start]! & 6) !== 0) continue;
-        this.add(block.subarray(start, end));
+        const packet = block.subarray(start, end);
+        if (!isWanted(packet)) continue;
+        this.add(packet);
         this.published++;
         kept++;
       }

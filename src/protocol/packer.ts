@@ -1,6 +1,7 @@
 /** PUBLISH packets, written into memory one after the other.
  * @module */
 
+import { MqttError } from "../errors.ts";
 import { isBytes, kindOf } from "./bytes.ts";
 import { MAX_REMAINING_LENGTH, PUBLISH, type Version } from "./packet.ts";
 import { checkName } from "./topic.ts";
@@ -24,6 +25,9 @@ const NO_VIEW = new DataView(NOTHING.buffer);
 /** Where byte 1 has the QoS. */
 const QOS = 6;
 
+/** The longest fixed header, in bytes. */
+const LONGEST_HEADER = 5;
+
 const HASH = 0x23, PLUS = 0x2b;
 
 /** A topic name as a field of a packet: `length` bytes, and some more to the end of a word. */
@@ -43,6 +47,9 @@ export abstract class Packer {
   protected block: Uint8Array<ArrayBuffer> = NOTHING;
   protected at = 0;
   #view = NO_VIEW;
+  /** The largest packet that the broker takes, in bytes; and the remaining length up to which none is too large, or long. */
+  #largest = Infinity;
+  #short = BLOCK;
 
   constructor(version: Version = 4) {
     this.#noProperties = version === 5 ? 1 : 0;
@@ -54,6 +61,12 @@ export abstract class Packer {
    * @throws {MqttError} `"overflow"` when they have no place.
    */
   protected abstract room(size: number): number;
+
+  /** Larger packets are refused from now on; bytes. */
+  limit(largest: number): void {
+    this.#largest = largest;
+    this.#short = Math.min(BLOCK, largest - LONGEST_HEADER);
+  }
 
   /** Goes on in another block. */
   protected use(block: Uint8Array<ArrayBuffer>): void {
@@ -67,7 +80,7 @@ export abstract class Packer {
    * identifier is 1, until another is written there.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or the packet too long for the protocol.
-   * @throws {MqttError} `"overflow"` when it has no place; nothing is added then.
+   * @throws {MqttError} `"overflow"` when it has no place, `"unsupported"` when it is too large; nothing is added then.
    */
   publish(topic: string, payload: string | Uint8Array, flags: number): number {
     if (typeof payload !== "string" && !(payload instanceof Uint8Array)) checkPayload(payload);
@@ -77,7 +90,7 @@ export abstract class Packer {
     const name = this.#names.get(topic) ?? this.#learn(topic);
     const size = payload.length;
     const length = name.length + (flags & QOS ? 2 : 0) + this.#noProperties + size;
-    if (length > BLOCK) return this.#publish(name, payload, flags);
+    if (length > this.#short) return this.#publish(name, payload, flags);
     const start = this.room(1 + lengthSize(length) + length);
     let at = this.#head(start, name, length, flags);
     const { block } = this;
@@ -146,7 +159,9 @@ export abstract class Packer {
     if (length > MAX_REMAINING_LENGTH) {
       throw new RangeError(`Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`);
     }
-    const start = this.room(1 + lengthSize(length) + length);
+    const size = 1 + lengthSize(length) + length;
+    if (size > this.#largest) throw tooLarge(size, this.#largest);
+    const start = this.room(size);
     let at = this.#head(start, name, length, flags);
     if (properties !== undefined) {
       at -= this.#noProperties;
@@ -157,6 +172,12 @@ export abstract class Packer {
     this.at = at + payload.length;
     return this.at - start;
   }
+}
+
+/** The error of a packet that is too large for the broker. */
+export function tooLarge(size: number, largest: number): MqttError {
+  const message = `Cannot use a packet of ${size} bytes: this broker takes ${largest} at most [MQTT5-3.2.2-15]`;
+  return new MqttError("unsupported", message);
 }
 
 /** @throws {TypeError} If it is neither text nor bytes, also of another realm. */

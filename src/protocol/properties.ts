@@ -344,6 +344,20 @@ export function encodeMessageProperties(
   return joined(propertyFields(type, { ...given, ...added }, names.prefix));
 }
 
+/** The properties of a message, as they are encoded, with its expiry before them, in seconds. */
+export function withExpiry(properties: Uint8Array | undefined, expiry: number): Uint8Array<ArrayBuffer> {
+  const own = [EXPIRY, ...uint32(expiry)];
+  if (properties === undefined) return joined([varint(own.length), own]);
+  const length = getLength(properties, 0, properties.length);
+  return joined([varint(own.length + length), own, properties.subarray(lengthSize(length))]);
+}
+
+/** Writes an expiry over that of properties which begin with it, and with their length at a place. */
+export function writeExpiry(bytes: Uint8Array, at: number, expiry: number): void {
+  const length = getLength(bytes, at, bytes.length), first = at + lengthSize(length);
+  if (length > 0 && bytes[first] === EXPIRY) bytes.set(uint32(expiry), first + 1);
+}
+
 /** The fields as one. */
 export function joined(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(sizeOfFields(fields));

@@ -28,7 +28,8 @@ import {
   staleError,
   WAITING,
 } from "./outgoing.ts";
-import { Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
+import { isLimited, messageUnsupported } from "./limits.ts";
+import { reduceExpiry, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
@@ -244,9 +245,10 @@ export class Flight {
     if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;
     const first = this.#first(1, now), other = qos2 < maxInflightQoS2 ? this.#first(2, now) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
-    const isOther = other !== undefined && (first === undefined || other.number < first.number) && this.#stamp(other);
+    const isBefore = other !== undefined && (first === undefined || other.number < first.number);
+    const isOther = isBefore && this.#stamp(other, now);
     const next = isOther ? other : first;
-    if (next === undefined || !isOther && !this.#stamp(next)) return undefined;
+    if (next === undefined || !isOther && !this.#stamp(next, now)) return undefined;
     this.#waiting[next.qos].shift();
     this.#sending[next.qos]++;
     next.state = SENT;
@@ -276,7 +278,7 @@ export class Flight {
   }
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
-  #stamp(next: Outgoing): boolean {
+  #stamp(next: Outgoing, now: number): boolean {
     const isNew = next.packetId === NEW;
     const isRepeat = next.packetId > 0;
     if (!isRepeat) {
@@ -287,9 +289,16 @@ export class Flight {
       this.#journal.change(SENT_RECORD, next.number, packetId);
     }
     stamp(next, next.packetId, { dup: isRepeat });
+    this.#reduce(next, now);
     if (isNew) this.sent++;
     else this.resent++;
     return true;
+  }
+
+  /** The time that a message has waited is taken off its expiry [MQTT5-3.3.2-6]; one of 0 would be none to some brokers. */
+  #reduce(next: Outgoing, now: number): void {
+    if (next.due === Infinity || this.#settings.version === 4) return;
+    reduceExpiry(next, Math.max(Math.ceil((next.due - now) / 1000), 1));
   }
 
   /** Whether messages of QoS 0 wait for a connection: later ones wait behind them. */
@@ -300,6 +309,7 @@ export class Flight {
   /** There is a connection: messages of QoS 0 go to the output, and are done. */
   letGo(now: number): void {
     for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
+      this.#reduce(first, now);
       this.#output.addCopies(bytesOf(first));
       this.#output.published++;
       this.#end(first);
@@ -403,6 +413,8 @@ export class Flight {
       this.#sending[qos] = 0;
     }
     this.#held = 0;
+    this.#receiveMaximum = Infinity;
+    this.#shelf.limit(Infinity);
   }
 
   /** The broker has accepted. `isTakenOver`: its session is that of a client before this one, whose messages nobody knows. */
@@ -416,7 +428,20 @@ export class Flight {
     }
     if (!sessionPresent) this.#forget();
     for (const packetId of this.#received.keys()) this.#release(packetId);
+    this.#shelf.limit(limits.maxPacketSize);
+    if (isLimited(limits)) this.#refuse(limits);
     this.#freed?.connected();
+  }
+
+  /** Gives up what the broker of this connection does not take, also such as was sent to one that did. */
+  #refuse(limits: Limits): void {
+    for (const outgoing of this.all) {
+      const { page, start, size, state, qos, packetId } = outgoing;
+      const error = messageUnsupported(limits, { flags: page.bytes[start]! & 15, size });
+      if (error === undefined || state !== WAITING) continue;
+      if (qos === 2 && packetId > 0) this.#release(packetId); // the broker may have it, and would keep its identifier
+      this.#end(outgoing, error);
+    }
   }
 
   /** The broker has forgotten the session, and what it knew of the messages that were sent. */

@@ -3,7 +3,8 @@
 
 import type { Limits } from "../api.ts";
 import { MqttError } from "../errors.ts";
-import { type ConnackPacket, type FilterRequest, MAX_REMAINING_LENGTH, type QoS } from "../protocol/packet.ts";
+import { tooLarge } from "../protocol/packer.ts";
+import { type ConnackPacket, MAX_REMAINING_LENGTH, type QoS } from "../protocol/packet.ts";
 import type { SessionSettings } from "./settings.ts";
 
 /** The longest packet of the protocol, in bytes. */
@@ -39,6 +40,16 @@ interface Sized {
   readonly size: number;
 }
 
+/** The flags of byte 1 that no message may have: RETAIN, and the bits of QoS. */
+export function forbiddenFlags({ maxQoS, retain }: Limits): number {
+  return (retain ? 0 : 1) | [6, 4, 0][maxQoS]!;
+}
+
+/** Whether the broker takes less than the protocol allows. */
+export function isLimited(limits: Limits): boolean {
+  return forbiddenFlags(limits) !== 0 || limits.maxPacketSize < LONGEST;
+}
+
 /** Why the broker would not take a message; undefined if it does. */
 export function messageUnsupported(
   { maxQoS, retain, maxPacketSize }: Limits,
@@ -47,24 +58,23 @@ export function messageUnsupported(
   const qos = flags >> 1 & 3;
   if (qos > maxQoS) return unsupported(`a message of QoS ${qos}: this broker takes ${maxQoS} at most`, "3.2.2-11");
   if ((flags & 1) === 1 && !retain) return unsupported("retain: this broker keeps no messages", "3.2.2-14");
-  if (size <= maxPacketSize) return undefined;
-  return unsupported(`a packet of ${size} bytes: this broker takes ${maxPacketSize} at most`, "3.2.2-15");
+  return size <= maxPacketSize ? undefined : tooLarge(size, maxPacketSize);
 }
 
-/** Why the broker would not take a subscription; undefined if it does. */
-export function filtersUnsupported(
-  { wildcards, shared }: Limits,
-  filters: readonly Pick<FilterRequest, "topic">[],
-): MqttError | undefined {
-  for (const { topic } of filters) {
-    if (!wildcards && /[+#]/.test(topic)) {
-      return unsupported(`"${topic}": this broker has no subscriptions with wildcards`, "3.2.2.3.11");
-    }
-    if (!shared && topic.startsWith("$share/")) {
-      return unsupported(`"${topic}": this broker has no shared subscriptions`, "3.2.2.3.13");
-    }
+/** Why the broker would not take a filter; undefined if it does. */
+export function filterUnsupported({ wildcards, shared }: Limits, topic: string): MqttError | undefined {
+  if (!wildcards && /[+#]/.test(topic)) {
+    return unsupported(`"${topic}": this broker has no subscriptions with wildcards`, "3.2.2.3.11");
+  }
+  if (!shared && topic.startsWith("$share/")) {
+    return unsupported(`"${topic}": this broker has no shared subscriptions`, "3.2.2.3.13");
   }
   return undefined;
+}
+
+/** The error of something that version 4 does not have. */
+export function versionUnsupported(what: string): MqttError {
+  return new MqttError("unsupported", `Cannot use ${what} over MQTT 3.1.1: it takes version: 5`);
 }
 
 function unsupported(what: string, source: string): MqttError {

@@ -25,14 +25,15 @@ import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
 import { Journal } from "./journal.ts";
 import { Ledger } from "./ledger.ts";
-import { filtersUnsupported, limitsOf, messageUnsupported } from "./limits.ts";
+import { limitsOf } from "./limits.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
+import { Publisher } from "./publisher.ts";
 import { Receiver } from "./receiver.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
-import { HEARD_WITHIN, HIGH_WATER, LINGER, type State } from "./state.ts";
+import { HEARD_WITHIN, LINGER, type State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
@@ -55,6 +56,7 @@ export class Session {
   readonly #backlog: Backlog;
   readonly #flight: Flight;
   readonly #flushes: Flushes;
+  readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   readonly #attempts: Attempts;
   readonly #secondLook = new SecondLook();
@@ -81,8 +83,6 @@ export class Session {
   #draining: Call[] = [];
   /** Who waits for the first connection. */
   #opening: Call | undefined;
-  /** Who waits for room to publish. */
-  #publishing: Call | undefined;
   /** What decoding looks at, and tells. */
   readonly #reading: Reading = {
     connection: () => this.#connection,
@@ -112,6 +112,7 @@ export class Session {
     this.#flight = new Flight(settings, parts);
     const { id } = settings, others = { receiver: this.#receiver, flight: this.#flight };
     this.#ledger = new Ledger(durable, { id, ...ways, ...others }, now);
+    this.#publisher = new Publisher(settings.version, { ...ways, flight: this.#flight, ledger: this.#ledger });
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
@@ -198,7 +199,7 @@ export class Session {
   /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
   get #isAwaited(): boolean {
     const { isBlocked } = this.#intake;
-    return isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
+    return isBlocked || this.#publisher.isAwaited || this.#backlog.isAsked || this.#subscriber.isAwaited ||
       this.#flushes.isAwaited || this.#flight.isAwaited;
   }
 
@@ -241,13 +242,7 @@ export class Session {
    */
   publish(topic: string, message: string | Uint8Array, flags: number): boolean {
     this.#checkEnd();
-    if (this.#flight.holdsQoS0) {
-      this.#flight.publish({ topic, message, flags }, undefined, this.#now);
-      return false;
-    }
-    this.#output.publish(topic, message, flags);
-    this.#output.published++;
-    return this.#output.buffered > HIGH_WATER;
+    return this.#publisher.publish(topic, message, flags, this.#now);
   }
 
   /**
@@ -259,18 +254,7 @@ export class Session {
    */
   send(publication: Publication, call: Call, now: number): Outgoing | undefined {
     this.#checkEnd();
-    const { topic, message, flags, expiry, properties } = publication;
-    const isDirect = flags < 2 && (expiry === undefined || this.#isOpen) && !this.#flight.holdsQoS0;
-    if (!isDirect) {
-      const outgoing = this.#flight.publish(publication, call, now);
-      this.#ledger.accepted(outgoing, publication.untilStored ?? false, now);
-      return outgoing;
-    }
-    if (properties === undefined) this.#output.publish(topic, message, flags);
-    else this.#output.publishWith(topic, message, flags, properties);
-    this.#output.published++;
-    this.#events.settle(call, { code: 0 });
-    return undefined;
+    return this.#publisher.send(publication, call, now);
   }
 
   /** Takes back a message that was never sent; its call fails with the error. */
@@ -280,7 +264,7 @@ export class Session {
 
   /** Whether a call of `awaitRoom` waits. */
   get isRoomAwaited(): boolean {
-    return this.#publishing !== undefined;
+    return this.#publisher.isAwaited;
   }
 
   /** Settles the call with 0 when a publish need not wait any more; one at a time. */
@@ -289,8 +273,7 @@ export class Session {
       this.listen();
       return this.#events.settle(call, { error: this.reason });
     }
-    this.#publishing = call;
-    this.#makeRoom();
+    this.#publisher.awaitRoom(call);
   }
 
   /**
@@ -300,7 +283,6 @@ export class Session {
    */
   subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
-    this.#checkFilters(filters);
     this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
     this.#claim();
   }
@@ -309,18 +291,11 @@ export class Session {
   iterate(inbox: Inbox, qos: QoS, now: number): void {
     try {
       this.#checkEnd();
-      this.#checkFilters([{ topic: inbox.filter }]);
       this.#subscriber.iterate(inbox, qos, now);
       this.#claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
     }
-  }
-
-  /** @throws {MqttError} `"unsupported"` */
-  #checkFilters(filters: readonly Pick<FilterRequest, "topic">[]): void {
-    const limits = this.#connection?.limits, error = limits && filtersUnsupported(limits, filters);
-    if (error !== undefined) throw error;
   }
 
   /** Messages that nobody took may be for a new consumer. */
@@ -509,7 +484,7 @@ export class Session {
     this.#now = now;
     this.#output.written();
     connection.written(now);
-    this.#makeRoom();
+    this.#publisher.makeRoom();
     if (this.#state !== "leaving") return;
     this.#events.push({ type: "end" });
     this.#deadline = now + LINGER;
@@ -621,11 +596,7 @@ export class Session {
   #giveUpStalled(): void {
     const { timeout } = this.#settings, { count } = this.#backlog;
     if (this.#flight.isAwaited) this.#flight.fail(unread(`No acknowledgement was read within ${timeout} ms`, count));
-    if (this.#publishing === undefined) return;
-    this.#events.settle(this.#publishing, {
-      error: unread(`There was no room to publish within ${timeout} ms`, count),
-    });
-    this.#publishing = undefined;
+    this.#publisher.settle({ error: unread(`There was no room to publish within ${timeout} ms`, count) });
   }
 
   #ping(): void {
@@ -668,7 +639,8 @@ export class Session {
     const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;
     this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version, limits });
-    this.#subscriber.connected(sessionPresent, this.#now);
+    this.#publisher.connected(limits);
+    this.#subscriber.connected({ sessionPresent, limits }, this.#now);
     this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent), limits });
     this.#ledger.connected(sessionPresent);
     this.#flight.letGo(this.#now);
@@ -676,13 +648,7 @@ export class Session {
     this.#attempts.accepted();
     this.#events.settle(this.#opening);
     this.#opening = undefined;
-    this.#makeRoom();
-  }
-
-  #makeRoom(): void {
-    if (this.#publishing === undefined || this.#output.buffered > HIGH_WATER) return;
-    this.#events.settle(this.#publishing, { code: 0 });
-    this.#publishing = undefined;
+    this.#publisher.makeRoom();
   }
 
   /** Begins an attempt. */
@@ -746,6 +712,7 @@ export class Session {
     this.#claimDue = Infinity;
     this.#flushes.lost(error, this.#output.restart());
     this.#journal.lost();
+    this.#publisher.lost();
     this.#flight.lost();
     this.#receiver.lost();
   }
@@ -763,7 +730,7 @@ export class Session {
     this.#flushes.fail(reason);
     this.#flight.fail(reason);
     for (const call of this.#draining.splice(0)) this.#events.settle(call, { error: reason });
-    this.#events.settle(this.#publishing, { error: reason });
+    this.#publisher.settle({ error: reason });
     this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
     const unsent = wasAccepted ? unsentThen : this.#output.buffered;

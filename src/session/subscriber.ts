@@ -1,9 +1,10 @@
 /** Subscriptions as the broker is asked for them: SUBSCRIBE and UNSUBSCRIBE, their answers, and what a reconnect does to them.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { Limits, OnPublish } from "../api.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
+import { tooLarge } from "../protocol/packer.ts";
 import {
   type FilterRequest,
   type QoS,
@@ -17,6 +18,7 @@ import {
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
+import { filterUnsupported } from "./limits.ts";
 import type { PacketIds } from "./packet_ids.ts";
 import { reasonError } from "./reasons.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
@@ -73,8 +75,8 @@ export class Subscriber {
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */
   #toRenew: Group[] = [];
-  /** Whether the broker can be asked now. */
-  #isOpen = false;
+  /** What the broker can do that can be asked now; undefined when none can. */
+  #limits: Limits | undefined;
 
   constructor(
     settings: SubscriberSettings,
@@ -135,7 +137,7 @@ export class Subscriber {
 
   #ask(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">, now: number): void {
     const request = this.#subscribeRequest(asked);
-    if (this.#isOpen) this.#send(request, now);
+    if (this.#limits !== undefined) this.#send(request, now);
     else this.#requests.wait(request);
   }
 
@@ -144,8 +146,23 @@ export class Subscriber {
     return { type: SUBSCRIBE, packetId: this.#requests.freeId(), filters, renews: false, lost: 0, due: 0, ...asked };
   }
 
-  /** Sends a request on this connection. */
+  /** Why the broker of this connection would not take a request; undefined if it does. */
+  #unsupported(request: Request): MqttError | undefined {
+    const limits = this.#limits!, { maxPacketSize } = limits;
+    if (request.type === SUBSCRIBE) {
+      for (const { topic } of request.filters) {
+        const error = filterUnsupported(limits, topic);
+        if (error !== undefined) return error;
+      }
+    }
+    const { length } = encodeRequest(request, this.#settings.version);
+    return length > maxPacketSize ? tooLarge(length, maxPacketSize) : undefined;
+  }
+
+  /** Sends a request on this connection; it is refused before its packet identifier is in use. */
   #send(request: Request, now: number): void {
+    const error = this.#unsupported(request);
+    if (error !== undefined) throw error;
     this.#output.add(encodeRequest(request, this.#settings.version));
     this.#requests.send(request, now + this.#settings.timeout);
   }
@@ -157,7 +174,7 @@ export class Subscriber {
    * @throws {MqttError} `"overflow"`
    */
   unsubscribe(filters: readonly string[], { call, leaves }: { call: Call; leaves: boolean }, now: number): void {
-    if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
+    if (this.#limits !== undefined) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
     else this.#giveUpAway(filters, this.subscriptions.groupsOf(filters), call);
   }
 
@@ -195,8 +212,12 @@ export class Subscriber {
    * forgotten, in the packets in which they were asked for, or, if it has not, the filters given up meanwhile;
    * then the requests that were not answered. All of them go before what the output has.
    */
-  connected(sessionPresent: boolean, now: number): void {
-    this.#isOpen = true;
+  connected({ sessionPresent, limits }: { sessionPresent: boolean; limits: Limits }, now: number): void {
+    this.#limits = limits;
+    for (const request of this.#requests.waiting) {
+      const error = this.#unsupported(request);
+      if (error !== undefined) this.#failed(request, error, now);
+    }
     const unanswered = this.#requests.waiting;
     const hasAll = sessionPresent && !this.#isIncomplete;
     const groups = hasAll ? [] : this.subscriptions.groupsBut(unanswered.map(({ group }) => group));
@@ -231,10 +252,17 @@ export class Subscriber {
     while (renewals.length < most) {
       const group = this.#toRenew.pop();
       if (group === undefined) break;
-      const filters = this.subscriptions.current(group);
+      const filters = this.subscriptions.current(group).filter(({ topic }) => {
+        const error = filterUnsupported(this.#limits!, topic);
+        if (error !== undefined) this.#refuse(topic, group, error);
+        return error === undefined;
+      });
       if (filters.length === 0) continue; // given up, or asked for in another packet since
       const asked = { group, call: undefined, inbox: undefined };
-      renewals.push({ ...this.#subscribeRequest(asked), filters, renews: true });
+      const renewal = { ...this.#subscribeRequest(asked), filters, renews: true };
+      const error = this.#unsupported(renewal);
+      if (error === undefined) renewals.push(renewal);
+      else for (const { topic } of filters) this.#refuse(topic, group, error);
     }
     return renewals;
   }
@@ -269,6 +297,12 @@ export class Subscriber {
     });
     this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
     for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);
+  }
+
+  /** A filter is not to be had any more; the status tells that, as no call waits for it. */
+  #refuse(filter: string, group: Group, error: MqttError): void {
+    this.#forget(filter, group, error);
+    this.#events.tell({ type: "refused", filter, error });
   }
 
   /** The error of filters that are refused; the code is that of the first. */
@@ -330,13 +364,13 @@ export class Subscriber {
     const alone = groups[0] === undefined || this.subscriptions.leave(inbox);
     this.#backlog.end(inbox, error);
     if (!alone) return;
-    if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
+    if (this.#limits === undefined) return this.#giveUpAway(filters, groups, undefined);
     this.#sendUnasked(this.#unsubscribeRequest(filters), now);
   }
 
   /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */
   lost(error: MqttError, now: number): void {
-    this.#isOpen = false;
+    this.#limits = undefined;
     this.#isIncomplete ||= this.#toRenew.length > 0;
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
@@ -349,7 +383,7 @@ export class Subscriber {
 
   /** The client has ended: everything settles. Whether somebody iterates, and so hears of it when the messages before it are taken. */
   close(reason: MqttError): boolean {
-    this.#isOpen = false;
+    this.#limits = undefined;
     for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
       // Who leaves an iterator has got what he wanted: nothing comes any more.
       const isDone = request.type === UNSUBSCRIBE && request.leaves;

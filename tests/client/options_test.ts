@@ -133,6 +133,7 @@ const everything: Required<ConnectOptions> = {
   } satisfies Required<TlsOptions>,
   keepalive: 60,
   id: "ID",
+  version: 5,
   uname: "u",
   passwd: "p",
   will: { topic: "t", message: "m", qos: 1, retain: true } satisfies Required<Will>,
@@ -162,6 +163,7 @@ test("every option of the types is known by its name", () => {
     expiry: 1,
     until: "stored",
     signal: new AbortController().signal,
+    properties: {},
   };
   const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2 };
   const messages: Required<MessagesOptions> = { qos: 0, limit: 1 };

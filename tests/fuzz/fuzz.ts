@@ -279,6 +279,8 @@ function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
 const NOBODY = { resolve() {}, reject() {} };
 
 const SETTINGS: SessionSettings = {
+  version: 4,
+  sessionExpiry: 0,
   id: "f",
   will: undefined,
   keepalive: 60,

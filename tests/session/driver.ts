@@ -20,6 +20,8 @@ export const CONNACK = "20 02 00 00", PRESENT = "20 02 01 00";
 
 /** A client of no particular kind. */
 export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
+  version: 4,
+  sessionExpiry: 0,
   id: "ID",
   will: undefined,
   keepalive: 60,

@@ -21,7 +21,7 @@ test("requests: more subscriptions than are made again at once: the others follo
     forget() {},
   });
   const none = { onpub: undefined, concurrency: 1 };
-  const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
+  const settings = { version: 4 as const, cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
   const subscriber = new Subscriber(settings, { output, events, backlog, ids: new PacketIds() });
   const all = Array.from({ length: 33_000 }, (_, i) => `f/${i}`);
   /** What goes out, as SUBSCRIBE packets, and their answers. */
