@@ -38,6 +38,13 @@ export type {
   TraceRecord,
   Will,
 } from "./src/api.ts";
+export type {
+  ConnectProperties,
+  Limits,
+  PacketProperties,
+  SubscriptionOptions,
+  UserProperties,
+} from "./src/options5.ts";
 export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";

@@ -3,6 +3,7 @@
 
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
+import type { ConnectProperties, Limits, PacketProperties, SubscriptionOptions } from "./options5.ts";
 import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
 import type { SessionStore } from "./store/session_store.ts";
@@ -29,6 +30,12 @@ export interface Will {
   qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers; false by default. */
   retain?: boolean | undefined;
+  /** Seconds that the broker waits before it publishes it, with version 5; if the client is back by then, it does not [MQTT5-3.1.3-9]. */
+  delay?: number | undefined;
+  /** Seconds for which it is of use, with version 5. */
+  expiry?: number | undefined;
+  /** What it says of itself, with version 5. */
+  properties?: MessageProperties | undefined;
 }
 
 /** When and how often a lost connection is made again. */
@@ -129,34 +136,6 @@ export interface Stats {
   readonly ignored: number;
 }
 
-/**
- * What the broker of this connection can do, and how much it takes. With MQTT 3.1.1 it does not say: then it is what the
- * protocol allows.
- */
-export interface Limits {
-  /** How many messages of QoS 1 and 2 it takes before it has acknowledged them. */
-  readonly receiveMaximum: number;
-  /** The highest QoS that it takes. */
-  readonly maxQoS: QoS;
-  /** Whether it keeps retained messages. */
-  readonly retain: boolean;
-  /** Bytes of the largest packet that it takes. */
-  readonly maxPacketSize: number;
-  /** How many topic aliases it takes. */
-  readonly topicAliases: number;
-  /** Whether filters may have wildcards, and subscriptions identifiers; whether they may be shared. */
-  readonly wildcards: boolean;
-  readonly subscriptionIds: boolean;
-  readonly shared: boolean;
-  /** Seconds after which a silent client sends PINGREQ, and for which the broker keeps the session. */
-  readonly keepalive: number;
-  readonly session: number;
-  /** What the broker gives to make response topics of. */
-  readonly responseInformation?: string | undefined;
-  /** Its user properties, pairs of name and value. */
-  readonly user?: readonly (readonly [name: string, value: string])[] | undefined;
-}
-
 /** The options of `connect`; the names of the original, the rest in the specification's words. */
 export interface ConnectOptions {
   /** TCP port; 1883, or 8883 with TLS; of a WebSocket 80, or 443 with TLS. */
@@ -169,6 +148,10 @@ export interface ConnectOptions {
   id?: string | undefined;
   /** The version of MQTT: 4, the default, is 3.1.1. */
   version?: 4 | 5 | undefined;
+  /** How many topic aliases there may be, both ways, with version 5: topic names go out once, and as numbers then. 0 to 65,535; 0 by default. */
+  topicAliases?: number | undefined;
+  /** What CONNECT says besides, with version 5. */
+  properties?: ConnectProperties | undefined;
   /** User name. */
   uname?: Credential | undefined;
   /** Password; needs `uname` [MQTT-3.1.2-22]. */
@@ -279,7 +262,7 @@ export interface OutgoingMessage extends PublishOptions {
 }
 
 /** How topic filters are subscribed. */
-export interface SubscribeOptions {
+export interface SubscribeOptions extends SubscriptionOptions {
   /** The highest QoS at which the broker sends: 0 (default), 1 or 2 [MQTT-3.8.4-6]. */
   qos?: QoS | undefined;
   /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
@@ -295,10 +278,16 @@ export interface DisconnectOptions {
    * It waits no longer than `timeout` in which nothing is settled. False by default.
    */
   drain?: boolean | undefined;
+  /** Whether the broker publishes the will all the same, with version 5; false by default. */
+  will?: boolean | undefined;
+  /** Seconds for which the broker keeps the session from now on, with version 5; as `connect` has it by default. */
+  session?: number | undefined;
+  /** What DISCONNECT says besides, with version 5. */
+  properties?: PacketProperties | undefined;
 }
 
 /** How messages are iterated. */
-export interface MessagesOptions {
+export interface MessagesOptions extends SubscriptionOptions {
   /** The highest QoS at which the broker sends: 0 (default), 1 or 2; no lower than `subscribe()` has asked for the same filter. */
   qos?: QoS | undefined;
   /** How many messages may wait; then nothing is read from the broker, unless the program waits for it. 1,000 by default. */
@@ -372,6 +361,10 @@ export interface Client extends AsyncDisposable {
   disconnect(options?: DisconnectOptions): Promise<void>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
+  /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */
+  readonly id: string;
+  /** What the broker of this connection can do; undefined while there is none. */
+  readonly limits: Limits | undefined;
   /** The last status of the connection. */
   readonly status: ConnectionStatus;
   /** Counters. */
@@ -386,6 +379,10 @@ export interface Client extends AsyncDisposable {
 export interface SyncClient extends Disposable {
   /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
   readonly trusted: Trust;
+  /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */
+  readonly id: string;
+  /** What the broker of this connection can do; undefined while there is none. */
+  readonly limits: Limits | undefined;
   /** The last status of the connection, as far as a call has heard of it. */
   readonly status: ConnectionStatus;
   /** Counters. */
@@ -456,6 +453,17 @@ export interface SyncClient extends Disposable {
 /** What the blocking mode shares with the others: the same calls, without promises. */
 export type Blocking = {
   readonly [
-    K in "publish" | "subscribe" | "unsubscribe" | "flush" | "disconnect" | "run" | "status" | "stats" | "trusted"
+    K in
+      | "publish"
+      | "subscribe"
+      | "unsubscribe"
+      | "flush"
+      | "disconnect"
+      | "run"
+      | "status"
+      | "stats"
+      | "trusted"
+      | "id"
+      | "limits"
   ]: Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
 };

@@ -41,6 +41,9 @@ export type ErrorCode =
 export let disconnectReason: (error: MqttError) => number | undefined;
 let setDisconnectReason: (error: MqttError, reason: number) => void;
 
+/** What a broker that speaks MQTT 5 says besides a reason code. */
+type Told = { readonly reason?: string | undefined; readonly serverReference?: string | undefined };
+
 /** A failure with a `code` to test, a message for a person, and the runtime's own error as `cause`. */
 export class MqttError extends Error {
   /** Always `"MqttError"`. */
@@ -49,13 +52,16 @@ export class MqttError extends Error {
   readonly code: ErrorCode;
   /** The broker's own words, where it has said something [MQTT5-3.2.2-19]. */
   readonly reason: string | undefined;
+  /** The server that is to be used instead, as the broker has it; it is followed only by the program (section 4.11 of MQTT 5). */
+  readonly serverReference: string | undefined;
   #disconnectReason: number | undefined;
 
-  /** Makes an error; the runtime's own error, when there is one, is the `cause`. */
-  constructor(code: ErrorCode, message: string, cause?: unknown, reason?: string) {
+  /** Makes an error; the runtime's own error, when there is one, is the `cause`, and the last is what the broker has said. */
+  constructor(code: ErrorCode, message: string, cause?: unknown, { reason, serverReference }: Told = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.reason = reason;
+    this.serverReference = serverReference;
   }
 
   static {

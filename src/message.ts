@@ -45,6 +45,9 @@ export let sizeOf: (message: Message) => number;
 /** The payload of a message, for who copies it at once: unlike `message.payload`, it is not kept with the message. */
 export let bytesOf: (message: Message) => Uint8Array;
 
+/** The bytes of a message, its properties before its payload, for who copies them at once; the properties have so many, -1 in version 4. */
+export let partsOf: (message: Message) => { bytes: Uint8Array; properties: number };
+
 /** Copies the payload of a message out of the block that it came in, which it would keep in memory. */
 export let copyPayload: (message: Message) => void;
 
@@ -170,6 +173,13 @@ export class Message {
   static {
     sizeOf = (message) => message.#length + Math.max(message.#propertiesSize, 0);
     bytesOf = (message) => message.#payload ?? message.#bytes();
+    partsOf = (message) => {
+      const properties = message.#propertiesSize, size = Math.max(properties, 0);
+      if (size === 0) return { bytes: bytesOf(message), properties };
+      const { buffer, byteOffset } = message.#block;
+      const bytes = new Uint8Array(buffer, byteOffset + message.#start - size, size + message.#length);
+      return { bytes, properties };
+    };
     copyPayload = (message) => {
       if (message.#payload !== undefined) return; // it is the application's already
       const { buffer, byteOffset } = message.#block;

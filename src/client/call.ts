@@ -29,10 +29,10 @@ export function promiseOf<T extends number | void>(
       },
       reject: (error) => {
         // Nobody has to await what the callback, or run(), tells.
-        const isToldBack = callback !== undefined && error.code === 128;
+        const { code } = error, isToldBack = callback !== undefined && typeof code === "number" && code >= 128;
         if (isToldBack || error === session.reason) handled(promise);
         reject(error);
-        if (isToldBack) invoke(callback, 128);
+        if (isToldBack) invoke(callback, code);
       },
     });
   } catch (error) {

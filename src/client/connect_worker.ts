@@ -64,7 +64,7 @@ export async function connectWorker(
   }
   const store = op.store && await openStore(op.store, settings.id, false);
   const connector = new Connector();
-  const client = new LoopClient({ ...settings, pingAfter: 0 }, {
+  const client = new LoopClient({ ...settings, pings: false }, {
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
     policy: policy && ((retry) => askPolicy(policy, retry)),
     onpub,

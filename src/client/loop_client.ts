@@ -15,10 +15,12 @@ import type {
   SubscribeOptions,
 } from "../api.ts";
 import { invoke, type MqttError, surface } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/outgoing.ts";
+import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -143,6 +145,14 @@ export class LoopClient implements Client {
     return this.#link?.transport?.trusted ?? false;
   }
 
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
+  }
+
   get status(): ConnectionStatus {
     return this.#session.status;
   }
@@ -203,9 +213,11 @@ export class LoopClient implements Client {
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
   #send(publication: Publication): Promise<number> {
-    const { topic, message, flags, signal, expiry } = publication;
+    const { topic, message, flags, signal, expiry, properties } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    if (flags < 2 && expiry === undefined) return this.publish(topic, message, { retain: flags === 1 });
+    if (flags < 2 && expiry === undefined && properties === undefined) {
+      return this.publish(topic, message, { retain: flags === 1 });
+    }
     const session = this.#session, call = new Acknowledgement(session, this.#dropped);
     let outgoing: Outgoing | undefined;
     try {
@@ -233,8 +245,8 @@ export class LoopClient implements Client {
   ): Promise<number> {
     if (typeof options === "function") return this.subscribe(topic, {}, options);
     return this.#call<number>((call) => {
-      const { filters, ...handler } = checkSubscribe(topic, options, callback);
-      this.#session.subscribe(filters, handler, call, this.#clock.now());
+      const { onpub, concurrency, ...asked } = checkSubscribe(topic, options, callback);
+      this.#session.subscribe(asked, { onpub, concurrency }, call, this.#clock.now());
     }, callback);
   }
 
@@ -245,11 +257,11 @@ export class LoopClient implements Client {
   }
 
   messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
-    const { qos, limit } = checkMessages(topic, options);
+    const { limit, ...asked } = checkMessages(topic, options);
     const session = this.#session, now = () => this.#clock.now();
     return new MessageIterator((wake) => new Inbox(topic, limit, wake), {
       open: (inbox) => {
-        session.iterate(inbox, qos, now());
+        session.iterate(inbox, asked, now());
         this.#schedule();
       },
       take: (inbox) => {
@@ -276,17 +288,22 @@ export class LoopClient implements Client {
   }
 
   disconnect(options: DisconnectOptions = {}): Promise<void> {
-    if (!checkDisconnect(options).drain) return this.#disconnect(undefined);
+    const how = checkDisconnect(options);
+    if (!how.drain) return this.#disconnect(undefined, how);
     return this.#drained ??= this.#left ??
-      this.#whenClosed((call) => this.#session.disconnect(call, { drain: true }, this.#clock.now()));
+      this.#whenClosed((call) => this.#session.disconnect(call, how, this.#clock.now()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown): Promise<void> {
-    return this.#left ??= this.#whenClosed((call) => this.#session.disconnect(call, { cause }, this.#clock.now()));
+  #disconnect(cause: unknown, how: Farewell = {}): Promise<void> {
+    const ask = (call: Call) => this.#session.disconnect(call, { cause, ...how, drain: false }, this.#clock.now());
+    if (this.#left !== undefined) return this.#left;
+    const left = this.#whenClosed(ask);
+    if (this.#session.isLeaving) this.#left = left; // and not that DISCONNECT cannot say that
+    return left;
   }
 
   /** Disconnecting is done when the store, too, is given up: another client may have it then. */
@@ -427,6 +444,8 @@ export class LoopClient implements Client {
         return void this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "keepalive":
+        return this.#link!.keepAlive(event.seconds);
       case "hangup":
         return this.#link?.close();
       case "settled":

@@ -23,6 +23,8 @@ const CONNECT: Names = {
       "keepalive",
       "id",
       "version",
+      "topicAliases",
+      "properties",
       "uname",
       "passwd",
       "will",
@@ -142,8 +144,14 @@ const TLS: Names = {
 const WILL_OPTIONS: Names = {
   of: "connect",
   prefix: "will.",
-  own: ["topic", "message", "qos", "retain"],
-  foreign: { payload: "use will.message", msg: "use will.message" },
+  own: ["topic", "message", "qos", "retain", "delay", "expiry", "properties"],
+  foreign: {
+    willdelayinterval: "use will.delay, in seconds",
+    delayinterval: "use will.delay, in seconds",
+    messageexpiryinterval: "use will.expiry, in seconds",
+    payload: "use will.message",
+    msg: "use will.message",
+  },
 };
 
 const RECONNECT: Names = {
@@ -174,10 +182,21 @@ const PUBLISH: Names = {
   },
 };
 
+/** How filters are subscribed with version 5, and what others call that. */
+const SUBSCRIPTION = ["noLocal", "retainAsPublished", "retainHandling", "id", "properties"];
+const SUBSCRIPTION_FOREIGN = {
+  nl: "use noLocal",
+  rap: "use retainAsPublished",
+  rh: "use retainHandling",
+  subscriptionidentifier: "use id",
+  subscriptionid: "use id",
+};
+
 const SUBSCRIBE: Names = {
   of: "subscribe",
-  own: ["qos", "onpub", "concurrency"],
+  own: ["qos", "onpub", "concurrency", ...SUBSCRIPTION],
   foreign: {
+    ...SUBSCRIPTION_FOREIGN,
     onmessage: "use onpub",
     handler: "use onpub",
     listener: "use onpub",
@@ -188,14 +207,46 @@ const SUBSCRIBE: Names = {
 
 const MESSAGES: Names = {
   of: "messages",
-  own: ["qos", "limit"],
-  foreign: { onpub: "messages() gives the messages itself; subscribe() has it", highwatermark: "use limit" },
+  own: ["qos", "limit", ...SUBSCRIPTION],
+  foreign: {
+    ...SUBSCRIPTION_FOREIGN,
+    onpub: "messages() gives the messages itself; subscribe() has it",
+    highwatermark: "use limit",
+  },
 };
 
 const DISCONNECT: Names = {
   of: "disconnect",
-  own: ["drain"],
-  foreign: { graceful: "use drain", force: "it is the default: use drain for the other", timeout: "connect() has it" },
+  own: ["drain", "will", "session", "properties"],
+  foreign: {
+    sessionexpiryinterval: "use session, in seconds",
+    sessionexpiry: "use session, in seconds",
+    graceful: "use drain",
+    force: "it is the default: use drain for the other",
+    timeout: "connect() has it",
+  },
+};
+
+const CONNECT_PROPERTIES: Names = {
+  of: "connect",
+  prefix: "properties.",
+  own: ["user", "requestResponse", "requestProblem"],
+  foreign: {
+    userproperties: 'use properties.user, [["name", "value"]]',
+    requestresponseinformation: "use properties.requestResponse",
+    requestprobleminformation: "use properties.requestProblem",
+    sessionexpiryinterval: "use session, in seconds",
+    receivemaximum: "use receiveMaximum",
+    maximumpacketsize: "use maxPacketSize",
+    topicaliasmaximum: "use topicAliases",
+  },
+};
+
+const PACKET_PROPERTIES: Names = {
+  of: "subscribe",
+  prefix: "properties.",
+  own: ["user"],
+  foreign: { userproperties: 'use properties.user, [["name", "value"]]', subscriptionidentifier: "use id" },
 };
 
 const FILE_STORE: Names = {
@@ -212,7 +263,7 @@ const FILE_STORE: Names = {
 /** Who takes options. */
 export type Kind =
   | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
-  | "fileStore";
+  | ("connectProperties" | "packetProperties" | "fileStore");
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -223,6 +274,8 @@ const KINDS: Record<Kind, Names> = {
   subscribe: SUBSCRIBE,
   messages: MESSAGES,
   disconnect: DISCONNECT,
+  connectProperties: CONNECT_PROPERTIES,
+  packetProperties: PACKET_PROPERTIES,
   fileStore: FILE_STORE,
 };
 

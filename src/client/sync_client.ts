@@ -16,9 +16,11 @@ import type {
   SyncClient as BlockingClient,
 } from "../api.ts";
 import { invoke, MqttError } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
 import type { Call, SessionEvent } from "../session/events.ts";
+import type { Farewell } from "../session/farewell.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
@@ -117,6 +119,14 @@ export class SyncClient implements Blocking, BlockingClient {
     return this.#link?.trusted ?? false;
   }
 
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
+  }
+
   get status(): ConnectionStatus {
     return this.#session.status;
   }
@@ -143,13 +153,22 @@ export class SyncClient implements Blocking, BlockingClient {
 
   /** Publishes a message of QoS 0. */
   #publish(topic: string, message: string | Uint8Array, flags: number): void {
-    const session = this.#session;
-    this.#link?.look();
-    if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
-      throw this.#unanswered("There was no room to publish");
-    }
-    session.publish(topic, message, flags);
+    this.#awaitRoom();
+    this.#session.publish(topic, message, flags);
     this.#link?.write();
+  }
+
+  /** Publishes a message of QoS 0 with properties or an expiry. */
+  #publishWith(publication: Publication): void {
+    this.#awaitRoom();
+    this.#session.send(publication, new Outcome(), this.#clock.now());
+    this.#link?.write();
+  }
+
+  #awaitRoom(): void {
+    this.#link?.look();
+    if (this.#isReady() || this.#session.reason !== undefined || this.#wait(this.#isReady, this.#due)) return;
+    throw this.#unanswered("There was no room to publish");
   }
 
   /** Publishes in order, and waits for what is acknowledged. */
@@ -159,6 +178,7 @@ export class SyncClient implements Blocking, BlockingClient {
       const { topic, message, flags, signal } = publication;
       if (signal?.aborted) throw withdrawn(signal.reason);
       if (flags > 1) calls.push(this.#send(publication));
+      else if (isConditional(publication)) this.#publishWith(publication);
       else this.#publish(topic, message, flags);
     }
     for (const call of calls) this.#acknowledged(call);
@@ -196,8 +216,8 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #isReady = (): boolean => this.#session.isReady && this.#link?.isOver === false;
 
   subscribe(topic: string | readonly string[], options: SubscribeOptions = {}): number {
-    const { filters, ...handler } = checkSubscribe(topic, options);
-    return this.#call((call, now) => this.#session.subscribe(filters, handler, call, now))!;
+    const { onpub, concurrency, ...asked } = checkSubscribe(topic, options);
+    return this.#call((call, now) => this.#session.subscribe(asked, { onpub, concurrency }, call, now))!;
   }
 
   unsubscribe(topic: string | readonly string[]): void {
@@ -254,11 +274,13 @@ export class SyncClient implements Blocking, BlockingClient {
     this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown, { drain }: DisconnectOptions = {}): void {
+  #disconnect(cause: unknown, { drain, ...farewell }: { drain?: boolean } & Farewell = {}): void {
     if (this.#left || drain && this.#draining) return; // a handler that is called as it drains need not ask again
     if (drain) this.#drain();
-    this.#left = true;
-    this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));
+    this.#settled((call, now) => {
+      this.#session.disconnect(call, { cause, ...farewell }, now);
+      this.#left = true;
+    });
   }
 
   /** Calls the handlers of what has come by now; not of what comes while they wait for the broker, or it might never end. */
@@ -357,6 +379,8 @@ export class SyncClient implements Blocking, BlockingClient {
         return this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "keepalive":
+        return this.#link!.keepAlive(event.seconds);
       case "hangup":
         this.#link?.close();
         this.#link = undefined;

@@ -210,7 +210,8 @@ export function countPackets(block: Uint8Array, type: number): number {
   return count;
 }
 
-function packetEnd(bytes: Uint8Array, start: number): number {
+/** Where the packet that begins at a place ends; it is whole. */
+export function packetEnd(bytes: Uint8Array, start: number): number {
   let at = start + 1, length = 0;
   for (let shift = 0;; shift += 7) {
     const byte = bytes[at++]!;

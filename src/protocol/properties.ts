@@ -95,8 +95,10 @@ const EXPIRY = 2,
   SUBSCRIPTION_ID = 11,
   AUTH_METHOD = 21,
   AUTH_DATA = 22,
-  TOPIC_ALIAS = 35,
   USER = 38;
+
+/** The identifier of a topic alias. */
+export const TOPIC_ALIAS = 35;
 
 /** What of a PUBLISH's properties its receiver needs at once. */
 export class Found {
@@ -356,6 +358,16 @@ export function withExpiry(properties: Uint8Array | undefined, expiry: number): 
 export function writeExpiry(bytes: Uint8Array, at: number, expiry: number): void {
   const length = getLength(bytes, at, bytes.length), first = at + lengthSize(length);
   if (length > 0 && bytes[first] === EXPIRY) bytes.set(uint32(expiry), first + 1);
+}
+
+/** Whether encoded properties, without their length, have an expiry and nothing else. */
+export function isExpiryAlone(properties: Uint8Array): boolean {
+  return properties.length === 5 && properties[0] === EXPIRY;
+}
+
+/** @throws {TypeError | RangeError} If the program has given properties of a packet that are wrong: it names the property. */
+export function checkGiven(type: number, given: Properties, prefix: string): void {
+  propertyFields(type, given, prefix);
 }
 
 /** The fields as one. */

@@ -1,8 +1,9 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { fault, MqttError, violation } from "../errors.ts";
+import { disconnectReason, fault, MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
+import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
 import {
@@ -22,7 +23,7 @@ import {
 } from "../protocol/packet.ts";
 import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
-import type { Limits } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
 
@@ -47,8 +48,8 @@ export interface Credentials {
 /** What of the settings a connection needs. */
 type ConnectionSettings = Pick<
   SessionSettings,
-  | ("version" | "id" | "will" | "keepalive" | "pingAfter" | "cleanSession")
-  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize")
+  | ("version" | "id" | "will" | "keepalive" | "pings" | "cleanSession")
+  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize" | "topicAliases" | "properties")
 >;
 
 /**
@@ -72,8 +73,12 @@ export class Connection {
   lastByte: number = -Infinity;
   /** When the broker accepted; undefined before. */
   acceptedAt: number | undefined;
-  /** What the broker can do; undefined before it accepted. */
-  limits: Limits | undefined;
+  /** Gives topic aliases to what is written; undefined where there are none. */
+  aliases: Aliases | undefined;
+  /** Why it is to end, once the broker has been told; undefined as long as it goes on. */
+  failure: MqttError | undefined;
+  /** The DISCONNECT that tells it, until it is taken. */
+  #refusal: Uint8Array<ArrayBuffer> | undefined;
   readonly #settings: ConnectionSettings;
   #keepAlive = new KeepAlive(0, 0);
   /** CONNECT, until it is taken. */
@@ -84,17 +89,55 @@ export class Connection {
     this.attempt = attempt;
     this.given = given;
     this.#settings = settings;
-    this.decoder = new Decoder(settings.maxPacketSize, settings.version);
+    this.decoder = new Decoder(settings.maxPacketSize, settings.version, settings.topicAliases);
   }
 
-  /** The credentials are known: CONNECT can be taken. */
-  login(credentials: Credentials, now: number): void {
-    const { version, id, will, keepalive, cleanSession, pingAfter } = this.#settings;
-    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize } = this.#settings;
-    const properties = { sessionExpiry, receiveMaximum, maximumPacketSize };
-    this.#keepAlive = new KeepAlive(pingAfter, now);
+  /** The credentials are known: CONNECT can be taken. `id`: the client identifier, if the broker has assigned one before. */
+  login(credentials: Credentials, id: string, now: number): void {
+    const { version, will, keepalive, cleanSession, pings, properties: given } = this.#settings;
+    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize, topicAliases } = this.#settings;
+    const properties = {
+      ...given,
+      sessionExpiry,
+      receiveMaximum,
+      maximumPacketSize,
+      topicAliasMaximum: topicAliases === 0 ? undefined : topicAliases,
+    };
+    this.#keepAlive = new KeepAlive(pings ? keepalive : 0, now);
     const what = { keepalive, cleanSession, id, will, properties, ...credentials };
     this.#connect = encode({ type: CONNECT, ...what }, version);
+  }
+
+  /** The broker has accepted, and can do this. */
+  accepted({ keepalive, topicAliases, maxPacketSize }: Limits, now: number): void {
+    this.acceptedAt = now;
+    const most = Math.min(topicAliases, this.#settings.topicAliases);
+    if (most > 0) this.aliases = new Aliases(most, maxPacketSize);
+    if (this.#settings.pings) this.#keepAlive.change(keepalive);
+  }
+
+  /**
+   * The connection is to end, as the broker has made a mistake: whether it is told first [MQTT5-4.13.1-1]. Then
+   * `takeRefusal`, and what comes is for nobody.
+   */
+  refuse(failure: MqttError): boolean {
+    const code = disconnectReason(failure);
+    if (code === undefined || !this.isOpen || this.failure !== undefined || this.#settings.version === 4) return false;
+    this.failure = failure;
+    this.#refusal = encode({ type: DISCONNECT, code }, 5);
+    return true;
+  }
+
+  /** The DISCONNECT that tells the broker why, once. */
+  takeRefusal(): Uint8Array<ArrayBuffer> | undefined {
+    const bytes = this.#refusal;
+    this.#refusal = undefined;
+    return bytes;
+  }
+
+  /** Whether the broker was told. */
+  get hasRefused(): boolean {
+    return this.failure !== undefined && this.#refusal === undefined;
   }
 
   /** CONNECT, once; an answer may come from then on. */

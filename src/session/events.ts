@@ -29,6 +29,7 @@ export interface RetryEvent {
  * | `retry` | asks the program when the next attempt is, then `plan` |
  * | `login` | asks for the credentials, then `login` or `lost` |
  * | `end` | says to the transport that nothing more will be written |
+ * | `keepalive` | tells the transport, if that sends the pings, after how many seconds it does; 0: never |
  * | `hangup` | closes the transport, or gives up the attempt |
  * | `settled` | settles the call |
  * | `inbox` | wakes the iterator that waits |
@@ -42,6 +43,7 @@ export type SessionEvent =
   | RetryEvent
   | { readonly type: "login"; readonly attempt: number }
   | { readonly type: "end" | "hangup" }
+  | { readonly type: "keepalive"; readonly seconds: number }
   | {
     readonly type: "settled";
     readonly call: Call;

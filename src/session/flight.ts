@@ -1,9 +1,10 @@
 /** Messages of QoS 1 and 2 on their way to the broker, until it has acknowledged them.
  * @module */
 
-import type { Limits } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import type { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
+import { convertPublish } from "../protocol/convert.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
@@ -28,7 +29,7 @@ import {
   staleError,
   WAITING,
 } from "./outgoing.ts";
-import { isLimited, messageUnsupported } from "./limits.ts";
+import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
 import { reduceExpiry, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
@@ -179,10 +180,13 @@ export class Flight {
     this.#accepted = accepted;
     const inOrder = [...messages.values()].sort((one, other) => one.number - other.number);
     const found = new Map<number, Outgoing>();
-    for (const { number, packet, packetId, due } of inOrder) {
+    const poorer: Outgoing[] = [];
+    for (const { number, packet: written, version, packetId, due } of inOrder) {
+      const { packet, isPoorer } = convertPublish(written, version, this.#settings.version);
       const outgoing = this.#accept(this.#shelf.place(packet), number, due + offset);
       outgoing.packetId = packetId;
       found.set(number, outgoing);
+      if (isPoorer && !received.has(number)) poorer.push(outgoing);
       if (received.has(number)) continue;
       if (packetId > 0) this.#sent.set(packetId, outgoing);
       this.#waiting[outgoing.qos].push(outgoing);
@@ -192,6 +196,7 @@ export class Flight {
       outgoing.state = RECEIVED;
       this.#received.set(outgoing.packetId, outgoing);
     }
+    for (const outgoing of poorer) this.#end(outgoing, versionUnsupported("a message with properties"));
   }
 
   /** Takes back a message, if it was never sent: its call fails, and nobody else's. */

@@ -155,7 +155,8 @@ export class Intake {
           const { packetId } = decoder;
           received++;
           if (!receiver.accept(packet, packetId)) continue;
-          const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
+          const recipients = subscriptions.recipients(decoder.topic, decoder.found.subscriptionIds);
+          const delivery = deliver(recipients, packet, packetId);
           receiver.delivered(packet, packetId, delivery);
           if (this.#taken !== undefined) return;
         }

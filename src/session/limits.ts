@@ -1,7 +1,7 @@
 /** What the broker of a connection can do, and how much it takes (section 3.2.2.3 of MQTT 5).
  * @module */
 
-import type { Limits } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
 import { tooLarge } from "../protocol/packer.ts";
 import { type ConnackPacket, MAX_REMAINING_LENGTH, type QoS } from "../protocol/packet.ts";
@@ -17,7 +17,8 @@ export function limitsOf(
 ): Limits {
   const { receiveMaximum = 65_535, maximumQoS = 2, maximumPacketSize = LONGEST, topicAliasMaximum = 0 } = properties;
   const { retainAvailable = 1, wildcardAvailable = 1, sharedAvailable = 1 } = properties;
-  const { subscriptionIdsAvailable = version === 5 ? 1 : 0, serverKeepalive, responseInformation, user } = properties;
+  const { subscriptionIdsAvailable = version === 5 ? 1 : 0, serverKeepalive, responseInformation, reason, user } =
+    properties;
   return Object.freeze({
     receiveMaximum,
     maxQoS: maximumQoS as QoS,
@@ -30,6 +31,7 @@ export function limitsOf(
     keepalive: serverKeepalive ?? keepalive,
     session: properties.sessionExpiry ?? sessionExpiry,
     responseInformation,
+    reason,
     user,
   });
 }
@@ -70,6 +72,11 @@ export function filterUnsupported({ wildcards, shared }: Limits, topic: string):
     return unsupported(`"${topic}": this broker has no shared subscriptions`, "3.2.2.3.13");
   }
   return undefined;
+}
+
+/** The error of an identifier that the broker does not take. */
+export function subscriptionIdUnsupported(id: number): MqttError {
+  return unsupported(`id ${id}: this broker has no subscription identifiers`, "3.2.2.3.12");
 }
 
 /** The error of something that version 4 does not have. */

@@ -1,7 +1,7 @@
 /** What the program publishes, on its way to the output or to those that wait for an acknowledgement.
  * @module */
 
-import type { Limits } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import type { Output } from "../protocol/output.ts";
 import type { Version } from "../protocol/packet.ts";
 import { withExpiry } from "../protocol/properties.ts";

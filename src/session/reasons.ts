@@ -54,9 +54,13 @@ export function reasonError(
     statement: string;
   },
 ): MqttError {
-  const { reason } = properties ?? {};
+  const { reason, serverReference } = properties ?? {};
   const told = reason === undefined ? "" : `, and says ${JSON.stringify(reason)}`;
-  const message = `The broker ${what}: ${WORDS[code] ?? `code ${code}`}${advice}${told} [MQTT5-${statement}]`;
+  const other = serverReference === undefined ? "" : ` (${serverReference})`;
+  const message = `The broker ${what}: ${WORDS[code] ?? `code ${code}`}${other}${advice}${told} [MQTT5-${statement}]`;
   // 0 is that of a DISCONNECT without a mistake: the connection has ended.
-  return new MqttError(code >= 128 ? code as ErrorCode : "socketclosed", message, undefined, reason);
+  return new MqttError(code >= 128 ? code as ErrorCode : "socketclosed", message, undefined, {
+    reason,
+    serverReference,
+  });
 }

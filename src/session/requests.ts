@@ -10,7 +10,7 @@ import {
   type SubackPacket,
   SUBSCRIBE,
   type UnsubackPacket,
-  type UNSUBSCRIBE,
+  UNSUBSCRIBE,
   type Version,
 } from "../protocol/packet.ts";
 import type { Call } from "./events.ts";
@@ -214,9 +214,16 @@ export class Requests {
   }
 }
 
-/** The bytes of a request's packet. */
-export function encodeRequest({ type, packetId, filters }: Request, version: Version): Uint8Array<ArrayBuffer> {
-  return encode({ type, packetId, filters } as Parameters<typeof encode>[0], version);
+/** The bytes of a request's packet; `ids`: whether the broker takes subscription identifiers. */
+export function encodeRequest(
+  request: Request,
+  { version, ids }: { version: Version; ids: boolean },
+): Uint8Array<ArrayBuffer> {
+  const { type, packetId } = request;
+  if (type === UNSUBSCRIBE) return encode({ type, packetId, filters: request.filters }, version);
+  const { filters, group: { id, properties } } = request;
+  const subscriptionIds = ids && id !== undefined ? [id] : undefined;
+  return encode({ type, packetId, filters, properties: { ...properties, subscriptionIds } }, version);
 }
 
 function sizeOf({ filters }: Request): number {

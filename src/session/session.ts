@@ -6,11 +6,11 @@
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import type { MqttError } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
-import { encode } from "../protocol/encoder.ts";
 import { Output } from "../protocol/output.ts";
 import { TopicName } from "../protocol/topic.ts";
-import { type ConnackPacket, DISCONNECT, type FilterRequest, type QoS } from "../protocol/packet.ts";
+import type { ConnackPacket } from "../protocol/packet.ts";
 import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
@@ -19,6 +19,7 @@ import type { Handling, Work } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
+import { encodeFarewell, type Farewell } from "./farewell.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
@@ -35,7 +36,11 @@ import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
 import { HEARD_WITHIN, LINGER, type State } from "./state.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
+import type { Asked } from "./subscriptions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
+
+/** How a client is to leave, and why. */
+type DisconnectRequest = { readonly cause?: unknown; readonly drain?: boolean } & Farewell;
 
 /**
  * A client's session with its broker, over one connection after the other.
@@ -60,6 +65,8 @@ export class Session {
   readonly #subscriber: Subscriber;
   readonly #attempts: Attempts;
   readonly #secondLook = new SecondLook();
+  /** The client identifier: the broker may have assigned it. */
+  #id: string;
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
@@ -79,13 +86,15 @@ export class Session {
   #settledThen = 0;
   /** Until when messages that a session had left may find somebody who takes them. */
   #claimDue = Infinity;
+  /** DISCONNECT, as the program has asked for it. */
+  #farewell: Uint8Array<ArrayBuffer> | undefined;
   /** Those who disconnect when what was received is settled. */
   #draining: Call[] = [];
   /** Who waits for the first connection. */
   #opening: Call | undefined;
   /** What decoding looks at, and tells. */
   readonly #reading: Reading = {
-    connection: () => this.#connection,
+    connection: () => this.#state === "refusing" ? undefined : this.#connection,
     isReading: () => this.isReading,
     isDelivering: () => this.#isDelivering,
     mayClaim: () => this.#claimDue < Infinity,
@@ -98,10 +107,11 @@ export class Session {
   /** `call` is settled with the first connection; at once if the client may begin offline. */
   constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
+    this.#id = settings.id;
     this.#random = random;
     this.#output = new Output(settings.maxBuffered, settings.version);
     const restored = durable?.restored;
-    this.#journal = new Journal(durable?.log, restored?.size ?? 0);
+    this.#journal = new Journal(durable?.log, restored?.size ?? 0, settings.version);
     const ways = { output: this.#output, events: this.#events, journal: this.#journal };
     this.#receiver = new Receiver(settings, ways, restored?.recorded);
     this.#backlog = new Backlog(settings, this.#events, this.#receiver);
@@ -130,6 +140,16 @@ export class Session {
     return this.#status;
   }
 
+  /** The client identifier: that of the settings, or the one that the broker has assigned [MQTT5-3.2.2-16]. */
+  get id(): string {
+    return this.#id;
+  }
+
+  /** What the broker of this connection can do; undefined while there is none. */
+  get limits(): Limits | undefined {
+    return this.#status.type === "connected" ? this.#status.limits : undefined;
+  }
+
   /** Counters. */
   get stats(): Stats {
     const { count, failed, unclaimed } = this.#backlog;
@@ -154,6 +174,11 @@ export class Session {
   /** Why no call can be made any more. */
   get reason(): MqttError | undefined {
     return this.#ending.reason;
+  }
+
+  /** Whether the program has disconnected, or the client has ended. */
+  get isLeaving(): boolean {
+    return this.reason !== undefined;
   }
 
   /** How many messages wait for `next` as the shell took none. */
@@ -212,7 +237,12 @@ export class Session {
 
   /** When the keep alive wants `tick`; never after DISCONNECT, when nothing is sent any more [MQTT-3.14.4-2]. */
   get #pingDue(): number {
-    return this.#state === "leaving" ? Infinity : this.#connection?.due ?? Infinity;
+    return this.#isOver ? Infinity : this.#connection?.due ?? Infinity;
+  }
+
+  /** Whether DISCONNECT has ended the connection, or is about to: what comes is for nobody. */
+  get #isOver(): boolean {
+    return this.#state === "leaving" || this.#state === "refusing";
   }
 
   /** When the first of those that wait has failed. */
@@ -281,17 +311,17 @@ export class Session {
    *
    * @throws {MqttError} `"overflow"`; why the client has ended. Nothing is asked for then.
    */
-  subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
+  subscribe(asked: Asked, handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
-    this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
+    this.#subscriber.subscribe(asked, handler, call, now);
     this.#claim();
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
-  iterate(inbox: Inbox, qos: QoS, now: number): void {
+  iterate(inbox: Inbox, asked: Asked, now: number): void {
     try {
       this.#checkEnd();
-      this.#subscriber.iterate(inbox, qos, now);
+      this.#subscriber.iterate(inbox, asked, now);
       this.#claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
@@ -337,7 +367,7 @@ export class Session {
 
   /** A handler has thrown. */
   countFailure(): void {
-    this.#backlog.failed++;
+    this.#backlog.countFailure();
   }
 
   /**
@@ -370,9 +400,13 @@ export class Session {
   /**
    * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why.
    * `drain`: first, what was received is settled; until then calls can be made, as handlers do.
+   *
+   * @throws {MqttError} `"unsupported"`: DISCONNECT cannot say that.
    */
-  disconnect(call: Call, { cause, drain }: { cause?: unknown; drain?: boolean }, now: number): void {
+  disconnect(call: Call, { cause, drain, ...farewell }: DisconnectRequest, now: number): void {
     this.#now = now;
+    const bytes = encodeFarewell(farewell, this.#settings);
+    if (this.reason === undefined) this.#farewell = bytes;
     if (this.#state === "closed") {
       // Who leaves a client that has failed, and nobody knows, hears of it here.
       const { isHeard, reason } = this.#ending;
@@ -460,7 +494,7 @@ export class Session {
   login(attempt: number, credentials: Credentials, now: number): boolean {
     const connection = this.#of(attempt);
     this.#now = now;
-    connection?.login(credentials, now);
+    connection?.login(credentials, this.#id, now);
     return connection !== undefined;
   }
 
@@ -471,7 +505,7 @@ export class Session {
 
   /** The first `length` bytes of the chunk have come. */
   received(attempt: number, chunk: Uint8Array, length: number, now: number): void {
-    if (this.#state === "leaving") return; // what comes after DISCONNECT is for nobody
+    if (this.#isOver) return;
     this.#now = now;
     this.#backlog.copyWaiting();
     this.#of(attempt)?.receive(chunk, length, now);
@@ -485,7 +519,7 @@ export class Session {
     this.#output.written();
     connection.written(now);
     this.#publisher.makeRoom();
-    if (this.#state !== "leaving") return;
+    if (this.#state !== "leaving" && !connection.hasRefused) return;
     this.#events.push({ type: "end" });
     this.#deadline = now + LINGER;
   }
@@ -495,6 +529,7 @@ export class Session {
     const connection = this.#of(attempt);
     if (connection === undefined) return;
     this.#now = now;
+    if (connection.failure !== undefined) return this.#lose(connection.failure);
     this.#lose(connection.link && !connection.isOpen ? endedEarly(error, connection.link.trusted) : error);
   }
 
@@ -505,15 +540,18 @@ export class Session {
     let bytes: Uint8Array<ArrayBuffer> | undefined;
     if (this.#state === "connecting") {
       bytes = connection.takeConnect();
+    } else if (this.#state === "refusing") {
+      bytes = connection.takeRefusal();
     } else if (this.#state !== "leaving") {
       this.#flight.fill(now);
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing" && !this.#ledger.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
-        bytes = encode({ type: DISCONNECT }, this.#settings.version);
+        bytes = this.#farewell;
       } else if (bytes !== undefined) {
         this.#flushes.taken(bytes);
+        bytes = connection.aliases?.replace(bytes) ?? bytes;
       }
     }
     connection.writing = bytes !== undefined;
@@ -588,7 +626,8 @@ export class Session {
       this.#deadline = Infinity;
       if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
     } else {
-      this.#lose(this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent));
+      const failure = this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent);
+      this.#lose(this.#connection?.failure ?? failure);
     }
   }
 
@@ -629,10 +668,14 @@ export class Session {
   #connacked(connection: Connection, packet: ConnackPacket): void {
     const { code, sessionPresent } = packet, { version } = this.#settings;
     if (code !== 0) return this.#lose(connectionRefused(packet, connection.given));
-    const limits = connection.limits = limitsOf(packet, this.#settings);
+    const limits = limitsOf(packet, this.#settings);
     this.#state = "open";
     this.#deadline = Infinity;
-    connection.acceptedAt = this.#now;
+    connection.accepted(limits, this.#now);
+    this.#id = packet.properties?.assignedId ?? this.#id;
+    if (limits.keepalive !== this.#settings.keepalive) {
+      this.#events.push({ type: "keepalive", seconds: limits.keepalive });
+    }
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
     // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
@@ -668,6 +711,11 @@ export class Session {
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(failure: MqttError): void {
+    if (this.#connection?.refuse(failure)) {
+      this.#state = "refusing";
+      this.#deadline = this.#now + LINGER;
+      return;
+    }
     const acceptedAt = this.#connection?.acceptedAt;
     const lasted = acceptedAt === undefined ? undefined : this.#now - acceptedAt;
     const { next, error, delay, failures } = this.#attempts.failed(failure, lasted, this.#random());

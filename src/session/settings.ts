@@ -3,7 +3,7 @@
 
 import type { OnPublish } from "../api.ts";
 import type { MqttError } from "../errors.ts";
-import type { Version, WillFields } from "../protocol/packet.ts";
+import type { Properties, Version, WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
 import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
@@ -17,11 +17,15 @@ export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "re
   readonly will: WillFields | undefined;
   /** Seconds, as CONNECT tells the broker; 0 = off. */
   readonly keepalive: number;
-  /** Seconds after which it sends PINGREQ; 0 = never. */
-  readonly pingAfter: number;
+  /** Whether it sends PINGREQ itself, and not the thread that has its connection. */
+  readonly pings: boolean;
   readonly cleanSession: boolean;
   /** Seconds for which the broker is to keep the session, as version 5 tells it; 0: not at all. */
   readonly sessionExpiry: number;
+  /** How many topic aliases there may be, both ways. */
+  readonly topicAliases: number;
+  /** What CONNECT says besides. */
+  readonly properties: Properties | undefined;
   /** Of what comes. */
   readonly maxPacketSize: number;
   /** Of what waits to be sent. */

@@ -1,7 +1,8 @@
 /** Subscriptions as the broker is asked for them: SUBSCRIBE and UNSUBSCRIBE, their answers, and what a reconnect does to them.
  * @module */
 
-import type { Limits, OnPublish } from "../api.ts";
+import type { OnPublish } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
 import { tooLarge } from "../protocol/packer.ts";
@@ -18,11 +19,14 @@ import {
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
-import { filterUnsupported } from "./limits.ts";
+import { filterUnsupported, subscriptionIdUnsupported, versionUnsupported } from "./limits.ts";
 import type { PacketIds } from "./packet_ids.ts";
 import { reasonError } from "./reasons.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Group, Subscriptions } from "./subscriptions.ts";
+import { type Asked, type Group, Subscriptions } from "./subscriptions.ts";
+
+/** Identifiers that the client chooses begin here: those that programs choose are smaller. */
+const FIRST_ID = 1024;
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
@@ -58,7 +62,7 @@ export interface Handler {
 }
 
 /** A subscription from the first connection on. */
-export interface Planned extends FilterRequest, Handler {}
+export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
 
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {
@@ -75,6 +79,8 @@ export class Subscriber {
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */
   #toRenew: Group[] = [];
+  /** The next identifier that the client chooses. */
+  #nextId = FIRST_ID;
   /** What the broker can do that can be asked now; undefined when none can. */
   #limits: Limits | undefined;
 
@@ -88,8 +94,10 @@ export class Subscriber {
     this.#backlog = backlog;
     this.subscriptions = new Subscriptions(onpub);
     this.#requests = new Requests(settings.maxBuffered, ids);
-    for (const { topic, qos, ...handler } of subscriptions) {
-      this.#enter({ filters: [{ topic, qos }], current: 0 }, handler);
+    for (const { onpub, concurrency, id, properties, ...request } of subscriptions) {
+      // A subscription that is there already has had what was retained.
+      const filters = [settings.version === 5 ? { retainHandling: 1 as const, ...request } : request];
+      this.#enter(this.#group({ filters, id, properties }), { onpub, concurrency });
       this.#isIncomplete = true; // a session that is present may be of a process that had others
     }
   }
@@ -105,11 +113,30 @@ export class Subscriber {
   }
 
   /**
-   * Asks for the filters of a group; the call gets the granted QoS, the lowest of several.
+   * What is asked for in one packet, with its identifier.
    *
-   * @throws {MqttError} `"overflow"`; nothing is asked for then.
+   * @throws {MqttError} `"unsupported"`
    */
-  subscribe(group: Group, handler: Handler, call: Call, now: number): void {
+  #group({ filters, id, properties }: Asked): Group {
+    if (this.#settings.version === 5) return { filters, id: id ?? this.#nextId++, properties, current: 0 };
+    const isPlain = id === undefined && properties === undefined &&
+      filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
+        noLocal === undefined && retainAsPublished === undefined && retainHandling === undefined
+      );
+    if (!isPlain) {
+      throw versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
+    }
+    return { filters, id: undefined, current: 0 };
+  }
+
+  /**
+   * Asks for filters; the call gets the granted QoS, the lowest of several.
+   *
+   * @throws {MqttError} `"overflow"`, `"unsupported"`; nothing is asked for then.
+   */
+  subscribe(asked: Asked, handler: Handler, call: Call, now: number): void {
+    const group = this.#group(asked);
+    if (asked.id !== undefined && this.#limits?.subscriptionIds === false) throw subscriptionIdUnsupported(asked.id);
     this.#ask({ group, call, inbox: undefined }, now);
     this.#enter(group, handler);
   }
@@ -126,10 +153,12 @@ export class Subscriber {
    *
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
-  iterate(inbox: Inbox, qos: QoS, now: number): void {
-    // The QoS that the filter has for others is not lowered.
-    const wanted = Math.max(qos, this.subscriptions.qosOf(inbox.filter)) as QoS;
-    const group = { filters: [{ topic: inbox.filter, qos: wanted }], current: 0 };
+  iterate(inbox: Inbox, asked: Asked, now: number): void {
+    // The QoS that the filter has for others is not lowered, and the rest is as it is for them.
+    const [given] = asked.filters, before = this.subscriptions.wantedOf(inbox.filter);
+    const qos = Math.max(given!.qos, before?.request.qos ?? 0) as QoS;
+    const { id, properties } = before === undefined ? asked : { ...before.group, id: undefined };
+    const group = this.#group({ filters: [{ ...given!, ...before?.request, qos }], id, properties });
     this.#ask({ group, call: undefined, inbox }, now);
     // Before the answer: the broker may send messages first (section 3.8.4).
     this.subscriptions.join(group, inbox);
@@ -146,6 +175,10 @@ export class Subscriber {
     return { type: SUBSCRIBE, packetId: this.#requests.freeId(), filters, renews: false, lost: 0, due: 0, ...asked };
   }
 
+  #encode(request: Request): Uint8Array<ArrayBuffer> {
+    return encodeRequest(request, { version: this.#settings.version, ids: this.#limits!.subscriptionIds });
+  }
+
   /** Why the broker of this connection would not take a request; undefined if it does. */
   #unsupported(request: Request): MqttError | undefined {
     const limits = this.#limits!, { maxPacketSize } = limits;
@@ -155,7 +188,7 @@ export class Subscriber {
         if (error !== undefined) return error;
       }
     }
-    const { length } = encodeRequest(request, this.#settings.version);
+    const { length } = this.#encode(request);
     return length > maxPacketSize ? tooLarge(length, maxPacketSize) : undefined;
   }
 
@@ -163,7 +196,7 @@ export class Subscriber {
   #send(request: Request, now: number): void {
     const error = this.#unsupported(request);
     if (error !== undefined) throw error;
-    this.#output.add(encodeRequest(request, this.#settings.version));
+    this.#output.add(this.#encode(request));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -237,12 +270,12 @@ export class Subscriber {
   #sendFirst(requests: readonly Request[], now: number): void {
     if (requests.length === 0) return;
     for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);
-    this.#output.addFirst(concat(requests.map((request) => encodeRequest(request, this.#settings.version))));
+    this.#output.addFirst(concat(requests.map((request) => this.#encode(request))));
   }
 
   /** Sends a request that no call asks for: nobody could be told that there is no room. */
   #sendUnasked(request: Request, now: number): void {
-    this.#output.addAnyway(encodeRequest(request, this.#settings.version));
+    this.#output.addAnyway(this.#encode(request));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -275,10 +308,7 @@ export class Subscriber {
    */
   answered(packet: SubackPacket | UnsubackPacket, now: number): void {
     const { request, abandoned } = this.#requests.answer(packet);
-    if (request.type === UNSUBSCRIBE) {
-      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
-      return this.#events.settle(request.call);
-    }
+    if (request.type === UNSUBSCRIBE) return this.#givenUpAnswered(request, packet);
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
     const refused = filters.flatMap(({ topic }, i) => codes[i]! < 128 ? [] : [topic]);
@@ -297,6 +327,20 @@ export class Subscriber {
     });
     this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
     for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);
+  }
+
+  /** UNSUBACK: what the broker does not give up stays [MQTT5-3.11.3-2]. */
+  #givenUpAnswered(
+    { filters, groups, call }: UnsubscribeRequest,
+    { codes = [], properties }: UnsubackPacket | SubackPacket,
+  ) {
+    filters.forEach((filter, i) => {
+      if ((codes[i] ?? 0) < 128) this.#forget(filter, groups[i]);
+    });
+    const at = codes.findIndex((code) => code >= 128);
+    const what = `did not give up the subscription to "${filters[at]}"`;
+    const error = at < 0 ? undefined : reasonError(codes[at]!, { what, properties, statement: "3.11.3-2" });
+    this.#events.settle(call, { error });
   }
 
   /** A filter is not to be had any more; the status tells that, as no call waits for it. */

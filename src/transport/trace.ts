@@ -37,6 +37,7 @@ function traced(transport: Transport, trace: Trace): Transport {
       return transport.write(bytes);
     },
     resume: () => transport.resume(),
+    keepAlive: (seconds) => transport.keepAlive?.(seconds),
     end: () => transport.end(),
     close: () => transport.close(),
   };

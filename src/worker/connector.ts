@@ -58,7 +58,7 @@ export class Connector implements User {
   }
 
   /** Starts to open a connection. */
-  open(target: Target, { keepalive }: DialSettings): PortTransport {
+  open(target: Target, { keepalive, version }: DialSettings): PortTransport {
     if (this.#thread?.isOver) void this.#leave();
     const thread = this.#thread ??= this.#sharing.join(this);
     const { port1, port2: port } = new MessageChannel();
@@ -66,7 +66,7 @@ export class Connector implements User {
     const said = this.blocking ? this.#said = new Int32Array(new SharedArrayBuffer(4)) : undefined;
     this.#heard = this.#silent = 0;
     const { input: { memory: input }, output: { memory: output } } = connection;
-    thread.post({ target, keepalive, input, output, port, said }, [port]);
+    thread.post({ target, keepalive, mayChange: version !== 4, input, output, port, said }, [port]);
     return connection;
   }
 

@@ -281,10 +281,12 @@ const NOBODY = { resolve() {}, reject() {} };
 const SETTINGS: SessionSettings = {
   version: 4,
   sessionExpiry: 0,
+  topicAliases: 0,
+  properties: undefined,
   id: "f",
   will: undefined,
   keepalive: 60,
-  pingAfter: 60,
+  pings: true,
   cleanSession: true,
   maxPacketSize: 300,
   maxBuffered: 1000,

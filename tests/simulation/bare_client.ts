@@ -145,7 +145,7 @@ export class BareClient implements Client {
     const { onpub, concurrency = 1 } = options as SubscribeOptions;
     const filters = [topic].flat().map((topic) => ({ topic, qos: 0 as const }));
     const promise = this.#call((call) =>
-      this.#session.subscribe(filters, { onpub, concurrency }, call, this.#lab.world.now)
+      this.#session.subscribe({ filters }, { onpub, concurrency }, call, this.#lab.world.now)
     );
     promise.then((code) => callback?.(code!), ({ code }) => code === 128 && callback?.(128));
     return promise as Promise<number>;
@@ -160,7 +160,7 @@ export class BareClient implements Client {
     const session = this.#session, { library, world } = this.#lab;
     return new library.MessageIterator((wake) => new library.Inbox(topic, limit, wake), {
       open: (inbox) => {
-        session.iterate(inbox, 0, world.now);
+        session.iterate(inbox, { filters: [{ topic, qos: 0 }] }, world.now);
         this.#schedule();
       },
       take: (inbox) => {

@@ -222,7 +222,7 @@ class QosHistory {
     const { onpub, concurrency } = this.#workers.get(name)!;
     const call = this.#call(`subscribe ${topic}`, done);
     this.#again = true;
-    this.#session.subscribe([{ topic, qos: 2 }], { onpub, concurrency: concurrency! }, call, this.#now);
+    this.#session.subscribe({ filters: [{ topic, qos: 2 }] }, { onpub, concurrency: concurrency! }, call, this.#now);
   }
 
   /** Begins with what the program wants, and a connection on which it gets that. */
@@ -230,7 +230,8 @@ class QosHistory {
     if (!this.#settings.cleanSession && this.#random.chance(0.3)) this.#broker.inherit();
     for (const name of ["a", "b", "d"]) this.#subscribe(name, name);
     for (const worker of this.#workers.values()) {
-      if (worker.inbox !== undefined) this.#session.iterate(worker.inbox, 2, this.#now);
+      const { inbox } = worker;
+      if (inbox !== undefined) this.#session.iterate(inbox, { filters: [{ topic: inbox.filter, qos: 2 }] }, this.#now);
     }
     const manners = { ...this.#broker.manners };
     Object.assign(this.#broker.manners, POLITE);
