@@ -79,9 +79,9 @@ export interface TraceRecord {
   readonly retain?: boolean;
   /** Of a PUBLISH. */
   readonly dup?: boolean;
-  /** The return code of a CONNACK. */
+  /** The return code of a CONNACK; in MQTT 5 the reason code of any packet that has one. */
   readonly code?: number;
-  /** The return codes of a SUBACK. */
+  /** The return codes of a SUBACK; in MQTT 5 of an UNSUBACK, too. */
   readonly codes?: readonly number[];
 }
 

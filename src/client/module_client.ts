@@ -26,7 +26,7 @@ import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { encodeFarewell, type Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
-import { versionUnsupported } from "../session/limits.ts";
+import { messageUnsupported, versionUnsupported } from "../session/limits.ts";
 import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -265,6 +265,8 @@ export class ModuleClient implements Client {
     else this.#packer.publishWith(topic, message, flags, properties);
     const packet = this.#packer.take()!;
     this.#packer.written(); // it is copied before the next one is packed
+    const { limits } = this, error = limits && messageUnsupported(limits, { flags, size: packet.length });
+    if (error !== undefined) throw error; // at QoS 0 the thread could not tell it any more
     this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
     return packet;
   }

@@ -37,7 +37,7 @@ for (const [mode, open] of modes) {
     /** Plays with a client of the mode, and another one of `connect`. */
     function scene(
       title: string,
-      act: (scene: Scene, also: (op?: ConnectOptions) => Promise<Mqtt>) => Promise<void>,
+      act: (scene: Scene, also: (op?: ConnectOptions) => Promise<Mqtt>) => void | Promise<void>,
       op: ConnectOptions = {},
       broker: () => ServerProcess = () => full,
     ): void {
@@ -90,7 +90,7 @@ for (const [mode, open] of modes) {
       await messages.return?.();
     });
 
-    scene("the broker's limits are told", async ({ mqtt }) => {
+    scene("the broker's limits are told", ({ mqtt }) => {
       const { limits, status } = mqtt;
       assert(status.type === "connected" && status.version === 5);
       assertEquals(status.limits, limits);
@@ -114,13 +114,12 @@ for (const [mode, open] of modes) {
       () => poor,
     );
 
-    scene("[MQTT5-3.2.2-16] the broker assigns a client identifier", async ({ mqtt }) => {
+    scene("[MQTT5-3.2.2-16] the broker assigns a client identifier", ({ mqtt }) => {
       assertGreater(mqtt.id.length, 0);
     }, { id: "" });
 
     scene("nobody listens: the reason code is 16", async ({ mqtt }) => {
       assertEquals(await mqtt.publish("nobody/listens", "x", { qos: 1 }), 16);
-      assertEquals(await mqtt.publish("nobody/listens", "x", { qos: 2 }), 16);
     });
 
     scene("[MQTT5-3.8.3-3] noLocal, retainAsPublished, retainHandling", async (scene, also) => {
