@@ -302,7 +302,7 @@ export class LoopClient implements Client {
     const ask = (call: Call) => this.#session.disconnect(call, { cause, ...how, drain: false }, this.#clock.now());
     if (this.#left !== undefined) return this.#left;
     const left = this.#whenClosed(ask);
-    if (this.#session.isLeaving) this.#left = left; // and not that DISCONNECT cannot say that
+    if (this.#session.reason !== undefined) this.#left = left; // and not that DISCONNECT cannot say that
     return left;
   }
 

@@ -9,10 +9,10 @@ import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
-import { TopicName } from "../protocol/topic.ts";
 import type { ConnackPacket } from "../protocol/packet.ts";
 import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
+import { Claims } from "./claims.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling, Work } from "./consumer.ts";
@@ -35,6 +35,7 @@ import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
 import { HEARD_WITHIN, LINGER, type State } from "./state.ts";
+import { statsOf } from "./stats.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import type { Asked } from "./subscriptions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
@@ -84,8 +85,7 @@ export class Session {
   readonly #stall: Stall;
   /** How many messages were settled when it was last looked whether disconnect() has to wait for more. */
   #settledThen = 0;
-  /** Until when messages that a session had left may find somebody who takes them. */
-  #claimDue = Infinity;
+  readonly #claims: Claims;
   /** DISCONNECT, as the program has asked for it. */
   #farewell: Uint8Array<ArrayBuffer> | undefined;
   /** Those who disconnect when what was received is settled. */
@@ -97,7 +97,7 @@ export class Session {
     connection: () => this.#state === "refusing" ? undefined : this.#connection,
     isReading: () => this.isReading,
     isDelivering: () => this.#isDelivering,
-    mayClaim: () => this.#claimDue < Infinity,
+    mayClaim: () => this.#claims.areOpen,
     now: () => this.#now,
     connacked: (connection, packet) => this.#connacked(connection, packet),
     held: () => this.#stall.watch(this.#now),
@@ -124,6 +124,7 @@ export class Session {
     this.#ledger = new Ledger(durable, { id, ...ways, ...others }, now);
     this.#publisher = new Publisher(settings.version, { ...ways, flight: this.#flight, ledger: this.#ledger });
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
+    this.#claims = new Claims(this.#backlog, this.#subscriber.subscriptions);
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
@@ -152,18 +153,8 @@ export class Session {
 
   /** Counters. */
   get stats(): Stats {
-    const { count, failed, unclaimed } = this.#backlog;
-    return {
-      sent: this.#output.sent + this.#flight.sent,
-      resent: this.#flight.resent,
-      received: this.#intake.received,
-      dropped: this.#receiver.dropped,
-      unsettled: count,
-      failed,
-      unclaimed,
-      unacknowledged: this.#flight.unacknowledged,
-      ignored: this.#flight.ignored,
-    };
+    const counting = { output: this.#output, flight: this.#flight, intake: this.#intake };
+    return statsOf({ ...counting, receiver: this.#receiver, backlog: this.#backlog });
   }
 
   /** Tells that a publish was rejected, or that a message was lost; `size` is that of the packet, in bytes. */
@@ -174,11 +165,6 @@ export class Session {
   /** Why no call can be made any more. */
   get reason(): MqttError | undefined {
     return this.#ending.reason;
-  }
-
-  /** Whether the program has disconnected, or the client has ended. */
-  get isLeaving(): boolean {
-    return this.reason !== undefined;
   }
 
   /** How many messages wait for `next` as the shell took none. */
@@ -249,7 +235,7 @@ export class Session {
   get #failing(): number {
     if (this.#state === "closed") return this.#deadline;
     const kept = Math.min(this.#journal.due, this.#flight.due);
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue, kept);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claims.due, this.#flushDue, kept);
   }
 
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
@@ -314,7 +300,7 @@ export class Session {
   subscribe(asked: Asked, handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
     this.#subscriber.subscribe(asked, handler, call, now);
-    this.#claim();
+    this.#claims.claim();
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
@@ -322,17 +308,10 @@ export class Session {
     try {
       this.#checkEnd();
       this.#subscriber.iterate(inbox, asked, now);
-      this.#claim();
+      this.#claims.claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
     }
-  }
-
-  /** Messages that nobody took may be for a new consumer. */
-  #claim(): void {
-    if (!this.#backlog.hasUnclaimed) return;
-    const { subscriptions } = this.#subscriber;
-    this.#backlog.claim(({ topic }) => subscriptions.recipients(new TopicName(topic)));
   }
 
   /**
@@ -600,10 +579,7 @@ export class Session {
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
     if (this.#journal.due <= by) this.#journal.retry();
     if (this.#flight.due <= by) this.#flight.expire(this.#now);
-    if (this.#claimDue <= by) {
-      this.#claimDue = Infinity;
-      this.#backlog.giveUpUnclaimed();
-    }
+    if (this.#claims.due <= by) this.#claims.giveUp();
     const failure = this.#subscriber.expire(by, { reading, error, now });
     if (this.#flushDue <= by) this.#flushes.expire(by, this.#lastByte, error);
     if (failure !== undefined) this.#lose(failure);
@@ -678,9 +654,7 @@ export class Session {
     }
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
-    // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
-    const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;
-    this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
+    this.#claims.connected(sessionPresent, this.#now + this.#settings.timeout);
     this.#status = this.#events.tell({ type: "connected", sessionPresent, version, limits });
     this.#publisher.connected(limits);
     this.#subscriber.connected({ sessionPresent, limits }, this.#now);
@@ -757,7 +731,7 @@ export class Session {
     this.#events.push({ type: "hangup" });
     this.#secondLook.cancel();
     this.#stall.cancel();
-    this.#claimDue = Infinity;
+    this.#claims.lost();
     this.#flushes.lost(error, this.#output.restart());
     this.#journal.lost();
     this.#publisher.lost();

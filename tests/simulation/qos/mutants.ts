@@ -366,9 +366,9 @@ const mistakes: readonly Mutant[] = [
   // ---- messages that nobody takes
   {
     mistake: "messages that nobody takes wait for ever when the session is lost",
-    file: session,
-    find: "const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;",
-    replace: "const mayClaim = sessionPresent;",
+    file: "src/session/claims.ts",
+    find: "this.due = sessionPresent || this.#backlog.hasUnclaimed ? by",
+    replace: "this.due = sessionPresent ? by",
   },
   {
     mistake: "messages that nobody takes are settled at once",
