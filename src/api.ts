@@ -146,8 +146,11 @@ export interface ConnectOptions {
   keepalive?: number | undefined;
   /** Client identifier; 23 random characters of 0-9a-zA-Z by default, `""` lets the broker choose [MQTT-3.1.3-5]. */
   id?: string | undefined;
-  /** The version of MQTT: 4, the default, is 3.1.1. */
-  version?: 4 | 5 | undefined;
+  /**
+   * The version of MQTT: 4, the default, is 3.1.1. `"auto"` is 5, and 3.1.1 where the broker refuses that, or just closes the
+   * connection; what the first CONNACK has holds for the client.
+   */
+  version?: 4 | 5 | "auto" | undefined;
   /** How many topic aliases there may be, both ways, with version 5: topic names go out once, and as numbers then. 0 to 65,535; 0 by default. */
   topicAliases?: number | undefined;
   /** What CONNECT says besides, with version 5. */

@@ -21,6 +21,7 @@ import { invoke, MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import { copyPayload, makeBlock, Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
+import type { Version } from "../protocol/packet.ts";
 import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
@@ -261,7 +262,7 @@ export class ModuleClient implements Client {
   #pack({ topic, message, flags, expiry, properties }: Publication): Uint8Array {
     this.#checkEnd();
     if (properties === undefined) this.#packer.publish(topic, message, flags);
-    else if (this.#settings.version === 4) throw versionUnsupported("properties");
+    else if (this.#version === 4) throw versionUnsupported("properties");
     else this.#packer.publishWith(topic, message, flags, properties);
     const packet = this.#packer.take()!;
     this.#packer.written(); // it is copied before the next one is packed
@@ -269,6 +270,11 @@ export class ModuleClient implements Client {
     if (error !== undefined) throw error; // at QoS 0 the thread could not tell it any more
     this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
     return packet;
+  }
+
+  /** The version, as far as it is known. */
+  get #version(): Version {
+    return this.#status.type === "connected" ? this.#status.version : this.#settings.version;
   }
 
   /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */

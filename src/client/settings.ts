@@ -59,12 +59,14 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     "offline",
     "given with reconnect, by which the client gets its connection",
   );
-  const { version = 4, topicAliases = 0 } = op;
-  check(version === 4 || version === 5, "version", "4, which is MQTT 3.1.1, or 5");
+  const { version: wanted = 4, topicAliases = 0 } = op;
+  check(wanted === 4 || wanted === 5 || wanted === "auto", "version", '4, which is MQTT 3.1.1, 5, or "auto"');
+  const version = wanted === 4 ? 4 : 5;
   checkRange("topicAliases", topicAliases, 0, 65_535);
   if (topicAliases > 0 && version === 4) throw versionUnsupported("topicAliases");
   return {
     version,
+    fallsBack: wanted === "auto",
     keepalive,
     ...parseSession(op),
     maxPacketSize,

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { convertPublish } from "./convert.ts";
 import { BLOCK, NOTHING, Packer } from "./packer.ts";
 import { type AckPacket, PUBLISH, PUBREL, type Version } from "./packet.ts";
 
@@ -19,7 +20,7 @@ const RESERVE = { 4: 4 * 65_535 + BLOCK, 5: 5 * 65_535 + BLOCK };
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
   readonly #max: number;
-  readonly #reserve: number;
+  #reserve: number;
   /** What of `block` is before it has been handed out. */
   #from = 0;
   #blockSize = FIRST_BLOCK;
@@ -163,6 +164,25 @@ export class Output extends Packer {
       }
     }
     return kept;
+  }
+
+  /**
+   * The version is 4, and not 5: messages that wait are made of that. `isWanted`: of those that had properties, which version
+   * 4 has not, which stay.
+   */
+  downgrade(isWanted: (packet: Uint8Array) => boolean): void {
+    this.speak(4);
+    this.#reserve = RESERVE[4];
+    const packets: Uint8Array[] = [];
+    this.restart((packet) => {
+      const { packet: other, isPoorer } = convertPublish(packet, 5, 4);
+      if (!isPoorer || isWanted(packet)) packets.push(other.slice());
+      return false;
+    });
+    for (const packet of packets) {
+      this.add(packet);
+      this.published++;
+    }
   }
 
   /** Hands out the next bytes to be written; undefined when there are none. One at a time: then `written`. */

@@ -39,7 +39,7 @@ interface Name {
 /** Writes packets into blocks; who extends it says where blocks come from, and what becomes of them. */
 export abstract class Packer {
   /** The bytes of properties that a message has which has none: their length, in version 5. */
-  readonly #noProperties: number;
+  #noProperties = 0;
   readonly #names = new Map<string, Name>();
   /** Names that had no place in #names. */
   #missed = 0;
@@ -52,6 +52,11 @@ export abstract class Packer {
   #short = BLOCK;
 
   constructor(version: Version = 4) {
+    this.speak(version);
+  }
+
+  /** Packs messages of this version from now on. */
+  protected speak(version: Version): void {
     this.#noProperties = version === 5 ? 1 : 0;
   }
 

@@ -80,6 +80,11 @@ export class Attempts {
     return { place: this.#place, ...this.#current, attempt: ++this.#inRow };
   }
 
+  /** The attempt is made once more, in another way: it counts as one. */
+  repeat(): void {
+    this.#inRow--;
+  }
+
   get #current(): Place {
     return this.#settings.places[this.#place]!;
   }

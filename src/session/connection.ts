@@ -20,6 +20,7 @@ import {
   SUBSCRIBE,
   type UnsubackPacket,
   UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
 import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
@@ -61,6 +62,8 @@ type ConnectionSettings = Pick<
 export class Connection {
   /** The number of the attempt. */
   readonly attempt: number;
+  /** The version of the protocol that it speaks. */
+  readonly version: Version;
   /** What CONNECT has of user name and password. */
   given: CredentialsGiven;
   /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
@@ -86,6 +89,7 @@ export class Connection {
   #isConnectTaken = false;
 
   constructor(attempt: number, given: CredentialsGiven, settings: ConnectionSettings) {
+    this.version = settings.version;
     this.attempt = attempt;
     this.given = given;
     this.#settings = settings;
@@ -138,6 +142,12 @@ export class Connection {
   /** Whether the broker was told. */
   get hasRefused(): boolean {
     return this.failure !== undefined && this.#refusal === undefined;
+  }
+
+  /** Whether an end with this error, before it was accepted, may be that of a broker that does not speak version 5. */
+  isTooNew({ code }: MqttError): boolean {
+    const isRefusal = code === 1 || code === 132 || code === "socketclosed";
+    return this.version === 5 && this.#isConnectTaken && !this.isOpen && isRefusal;
   }
 
   /** CONNECT, once; an answer may come from then on. */

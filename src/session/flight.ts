@@ -78,6 +78,7 @@ export interface FlightParts {
  */
 export class Flight {
   readonly #settings: FlightSettings;
+  #version: Version;
   readonly #output: Output;
   readonly #events: Events;
   readonly #ids: PacketIds;
@@ -113,6 +114,7 @@ export class Flight {
 
   constructor(settings: FlightSettings, { output, events, ids, journal, onDone }: FlightParts) {
     this.#settings = settings;
+    this.#version = settings.version;
     this.#output = output;
     this.#events = events;
     this.#ids = ids;
@@ -197,6 +199,14 @@ export class Flight {
       this.#received.set(outgoing.packetId, outgoing);
     }
     for (const outgoing of poorer) this.#end(outgoing, versionUnsupported("a message with properties"));
+  }
+
+  /** The version is 4, and not 5: what has properties is given up. */
+  downgrade(): void {
+    this.#version = 4;
+    for (const outgoing of this.all) {
+      if (this.#shelf.downgrade(outgoing)) this.#end(outgoing, versionUnsupported("a message with properties"));
+    }
   }
 
   /** Takes back a message, if it was never sent: its call fails, and nobody else's. */
@@ -302,7 +312,7 @@ export class Flight {
 
   /** The time that a message has waited is taken off its expiry [MQTT5-3.3.2-6]; one of 0 would be none to some brokers. */
   #reduce(next: Outgoing, now: number): void {
-    if (next.due === Infinity || this.#settings.version === 4) return;
+    if (next.due === Infinity || this.#version === 4) return;
     reduceExpiry(next, Math.max(Math.ceil((next.due - now) / 1000), 1));
   }
 

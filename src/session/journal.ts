@@ -75,7 +75,7 @@ export interface Keeping {
 export class Journal {
   readonly #log: Log | undefined;
   /** The type of the records that have messages. */
-  readonly #accepts: number;
+  #accepts = ACCEPTED;
   /** Runs of changes that are not kept yet, and how many of these numbers are of those that are being flushed. */
   #changes: number[] = [];
   #flushedChanges = 0;
@@ -101,8 +101,13 @@ export class Journal {
   /** Without a log, nothing is written, and everything is done at once. */
   constructor(log: Log | undefined, size: number, version: Version = 4) {
     this.#log = log;
-    this.#accepts = version === 5 ? ACCEPTED5 : ACCEPTED;
+    this.speak(version);
     this.#size = size;
+  }
+
+  /** Messages are of this version from now on. */
+  speak(version: Version): void {
+    this.#accepts = version === 5 ? ACCEPTED5 : ACCEPTED;
   }
 
   /** Whether there is a log. */

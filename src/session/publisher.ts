@@ -23,7 +23,7 @@ export interface PublisherParts {
 
 /** Takes what is published, as far as the broker of the connection takes it. */
 export class Publisher {
-  readonly #version: Version;
+  #version: Version;
   readonly #parts: PublisherParts;
   readonly #output: Output;
   readonly #flight: Flight;
@@ -110,6 +110,17 @@ export class Publisher {
   settle(outcome: Parameters<Events["settle"]>[1]): void {
     this.#parts.events.settle(this.#waiting, outcome);
     this.#waiting = undefined;
+  }
+
+  /** The version is 4, and not 5: what version 4 cannot say is dropped, and that is told. */
+  downgrade(): void {
+    this.#version = 4;
+    this.#output.downgrade((packet) => {
+      const error = versionUnsupported("a message with properties");
+      this.#parts.events.tell({ type: "dropped", topic: topicIn(packet), size: packet.length, error });
+      return false;
+    });
+    this.#flight.downgrade();
   }
 
   /** There is a connection, whose broker can do this: what waits and is too much for it is dropped, and that is told. */

@@ -55,11 +55,17 @@ export class Receiver {
   readonly #recorded: Set<number>;
   /** What came on this connection and is not acknowledged to the end, where the broker may not send more than so many. */
   readonly #open = new Set<number>();
-  readonly #maximum: number;
+  #maximum = Infinity;
   /** How a message is acknowledged that a handler has failed on. */
-  readonly #failure: number;
+  #failure = 0;
   /** Whether there is a connection to acknowledge on. */
   #isOpen = false;
+  /** The version is known. */
+  speak(version: Version): void {
+    this.#maximum = version === 5 ? this.#settings.receiveMaximum : Infinity;
+    this.#failure = version === 5 ? FAILED : 0;
+  }
+
   /** How many messages were passed over. */
   #dropped = 0;
 
@@ -70,8 +76,7 @@ export class Receiver {
     this.#events = events;
     this.#journal = journal;
     this.#recorded = new Set(recorded);
-    this.#maximum = settings.version === 5 ? settings.receiveMaximum : Infinity;
-    this.#failure = settings.version === 5 ? FAILED : 0;
+    this.speak(settings.version);
   }
 
   /** How many messages were passed over as they exceed `maxPacketSize`. */

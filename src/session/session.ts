@@ -38,6 +38,7 @@ import { HEARD_WITHIN, LINGER, type State } from "./state.ts";
 import { statsOf } from "./stats.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
 import type { Asked } from "./subscriptions.ts";
+import { Versions } from "./versions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /** How a client is to leave, and why. */
@@ -52,6 +53,7 @@ type DisconnectRequest = { readonly cause?: unknown; readonly drain?: boolean } 
  */
 export class Session {
   readonly #settings: SessionSettings;
+  readonly #versions: Versions;
   readonly #random: () => number;
   readonly #events: Events = new Events((error) => this.#ending.rejected(error));
   readonly #ending: Ending = new Ending(this.#events);
@@ -108,6 +110,7 @@ export class Session {
   constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
     this.#id = settings.id;
+    this.#versions = new Versions(settings);
     this.#random = random;
     this.#output = new Output(settings.maxBuffered, settings.version);
     const restored = durable?.restored;
@@ -384,7 +387,8 @@ export class Session {
    */
   disconnect(call: Call, { cause, drain, ...farewell }: DisconnectRequest, now: number): void {
     this.#now = now;
-    const bytes = encodeFarewell(farewell, this.#settings);
+    const { sessionExpiry } = this.#settings;
+    const bytes = encodeFarewell(farewell, { version: this.#versions.version, sessionExpiry });
     if (this.reason === undefined) this.#farewell = bytes;
     if (this.#state === "closed") {
       // Who leaves a client that has failed, and nobody knows, hears of it here.
@@ -642,9 +646,12 @@ export class Session {
   }
 
   #connacked(connection: Connection, packet: ConnackPacket): void {
-    const { code, sessionPresent } = packet, { version } = this.#settings;
+    const { code, sessionPresent } = packet, { version } = connection;
     if (code !== 0) return this.#lose(connectionRefused(packet, connection.given));
-    const limits = limitsOf(packet, this.#settings);
+    const speakers = { journal: this.#journal, receiver: this.#receiver, publisher: this.#publisher };
+    const error = this.#versions.accepted(version, { ...speakers, subscriber: this.#subscriber }, this.#now);
+    if (error !== undefined) return this.#close(error);
+    const limits = limitsOf(packet, { ...this.#settings, version });
     this.#state = "open";
     this.#deadline = Infinity;
     connection.accepted(limits, this.#now);
@@ -668,12 +675,12 @@ export class Session {
     this.#publisher.makeRoom();
   }
 
-  /** Begins an attempt. */
-  #dial(): ConnectionStatus {
+  /** Begins an attempt, which has failed at a time. */
+  #dial(deadline: number = this.#now + this.#settings.timeout): ConnectionStatus {
     const number = this.#begun++, { place, address, credentials, attempt } = this.#attempts.begin();
     this.#state = "connecting";
-    this.#deadline = this.#now + this.#settings.timeout;
-    this.#connection = new Connection(number, credentials, this.#settings);
+    this.#deadline = deadline;
+    this.#connection = new Connection(number, credentials, { ...this.#settings, version: this.#versions.tries });
     this.#events.push({ type: "dial", attempt: number, place });
     return this.#events.tell({ type: "connecting", attempt, address });
   }
@@ -685,6 +692,12 @@ export class Session {
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(failure: MqttError): void {
+    if (!this.#ending.isAsked && this.#versions.fallsBack(this.#connection, failure, this.#attempts.wasAccepted)) {
+      this.#drop(failure);
+      this.#attempts.repeat();
+      this.#status = this.#dial(this.#deadline);
+      return;
+    }
     if (this.#connection?.refuse(failure)) {
       this.#state = "refusing";
       this.#deadline = this.#now + LINGER;

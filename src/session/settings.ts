@@ -14,6 +14,8 @@ import type { TrustPolicy } from "./trust.ts";
 /** Times are in milliseconds, sizes in bytes. */
 export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "rejectUntrusted"> {
   readonly version: Version;
+  /** Whether version 4 is tried where the broker does not take 5. */
+  readonly fallsBack: boolean;
   readonly will: WillFields | undefined;
   /** Seconds, as CONNECT tells the broker; 0 = off. */
   readonly keepalive: number;

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { convertPublish } from "../protocol/convert.ts";
 import { Packer } from "../protocol/packer.ts";
 import type { Version } from "../protocol/packet.ts";
 import { writeExpiry } from "../protocol/properties.ts";
@@ -62,6 +63,16 @@ export class Shelf extends Packer {
     this.#page.wanted++;
     this.#bytes += size;
     return { page: this.#page, start: this.at - size, size };
+  }
+
+  /** The version is 4, and not 5: a packet that waits is made of that; whether it had properties, which version 4 has not. */
+  downgrade(packet: Shelved): boolean {
+    this.speak(4);
+    const { page, start, size } = packet;
+    const { packet: other, isPoorer } = convertPublish(page.bytes.slice(start, start + size), 5, 4);
+    this.drop(packet);
+    Object.assign(packet, this.place(other));
+    return isPoorer;
   }
 
   /** Takes a packet that another process has packed, whatever there is already. */

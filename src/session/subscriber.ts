@@ -66,7 +66,7 @@ export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> 
 
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {
-  readonly #settings: SubscriberSettings;
+  #settings: SubscriberSettings;
   readonly #output: Output;
   readonly #events: Events;
   readonly #backlog: Backlog;
@@ -119,13 +119,8 @@ export class Subscriber {
    */
   #group({ filters, id, properties }: Asked): Group {
     if (this.#settings.version === 5) return { filters, id: id ?? this.#nextId++, properties, current: 0 };
-    const isPlain = id === undefined && properties === undefined &&
-      filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
-        noLocal === undefined && retainAsPublished === undefined && retainHandling === undefined
-      );
-    if (!isPlain) {
-      throw versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
-    }
+    const error = olderError({ filters, id, properties });
+    if (error !== undefined) throw error;
     return { filters, id: undefined, current: 0 };
   }
 
@@ -139,6 +134,21 @@ export class Subscriber {
     if (asked.id !== undefined && this.#limits?.subscriptionIds === false) throw subscriptionIdUnsupported(asked.id);
     this.#ask({ group, call, inbox: undefined }, now);
     this.#enter(group, handler);
+  }
+
+  /** The version is 4, and not 5: subscriptions that version 4 cannot ask for are refused. */
+  downgrade(now: number): void {
+    this.#settings = { ...this.#settings, version: 4 };
+    for (const request of this.#requests.waiting) {
+      const error = olderError(request.group);
+      if (error !== undefined) this.#failed(request, error, now);
+    }
+    for (const group of this.subscriptions.groupsBut([])) {
+      const error = olderError(group);
+      if (error !== undefined) {
+        this.subscriptions.current(group).forEach(({ topic }) => this.#refuse(topic, group, error));
+      }
+    }
   }
 
   /** Enters the filters of a group, and who gets their messages. */
@@ -438,6 +448,16 @@ export class Subscriber {
     for (const inbox of inboxes) this.#backlog.end(inbox, reason);
     return inboxes.some(({ iterated }) => iterated);
   }
+}
+
+/** Why version 4 cannot ask for this; undefined if it can. Those that are asked for on the first connection have retain handling 1 without saying so. */
+function olderError({ filters, id = 0, properties }: Asked): MqttError | undefined {
+  const isPlain = (id === 0 || id >= FIRST_ID) && properties === undefined &&
+    filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
+      noLocal === undefined && retainAsPublished === undefined && (retainHandling ?? 1) === 1
+    );
+  if (isPlain) return undefined;
+  return versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -29,6 +29,7 @@ export function connack5(properties: NaiveProperty[] = [], sessionPresent = fals
 /** A client of no particular kind. */
 export const SETTINGS: Omit<SessionSettings, "pings" | "maxUnsettled"> = {
   version: 4,
+  fallsBack: false,
   sessionExpiry: 0,
   topicAliases: 0,
   properties: undefined,
