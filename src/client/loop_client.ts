@@ -326,7 +326,7 @@ export class LoopClient implements Client {
         const result = onpub(message.topic, message);
         if (result !== undefined && isPromise(result)) return result;
       } catch (error) {
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         this.#failed(error);
       }
       return undefined;
@@ -347,7 +347,7 @@ export class LoopClient implements Client {
   /** What waits for the handler goes to it at once; acknowledgements are gathered: a write for each takes ten times as long. */
   #settle(work: Work, failed: boolean): void {
     const session = this.#session;
-    session.settle(work, failed);
+    session.backlog.settle(work, failed);
     if (this.#isHeldUp) session.tick(this.#clock.now()); // what is decoded then counts from then
     this.#advance({ writes: false });
     this.#schedule();

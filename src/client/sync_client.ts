@@ -248,7 +248,7 @@ export class SyncClient implements Blocking, BlockingClient {
     try {
       call(onpub, message);
     } catch (error) {
-      this.#session.countFailure();
+      this.#session.backlog.countFailure();
       throw error;
     }
   }
@@ -286,10 +286,10 @@ export class SyncClient implements Blocking, BlockingClient {
   /** Calls the handlers of what has come by now; not of what comes while they wait for the broker, or it might never end. */
   #drain(): void {
     const session = this.#session;
-    session.settleGiven();
+    session.backlog.settleGiven();
     this.#draining = true;
     this.#wait(() => true); // what was read and not looked at yet has come, too
-    for (let left = session.kept; left > 0 && session.kept > 0; left--) {
+    for (let left = session.backlog.kept; left > 0 && session.backlog.kept > 0; left--) {
       const message = this.#next(Infinity);
       if (message !== undefined) invoke(() => this.#deliver(message));
     }
@@ -330,7 +330,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   #unanswered(failure: string): MqttError {
-    const { kept, isReading } = this.#session;
+    const { backlog: { kept }, isReading } = this.#session;
     const error = `${failure} within ${this.#timeoutAfter} ms`;
     if (isReading) return new MqttError("timeout", error);
     return new MqttError("overflow", `${error}: ${kept} messages wait for run() or receive(), more than maxBuffered`);

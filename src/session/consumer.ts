@@ -54,6 +54,6 @@ export interface Work {
 export interface Handling {
   /** Calls a handler; its promise when it returned one, and undefined otherwise. */
   call(onpub: OnPublish, message: Message): unknown;
-  /** Lets `Session.settle` be called with the work when the promise has settled. */
+  /** Lets `settle` of the backlog be called with the work when the promise has settled. */
   watch(promise: unknown, work: Work): void;
 }

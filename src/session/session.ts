@@ -15,7 +15,7 @@ import { Backlog } from "./backlog.ts";
 import { Claims } from "./claims.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { Connection, type Credentials, type Link } from "./connection.ts";
-import type { Handling, Work } from "./consumer.ts";
+import type { Handling } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
@@ -170,9 +170,9 @@ export class Session {
     return this.#ending.reason;
   }
 
-  /** How many messages wait for `next` as the shell took none. */
-  get kept(): number {
-    return this.#backlog.kept;
+  /** What was received and is not settled: handlers tell it what becomes of that. */
+  get backlog(): Pick<Backlog, "kept" | "settle" | "settleGiven" | "countFailure"> {
+    return this.#backlog;
   }
 
   /** Those who get the last message that `next` gave. */
@@ -335,21 +335,6 @@ export class Session {
   /** Whether the iterator of an inbox has nothing, and waits for a message. */
   setWaiting(inbox: Inbox, waiting: boolean): void {
     this.#backlog.setWaiting(inbox, waiting);
-  }
-
-  /** The promise of a handler has settled; `failed`: it was rejected. */
-  settle(work: Work, failed: boolean): void {
-    this.#backlog.settle(work, failed);
-  }
-
-  /** A program that blocks is done with the message that `next` gave. */
-  settleGiven(): void {
-    this.#backlog.settleGiven();
-  }
-
-  /** A handler has thrown. */
-  countFailure(): void {
-    this.#backlog.countFailure();
   }
 
   /**

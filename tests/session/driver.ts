@@ -399,7 +399,7 @@ export class Desk {
 
   /** The promise of a call settles. */
   settles(name: string, failed = false): void {
-    this.talk.session.settle(this.works.get(name)!, failed);
+    this.talk.session.backlog.settle(this.works.get(name)!, failed);
     this.works.delete(name);
     this.drain();
   }

@@ -43,7 +43,7 @@ describe("messages that wait while the shell takes none", () => {
     talk.sends();
     talk.gets(join([publish("own", "1"), publish("x", "2", 7), suback(1, 0), publish("own", "3")]));
     assertEquals(drainKeeping(talk).map(show), ["subscribe own: 0"]);
-    assertEquals([asked.fate, talk.session.kept], [0, 3]);
+    assertEquals([asked.fate, talk.session.backlog.kept], [0, 3]);
     assertEquals(hex(talk.sends()), "", "not acknowledged while it waits");
     talk.gets(publish("y", "4"));
     const found: [string, boolean][] = [];
@@ -53,7 +53,7 @@ describe("messages that wait while the shell takes none", () => {
       if (found.length === 3) assertEquals(hex(talk.sends()), "40 02 00 07", "but when it asks for the next one");
     }
     assertEquals(found, [["own: 1", true], ["x: 2", false], ["own: 3", true], ["y: 4", false]]);
-    assertEquals(talk.session.kept, 0);
+    assertEquals(talk.session.backlog.kept, 0);
   });
 
   test("the handlers are those of the time when it came", () => {
@@ -76,16 +76,16 @@ describe("messages that wait while the shell takes none", () => {
       drainKeeping(talk);
       assertLessOrEqual(sent, 12);
     }
-    assertEquals([sent, talk.session.kept], [10, 10], "each counts as its payload and 256 bytes");
+    assertEquals([sent, talk.session.backlog.kept], [10, 10], "each counts as its payload and 256 bytes");
     for (let i = 0; i < 5; i++) talk.gets(publish("a", `${sent++}`));
     assertEquals(drainKeeping(talk), []);
-    assertEquals(talk.session.kept, 10, "what comes all the same waits to be decoded");
+    assertEquals(talk.session.backlog.kept, 10, "what comes all the same waits to be decoded");
     const found: string[] = [];
     found.push(...messages([talk.session.next()!]));
-    assertEquals([talk.session.isReading, talk.session.kept], [false, 9], "until an eighth of them is taken");
+    assertEquals([talk.session.isReading, talk.session.backlog.kept], [false, 9], "until an eighth of them is taken");
     found.push(...messages(talk.drain()));
     assertEquals(found.map((each) => Number(each.slice(3))), Array.from({ length: sent }, (_, i) => i));
-    assertEquals([talk.session.isReading, talk.session.kept], [true, 0]);
+    assertEquals([talk.session.isReading, talk.session.backlog.kept], [true, 0]);
   });
 
   test("other events come through meanwhile", () => {
@@ -102,7 +102,7 @@ describe("messages that wait while the shell takes none", () => {
     ]));
     const told = ["inbox a", "dropped overflow", "subscribe b: 0"];
     assertEquals(drainKeeping(talk).map(show), told, "an iterator that is full stops nobody who waits for the broker");
-    assertEquals([asked.fate, talk.session.kept, `${talk.session.take(inbox)}`], [0, 2, "1"]);
+    assertEquals([asked.fate, talk.session.backlog.kept, `${talk.session.take(inbox)}`], [0, 2, "1"]);
   });
 
   test("what was kept can still be taken after the end, but not after disconnect()", () => {
@@ -118,7 +118,7 @@ describe("messages that wait while the shell takes none", () => {
         talk.session.lost(talk.attempt, talk.session.reason!, talk.now);
       }
       assertEquals(messages([...talk.told, ...talk.drain()]).length, left);
-      assertEquals(talk.session.kept, 0);
+      assertEquals(talk.session.backlog.kept, 0);
     }
   });
 
@@ -498,7 +498,7 @@ describe("acknowledgements: what nobody has begun, on a new connection", () => {
     drainKeeping(talk);
     talk.session.lost(talk.attempt, new MqttError("socketclosed", "gone"), talk.now);
     drainKeeping(talk);
-    assertEquals(talk.session.kept, 3);
+    assertEquals(talk.session.backlog.kept, 3);
     while (talk.session.status.type !== "connecting") {
       talk.now = talk.session.due;
       talk.session.tick(talk.now);
@@ -510,7 +510,7 @@ describe("acknowledgements: what nobody has begun, on a new connection", () => {
     talk.sends();
     talk.gets(PRESENT);
     drainKeeping(talk);
-    assertEquals(talk.session.kept, 1);
+    assertEquals(talk.session.backlog.kept, 1);
     talk.gets(join([pub(1, 1, "1", again), pub(2, 2, "2", again)]));
     drainKeeping(talk);
     assertEquals(messages(talk.drain()), ["a: 0", "a: 1", "a: 2"]);

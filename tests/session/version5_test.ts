@@ -348,7 +348,7 @@ describe("version 5: what comes", () => {
   test("[MQTT5-3.4.2-1] [MQTT5-3.5.2-1] 131 where a handler has failed, at once or later; PUBREC 131 ends it", () => {
     const works: Record<string, unknown> = { later: "later", lost: "lost" };
     const desk = Desk.open5({}, (topic) => {
-      if (topic === "throws") desk.talk.session.countFailure();
+      if (topic === "throws") desk.talk.session.backlog.countFailure();
       return works[topic];
     });
     const say = () =>

@@ -205,7 +205,7 @@ export class BareClient implements Client {
       try {
         return onpub(message.topic, message);
       } catch (error) {
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         this.#lab.library.surface(error);
         return undefined;
       }
@@ -218,7 +218,7 @@ export class BareClient implements Client {
   };
 
   #settle(work: Work, failed: boolean): void {
-    this.#session.settle(work, failed);
+    this.#session.backlog.settle(work, failed);
     this.#schedule();
   }
 
@@ -413,7 +413,8 @@ export class BareClient implements Client {
     const last = this.#isOld ? this.#attempt : this.#attempt - 1;
     if (last < 0) return;
     const attempt = random.int(0, last);
-    const seen = () => [session.status, session.due, session.buffered, session.isReading, session.kept, session.reason];
+    const seen =
+      () => [session.status, session.due, session.buffered, session.isReading, session.backlog.kept, session.reason];
     const before = seen();
     const link = { trusted: random.pick([true, false, "untrusted"] as const) };
     switch (random.int(0, 5)) {

@@ -547,8 +547,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking disconnect() drains what comes meanwhile, too",
     file: sync,
-    find: "left > 0 && session.kept > 0; left--",
-    replace: "left >= 0 && session.kept > 0;",
+    find: "left > 0 && session.backlog.kept > 0; left--",
+    replace: "left >= 0 && session.backlog.kept > 0;",
     kind: "blocking",
   },
   {
@@ -589,7 +589,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a handler that throws in run() is not counted",
     file: sync,
-    find: "      this.#session.countFailure();\n",
+    find: "      this.#session.backlog.countFailure();\n",
     replace: "",
     kind: "blocking",
   },

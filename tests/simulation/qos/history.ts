@@ -390,7 +390,7 @@ class QosHistory {
         return onpub(message.topic, message);
       } catch (error) {
         if (error instanceof Violation) throw error;
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         return undefined;
       }
     },
@@ -433,7 +433,7 @@ class QosHistory {
     this.#note(() => `${worker.name} is done with ${delivery.seq}`);
     if (failed) this.#failures++;
     this.#receiving.finished(worker, delivery);
-    this.#session.settle(work, failed);
+    this.#session.backlog.settle(work, failed);
     this.#again = true;
   }
 
