@@ -39,6 +39,7 @@ export type {
   Will,
 } from "./src/api.ts";
 export type {
+  AuthOptions,
   ConnectProperties,
   Limits,
   PacketProperties,

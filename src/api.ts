@@ -3,7 +3,7 @@
 
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
-import type { ConnectProperties, Limits, PacketProperties, SubscriptionOptions } from "./options5.ts";
+import type { AuthOptions, ConnectProperties, Limits, PacketProperties, SubscriptionOptions } from "./options5.ts";
 import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
 import type { SessionStore } from "./store/session_store.ts";
@@ -155,6 +155,8 @@ export interface ConnectOptions {
   topicAliases?: number | undefined;
   /** What CONNECT says besides, with version 5. */
   properties?: ConnectProperties | undefined;
+  /** Authentication in several steps, with version 5. */
+  auth?: AuthOptions | undefined;
   /** User name. */
   uname?: Credential | undefined;
   /** Password; needs `uname` [MQTT-3.1.2-22]. */
@@ -362,6 +364,12 @@ export interface Client extends AsyncDisposable {
    * why the client had ended, if nobody has heard of that.
    */
   disconnect(options?: DisconnectOptions): Promise<void>;
+  /**
+   * Authenticates again on the connection that there is, with the method of `auth`; resolves when the broker has agreed.
+   *
+   * @throws {MqttError} `"unsupported"` without `auth`, or where there is no connection; `"timeout"`; why the broker ended it.
+   */
+  reauthenticate(): Promise<void>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
   /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */
@@ -428,6 +436,12 @@ export interface SyncClient extends Disposable {
    */
   unsubscribe(topic: string | readonly string[]): void;
   /**
+   * Authenticates again on the connection that there is, with the method of `auth`, and returns when the broker has agreed.
+   *
+   * @throws {MqttError} `"unsupported"` without `auth`, or where there is no connection; `"timeout"`; why the broker ended it.
+   */
+  reauthenticate(): void;
+  /**
    * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
    * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
    * get a message, the first one's; what the others throw surfaces as an uncaught error.
@@ -468,5 +482,6 @@ export type Blocking = {
       | "trusted"
       | "id"
       | "limits"
+      | "reauthenticate"
   ]: Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
 };

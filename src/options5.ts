@@ -49,6 +49,19 @@ export interface ConnectProperties {
   requestProblem?: boolean | undefined;
 }
 
+/** How a client proves who it is, in as many steps as the method takes (section 4.12 of MQTT 5). */
+export interface AuthOptions {
+  /** The name of the method, such as `"SCRAM-SHA-256"`, which client and broker have agreed on. */
+  method: string;
+  /** What the client begins with, at most 65,535 bytes. */
+  data?: Uint8Array | undefined;
+  /**
+   * Answers what the broker has sent. It is called, too, with what comes last, where the broker proves itself; that has no
+   * answer. If it throws or rejects, the connection ends. With `connectSync` it may not return a promise.
+   */
+  answer(data: Uint8Array): Uint8Array | Promise<Uint8Array>;
+}
+
 /** The properties of a packet that has none but the program's own. */
 export interface PacketProperties {
   /** User properties. */

@@ -66,8 +66,13 @@ function checkConditions(options: PublishOptions): void {
   );
 }
 
+/** What else there may be to a message. */
+interface Conditions extends Pick<PublishOptions, "signal" | "expiry"> {
+  readonly properties?: unknown;
+}
+
 /** Whether a publish has options besides those of its packet. */
-export function isConditional({ signal, expiry, properties }: PublishOptions): boolean {
+export function isConditional({ signal, expiry, properties }: Conditions): boolean {
   return signal !== undefined || expiry !== undefined || properties !== undefined;
 }
 

@@ -55,6 +55,7 @@ export async function connectWorker(
       module: onpub,
       subscriptions,
       policy,
+      authenticate: op.auth?.answer.bind(op.auth),
       onstatus,
       trace,
       store: op.store,
@@ -67,6 +68,7 @@ export async function connectWorker(
   const client = new LoopClient({ ...settings, pings: false }, {
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
     policy: policy && ((retry) => askPolicy(policy, retry)),
+    authenticate: op.auth?.answer.bind(op.auth),
     onpub,
     subscriptions,
     onstatus,

@@ -18,7 +18,7 @@ import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
-import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
+import type { AuthEvent, Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/outgoing.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
@@ -28,6 +28,7 @@ import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
+import { askAnswer, type Authenticate } from "./authenticate.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
@@ -60,6 +61,8 @@ export interface LoopParts {
   dial: DialPlace;
   /** Says when the next attempt is, where the program decides that; undefined: there is none. */
   policy?: ((retry: RetryEvent) => number | undefined | Promise<number | undefined>) | undefined;
+  /** Answers what the broker asks of a client that authenticates. */
+  authenticate?: Authenticate | undefined;
   onpub?: OnPublish | undefined;
   /** What it subscribes to with its first connection. */
   subscriptions?: readonly Planned[] | undefined;
@@ -283,6 +286,10 @@ export class LoopClient implements Client {
     });
   }
 
+  reauthenticate(): Promise<void> {
+    return this.#call<void>((call) => this.#session.reauthenticate(call, this.#clock.now()));
+  }
+
   flush(): Promise<void> {
     return this.#call<void>((call) => this.#session.flush(call, this.#clock.now()));
   }
@@ -433,6 +440,13 @@ export class LoopClient implements Client {
     this.#advance();
   }
 
+  /** Asks the program what it answers. */
+  async #authenticate({ attempt, data, isAwaited }: AuthEvent): Promise<void> {
+    const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited).catch((error: MqttError) => error);
+    this.#session.authenticate(attempt, isAwaited || answer instanceof Error ? answer : undefined, this.#clock.now());
+    this.#advance();
+  }
+
   #handle(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
@@ -444,6 +458,8 @@ export class LoopClient implements Client {
         return void this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "auth":
+        return void this.#authenticate(event);
       case "keepalive":
         return this.#link!.keepAlive(event.seconds);
       case "hangup":

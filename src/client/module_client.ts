@@ -48,6 +48,7 @@ import {
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
+import type { Authenticate } from "./authenticate.ts";
 import { check } from "./checks.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
@@ -82,6 +83,7 @@ export interface ModuleParts {
   module: URL;
   subscriptions: readonly Planned[];
   policy: ReconnectPolicy | undefined;
+  authenticate: Authenticate | undefined;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
   /** Where the session is kept. */
@@ -405,6 +407,13 @@ export class ModuleClient implements Client {
       iteration.taken = 0;
     }
     return message;
+  }
+
+  reauthenticate(): Promise<void> {
+    return promiseOf<void>(this.#ending, (call) => {
+      this.#checkEnd();
+      this.#outbox.add({ type: "reauthenticate", call: this.#number(call) });
+    });
   }
 
   flush(): Promise<void> {

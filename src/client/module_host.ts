@@ -93,6 +93,7 @@ class Host {
       const client = new LoopClient({ ...settings, places }, {
         dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
         policy: this.#questions.policy,
+        authenticate: this.#questions.authenticate,
         onpub,
         subscriptions: subscriptions.map(({ handler, ...wanted }) => ({ ...wanted, ...this.#subscribed(handler) })),
         store: made && await openStore(made, settings.id, false),
@@ -186,6 +187,8 @@ class Host {
       }
       case "withdraw":
         return this.#withdrawable.get(entry.call)?.abort();
+      case "reauthenticate":
+        return this.#answer(entry.call, client.reauthenticate());
       case "flush":
         return this.#answer(entry.call, client.flush());
       case "unsubscribe":

@@ -72,7 +72,7 @@ export type ToHost =
   | { type: "withdraw"; call: number }
   /** `handler` is the number of the caller's; undefined: the module gets the messages. */
   | { type: "subscribe"; call: number; asked: Asked; handler: number | undefined }
-  | { type: "flush"; call: number }
+  | { type: "flush" | "reauthenticate"; call: number }
   | { type: "unsubscribe"; call: number; filters: readonly string[] }
   /** An iterator; `ahead`: how many messages cross before they are asked for. */
   | { type: "iterate"; inbox: number; asked: Asked; limit: number; ahead: number }

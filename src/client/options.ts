@@ -25,6 +25,7 @@ const CONNECT: Names = {
       "version",
       "topicAliases",
       "properties",
+      "auth",
       "uname",
       "passwd",
       "will",
@@ -242,6 +243,13 @@ const CONNECT_PROPERTIES: Names = {
   },
 };
 
+const AUTH: Names = {
+  of: "connect",
+  prefix: "auth.",
+  own: ["method", "data", "answer"],
+  foreign: { authenticationmethod: "use auth.method", authenticationdata: "use auth.data", onauth: "use auth.answer" },
+};
+
 const PACKET_PROPERTIES: Names = {
   of: "subscribe",
   prefix: "properties.",
@@ -263,7 +271,7 @@ const FILE_STORE: Names = {
 /** Who takes options. */
 export type Kind =
   | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
-  | ("connectProperties" | "packetProperties" | "fileStore");
+  | ("auth" | "connectProperties" | "packetProperties" | "fileStore");
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -274,6 +282,7 @@ const KINDS: Record<Kind, Names> = {
   subscribe: SUBSCRIBE,
   messages: MESSAGES,
   disconnect: DISCONNECT,
+  auth: AUTH,
   connectProperties: CONNECT_PROPERTIES,
   packetProperties: PACKET_PROPERTIES,
   fileStore: FILE_STORE,

@@ -13,6 +13,7 @@ import {
 } from "../protocol/packet.ts";
 import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
+import type { AuthSettings } from "../session/authentication.ts";
 import { versionUnsupported } from "../session/limits.ts";
 import type { SessionSettings } from "../session/settings.ts";
 import { check, checkFunction, checkQoS, checkRange, isObject, isSignal, MAX_TIMER } from "./checks.ts";
@@ -77,6 +78,7 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2[version],
     topicAliases,
     properties: parseProperties(op.properties, version),
+    auth: parseAuth(op.auth, version),
     sessionLost,
     id,
     places: located.map((each) => makePlace(op, each)),
@@ -176,6 +178,19 @@ function parseProperties(properties: ConnectOptions["properties"], version: Vers
   };
   checkGiven(CONNECT, given, "properties.");
   return given;
+}
+
+/** Without what stays with the program. */
+function parseAuth(auth: ConnectOptions["auth"], version: Version): AuthSettings | undefined {
+  if (auth === undefined) return undefined;
+  check(isObject(auth), "auth", "an object with a method and a function answer()");
+  checkNames("auth", auth);
+  const { method, data } = auth;
+  checkString(method, "auth.method");
+  check(data === undefined || isBytes(data), "auth.data", "a Uint8Array");
+  check(typeof auth.answer === "function", "auth.answer", "a function");
+  if (version === 4) throw versionUnsupported("auth");
+  return { method, data };
 }
 
 function parseWill(will: ConnectOptions["will"], version: Version): WillFields | undefined {

@@ -19,13 +19,14 @@ import { invoke, MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
-import type { Call, SessionEvent } from "../session/events.ts";
+import type { AuthEvent, Call, SessionEvent } from "../session/events.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
+import { askAnswerNow, type Authenticate } from "./authenticate.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import {
   checkDisconnect,
@@ -55,6 +56,8 @@ interface SyncParts {
   onstatus: OnStatus | undefined;
   /** Where the session is kept. */
   store?: OpenStore | undefined;
+  /** Answers what the broker asks of a client that authenticates. */
+  authenticate?: Authenticate | undefined;
   /** When the next attempt is, where the program says that. */
   policy?: ReconnectPolicy | undefined;
   /** Opens its connections, and waits for them. */
@@ -84,6 +87,7 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #timeoutAfter: number;
   readonly #onstatus: OnStatus | undefined;
   readonly #policy: ReconnectPolicy | undefined;
+  readonly #authenticateWith: Authenticate | undefined;
   readonly #thread: Waiting;
   readonly #clock: Clock;
   readonly #session: Session;
@@ -98,12 +102,16 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { onstatus, policy, store, thread, clock = systemClock, ...handlers }: SyncParts) {
+  constructor(
+    settings: Settings,
+    { onstatus, policy, authenticate, store, thread, clock = systemClock, ...handlers }: SyncParts,
+  ) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
     this.#policy = policy;
+    this.#authenticateWith = authenticate;
     const opened = new Outcome();
     const parts = { ...handlers, random: () => clock.random(), durable: durable(store, clock.wall) };
     this.#session = new Session(settings, parts, opened, clock.now());
@@ -262,6 +270,10 @@ export class SyncClient implements Blocking, BlockingClient {
     return message;
   }
 
+  reauthenticate(): void {
+    this.#settled((call, now) => this.#session.reauthenticate(call, now));
+  }
+
   flush(): void {
     this.#settled((call, now) => this.#session.flush(call, now));
   }
@@ -379,6 +391,8 @@ export class SyncClient implements Blocking, BlockingClient {
         return this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "auth":
+        return this.#authenticate(event);
       case "keepalive":
         return this.#link!.keepAlive(event.seconds);
       case "hangup":
@@ -396,6 +410,16 @@ export class SyncClient implements Blocking, BlockingClient {
         void this.#thread.end(); // also when the store cannot be closed, which the call throws that has ended the client
         void this.#keeper?.close();
     }
+  }
+
+  #authenticate({ attempt, data, isAwaited }: AuthEvent): void {
+    let answer: Uint8Array | MqttError | undefined;
+    try {
+      answer = askAnswerNow(this.#authenticateWith!, data, isAwaited);
+    } catch (error) {
+      answer = error as MqttError;
+    }
+    this.#session.authenticate(attempt, isAwaited || answer instanceof Error ? answer : undefined, this.#clock.now());
   }
 
   #dial(attempt: number, place: number): void {

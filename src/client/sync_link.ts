@@ -141,7 +141,7 @@ export class SyncLink {
 
   /** The server wants another keep alive; seconds. */
   keepAlive(seconds: number): void {
-    this.#connection.keepAlive(seconds);
+    this.#connection.keepAlive?.(seconds);
   }
 
   /** Nothing more is written. */

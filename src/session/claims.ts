@@ -10,7 +10,7 @@ export class Claims {
   readonly #backlog: Backlog;
   readonly #subscriptions: Subscriptions;
   /** When that is; Infinity when there is nothing to wait for. Milliseconds. */
-  due = Infinity;
+  due: number = Infinity;
 
   constructor(backlog: Backlog, subscriptions: Subscriptions) {
     this.#backlog = backlog;

@@ -1,7 +1,7 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { disconnectReason, fault, MqttError, violation } from "../errors.ts";
+import { disconnectReason, MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
@@ -9,6 +9,7 @@ import { encode } from "../protocol/encoder.ts";
 import {
   type AckPacket,
   AUTH,
+  type AuthPacket,
   CONNACK,
   type ConnackPacket,
   CONNECT,
@@ -29,7 +30,7 @@ import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
 
 /** What a broker may send after CONNACK, apart from messages. */
-export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | {
+export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | AuthPacket | {
   readonly type: typeof PINGRESP;
 };
 
@@ -50,7 +51,7 @@ export interface Credentials {
 type ConnectionSettings = Pick<
   SessionSettings,
   | ("version" | "id" | "will" | "keepalive" | "pings" | "cleanSession")
-  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize" | "topicAliases" | "properties")
+  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize" | "topicAliases" | "properties" | "auth")
 >;
 
 /**
@@ -99,9 +100,11 @@ export class Connection {
   /** The credentials are known: CONNECT can be taken. `id`: the client identifier, if the broker has assigned one before. */
   login(credentials: Credentials, id: string, now: number): void {
     const { version, will, keepalive, cleanSession, pings, properties: given } = this.#settings;
-    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize, topicAliases } = this.#settings;
+    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize, topicAliases, auth } = this.#settings;
     const properties = {
       ...given,
+      authMethod: auth?.method,
+      authData: auth?.data,
       sessionExpiry,
       receiveMaximum,
       maximumPacketSize,
@@ -150,6 +153,11 @@ export class Connection {
     return this.version === 5 && this.#isConnectTaken && !this.isOpen && isRefusal;
   }
 
+  /** What the client says before it is accepted, when CONNECT has gone. */
+  say(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#connect = bytes;
+  }
+
   /** CONNECT, once; an answer may come from then on. */
   takeConnect(): Uint8Array<ArrayBuffer> | undefined {
     const bytes = this.#connect;
@@ -182,10 +190,13 @@ export class Connection {
    *
    * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
    */
-  answer(): ConnackPacket | undefined {
+  answer(): ConnackPacket | AuthPacket | undefined {
     const { decoder } = this, { version, cleanSession } = this.#settings;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
+    const isChallenge = this.#isConnectTaken && version === 5 && this.#settings.auth !== undefined &&
+      head[0] === AUTH << 4;
+    if (isChallenge) return decoder.next() as AuthPacket | undefined;
     const isRight = this.#isConnectTaken && isConnackStart(head, cleanSession, version);
     if (!isRight) throw notConnack(head, version);
     if (version === 5 && head[1] === 2) return head[3] === undefined ? undefined : olderConnack(head[3]);
@@ -212,8 +223,6 @@ export class Connection {
       case DISCONNECT:
         if (this.#settings.version === 4) throw clientsOnly(packet.type);
         throw disconnected(packet);
-      case AUTH:
-        throw fault("protocol", "The broker sent an AUTH, and nobody asked for that [MQTT5-4.12.0-1]", { reason: 130 });
       default:
         return packet;
     }

@@ -6,6 +6,8 @@ import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Output } from "../protocol/output.ts";
 import {
+  AUTH,
+  type AuthPacket,
   type ConnackPacket,
   PINGRESP,
   PUBACK,
@@ -43,6 +45,8 @@ export interface Reading {
   now(): number;
   /** The answer to CONNECT has come. */
   connacked(connection: Connection, packet: ConnackPacket): void;
+  /** AUTH has come. */
+  challenged(connection: Connection, packet: AuthPacket): void;
   /** Nothing more is decoded, as it is not wanted now. */
   held(): void;
   /** The broker has made a mistake. */
@@ -143,6 +147,7 @@ export class Intake {
     try {
       if (!connection.isOpen) {
         const answer = connection.answer();
+        if (answer?.type === AUTH) return reading.challenged(connection, answer);
         return answer && reading.connacked(connection, answer);
       }
       if (output.isFlooded) throw notRead(output.buffered);
@@ -181,6 +186,8 @@ export class Intake {
       case PUBREC:
       case PUBCOMP:
         return flight.answered(packet);
+      case AUTH:
+        return this.#reading.challenged(this.#reading.connection()!, packet);
       case PUBREL:
         return receiver.release(packet.packetId);
       case "oversized":

@@ -10,6 +10,7 @@ import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
 import type { ConnackPacket } from "../protocol/packet.ts";
+import { Authentication } from "./authentication.ts";
 import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
 import { Claims } from "./claims.ts";
@@ -67,6 +68,7 @@ export class Session {
   readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   readonly #attempts: Attempts;
+  readonly #authentication: Authentication;
   readonly #secondLook = new SecondLook();
   /** The client identifier: the broker may have assigned it. */
   #id: string;
@@ -102,6 +104,7 @@ export class Session {
     mayClaim: () => this.#claims.areOpen,
     now: () => this.#now,
     connacked: (connection, packet) => this.#connacked(connection, packet),
+    challenged: (connection, packet) => this.#authentication.challenged(connection, packet),
     held: () => this.#stall.watch(this.#now),
     failed: (error) => this.#lose(error),
   };
@@ -131,6 +134,7 @@ export class Session {
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
+    this.#authentication = new Authentication(settings, ways);
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;
     this.#now = now;
@@ -237,7 +241,7 @@ export class Session {
   /** When the first of those that wait has failed. */
   get #failing(): number {
     if (this.#state === "closed") return this.#deadline;
-    const kept = Math.min(this.#journal.due, this.#flight.due);
+    const kept = Math.min(this.#journal.due, this.#flight.due, this.#authentication.due);
     return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claims.due, this.#flushDue, kept);
   }
 
@@ -466,6 +470,25 @@ export class Session {
     return connection !== undefined;
   }
 
+  /** The program has answered what the broker asked of it, or could not. */
+  authenticate(attempt: number, answer: Uint8Array | MqttError | undefined, now: number): void {
+    const connection = this.#of(attempt);
+    if (connection === undefined || answer === undefined) return;
+    this.#now = now;
+    if (answer instanceof Uint8Array) this.#authentication.answer(connection, answer);
+    else this.#lose(answer);
+  }
+
+  /**
+   * Authenticates again.
+   *
+   * @throws {MqttError} `"unsupported"`; why the client has ended.
+   */
+  reauthenticate(call: Call, now: number): void {
+    this.#checkEnd();
+    this.#authentication.again(this.#isOpen ? this.#connection : undefined, call, now);
+  }
+
   /** Where the transport may read to. */
   space(attempt: number): Uint8Array {
     return this.#of(attempt)?.decoder.space() ?? new Uint8Array(64);
@@ -566,6 +589,7 @@ export class Session {
     const error = unanswered(this.#settings.timeout, { reading, unsettled: this.#backlog.count });
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
+    if (this.#authentication.due <= by) this.#authentication.fail(error);
     if (this.#journal.due <= by) this.#journal.retry();
     if (this.#flight.due <= by) this.#flight.expire(this.#now);
     if (this.#claims.due <= by) this.#claims.giveUp();
@@ -637,6 +661,7 @@ export class Session {
     const error = this.#versions.accepted(version, { ...speakers, subscriber: this.#subscriber }, this.#now);
     if (error !== undefined) return this.#close(error);
     const limits = limitsOf(packet, { ...this.#settings, version });
+    this.#authentication.accepted(connection, packet);
     this.#state = "open";
     this.#deadline = Infinity;
     connection.accepted(limits, this.#now);
@@ -730,6 +755,7 @@ export class Session {
     this.#secondLook.cancel();
     this.#stall.cancel();
     this.#claims.lost();
+    this.#authentication.fail(error);
     this.#flushes.lost(error, this.#output.restart());
     this.#journal.lost();
     this.#publisher.lost();

@@ -5,6 +5,7 @@ import type { OnPublish } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Properties, Version, WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
+import type { AuthSettings } from "./authentication.ts";
 import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
 import type { Restored } from "./restored.ts";
@@ -28,6 +29,8 @@ export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "re
   readonly topicAliases: number;
   /** What CONNECT says besides. */
   readonly properties: Properties | undefined;
+  /** How it proves who it is, in more than one step. */
+  readonly auth: AuthSettings | undefined;
   /** Of what comes. */
   readonly maxPacketSize: number;
   /** Of what waits to be sent. */

@@ -20,7 +20,7 @@ export interface Speakers {
 }
 
 /** What of the settings may need version 5. */
-type VersionSettings = Pick<SessionSettings, "version" | "fallsBack" | "topicAliases" | "properties" | "will">;
+type VersionSettings = Pick<SessionSettings, "version" | "fallsBack" | "topicAliases" | "properties" | "will" | "auth">;
 
 /**
  * Until the first CONNACK, everything is of the version of the settings, also while the other is tried: a broker that just
@@ -52,9 +52,9 @@ export class Versions {
   ): MqttError | undefined {
     if (version === this.version) return undefined;
     this.version = this.tries = version;
-    const { topicAliases, properties, will } = this.#settings;
-    if (topicAliases > 0 || properties !== undefined || will?.properties !== undefined) {
-      return versionUnsupported("topicAliases, properties, or delay, expiry and properties of the will");
+    const { topicAliases, properties, will, auth } = this.#settings;
+    if (topicAliases > 0 || auth !== undefined || properties !== undefined || will?.properties !== undefined) {
+      return versionUnsupported("topicAliases, auth, properties, or delay, expiry and properties of the will");
     }
     journal.speak(4);
     receiver.speak(4);

@@ -93,9 +93,9 @@ class Walker {
         // The level follows the protocol name, which is MQTT (section 3.1.2.2).
         if (packet[0]! >> 4 === CONNECT) this.#line.version = packet[bodyAt(packet) + 6] ?? 4;
         const described = describe(packet, version);
-        const { topic } = described;
-        if (topic !== undefined && version === 5) described.topic = this.#aliased(topic, packet);
-        invoke(this.#trace, { direction: this.#direction, time, size, ...described });
+        const name = described.topic, isAliased = name !== undefined && version === 5;
+        const topic = isAliased ? { topic: this.#aliased(name, packet) } : {};
+        invoke(this.#trace, { direction: this.#direction, time, size, ...described, ...topic });
       }
     }
   }
@@ -174,7 +174,7 @@ function afterProperties(packet: Uint8Array, version: number): number {
 }
 
 /** What a packet is, without payload and credentials. */
-type Described = { -readonly [K in Exclude<keyof TraceRecord, "direction" | "time" | "size">]: TraceRecord[K] };
+type Described = Omit<TraceRecord, "direction" | "time" | "size">;
 
 function describe(packet: Uint8Array, version: number): Described {
   const kind = packet[0]! >> 4, type = NAMES[kind]!, at = bodyAt(packet);

@@ -4,6 +4,7 @@
 import { setImmediate } from "node:timers";
 import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { FromRelay } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
@@ -18,6 +19,8 @@ const DEATH = 5000;
 export interface DialSettings {
   /** Seconds; 0 = off. */
   keepalive: number;
+  /** That of the protocol: 4 by default. */
+  version?: Version;
 }
 
 /** A client's way to its connections, one after the other. */
@@ -66,7 +69,7 @@ export class Connector implements User {
     const said = this.blocking ? this.#said = new Int32Array(new SharedArrayBuffer(4)) : undefined;
     this.#heard = this.#silent = 0;
     const { input: { memory: input }, output: { memory: output } } = connection;
-    thread.post({ target, keepalive, mayChange: version !== 4, input, output, port, said }, [port]);
+    thread.post({ target, keepalive, mayChange: version === 5, input, output, port, said }, [port]);
     return connection;
   }
 

@@ -1,5 +1,8 @@
 /** `version: "auto"`: version 5 where the broker has it, 3.1.1 where it refuses, or just closes. */
 import { test } from "node:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { assert, assertEquals, assertLess } from "@std/assert";
 import type { ConnectOptions, Status } from "../../mod.ts";
 import { needs } from "../support/process.ts";
@@ -8,17 +11,17 @@ import { startScript } from "../support/spawn.ts";
 import { modes, outcome, Scene } from "./qos_scene.ts";
 import { within } from "./support.ts";
 
-const brokers: [name: string, version: 4 | 5, start: () => Promise<Server>][] = [
+const brokers: [name: string, version: 4 | 5, start: (data: string) => Promise<Server>][] = [
   ["mosquitto", 5, () => startMosquitto()],
-  ["nats-server", 4, () => startNats({})],
-  ["rabbitmq-server", 4, () => startRabbit({})],
+  ["nats-server", 4, (data) => startNats({ data })],
+  ["rabbitmq-server", 4, (data) => startRabbit({ data })],
 ];
 
 for (const [name, expected, start] of brokers) {
   test(`${name}: the version is ${expected}, in every mode, with one attempt`, needs(name), () =>
     within(
       (async () => {
-        const broker = await start();
+        const data = mkdtempSync(join(tmpdir(), "mqtt3c-auto-")), broker = await start(data);
         try {
           for (const [mode, open] of modes) {
             const told: Status[] = [], onstatus = (status: Status) => void told.push(status);
@@ -43,6 +46,7 @@ for (const [name, expected, start] of brokers) {
           }
         } finally {
           await broker.stop();
+          rmSync(data, { recursive: true, force: true });
         }
       })(),
       name,

@@ -53,6 +53,8 @@ function serve(socket: Socket): void {
       answer = JSON.parse(user.get(`connack${index}`) ?? user.get("connack") ?? "{}");
       goOn();
     } else if (type === "AUTH") {
+      // Again: it asks once, and agrees.
+      if (packet.code === 25) challenges = [{ code: 24, data: "again?" }, { code: 0 }];
       goOn();
     } else if (type === "PINGREQ") {
       send({ type: "PINGRESP" });
@@ -70,7 +72,7 @@ function serve(socket: Socket): void {
       if (topic === "$send") {
         const told = JSON.parse(text);
         if (told.hex !== undefined) {
-          return void socket.write(Uint8Array.from(told.hex.split(" "), (byte) => parseInt(byte, 16)));
+          return void socket.write(Uint8Array.from(told.hex.split(" "), (byte: string) => parseInt(byte, 16)));
         }
         return send({ ...told, ...("payload" in told && { payload: new TextEncoder().encode(told.payload) }) });
       }

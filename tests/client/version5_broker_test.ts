@@ -174,6 +174,43 @@ for (const [mode, open] of modes) {
     { connack: { properties: [[18, "assigned"]] } },
   );
 
+  scene("[MQTT5-4.12.0-3] AUTH in as many steps as there are, and again later", async ({ scene, got, mqtt }) => {
+    const steps = () => got("AUTH").map(({ code, properties }) => [code, properties]);
+    const step = (code: number, data: string) => [code, [[21, "METHOD"], [22, data]]];
+    assertEquals(steps(), [step(24, "re: one"), step(24, "re: two"), step(24, "re: three")]);
+    const [{ properties }] = got("CONNECT") as [Got & { properties: unknown[] }];
+    assertEquals(properties.filter((property) => [21, 22].includes((property as [number])[0])), [[21, "METHOD"], [
+      22,
+      "hello",
+    ]]);
+    await mqtt.reauthenticate();
+    await scene.until(() => got("AUTH").length === 5, "two more");
+    assertEquals(steps().slice(3), [step(25, "hello"), step(24, "re: again?")]);
+    assertEquals(mqtt.status.type, "connected");
+  }, {
+    auth: {
+      method: "METHOD",
+      data: new TextEncoder().encode("hello"),
+      answer: (data) => new TextEncoder().encode(`re: ${new TextDecoder().decode(data)}`),
+    },
+  }, { auth: [{ code: 24, data: "one" }, { code: 24, data: "two" }, { code: 24, data: "three" }] } as never);
+
+  test(`${mode}: an answer that fails ends the attempt, and AUTH that nobody has asked for the connection`, () =>
+    within(
+      (async () => {
+        const auth = {
+          method: "M",
+          answer: () => {
+            throw new Error("no");
+          },
+        };
+        const challenges = { auth: [{ code: 24 }] } as never;
+        assertEquals(await outcome(() => play(open, () => Promise.resolve(), { auth }, challenges)), "cannotconnect");
+        assertEquals(await outcome(() => play(open, () => Promise.resolve(), {}, challenges)), "invalidresp");
+      })(),
+      mode,
+    ));
+
   scene("reason codes: those below 128 are results, the others errors", async ({ mqtt }) => {
     assertEquals(await mqtt.publish("code/16", "", { qos: 1 }), 16);
     assertEquals(await outcome(() => mqtt.publish("code/16", "", { qos: 2 })), 16);

@@ -106,7 +106,7 @@ for (const [mode, open] of modes) {
         assertEquals(await outcome(() => mqtt.publish("a", "x", { qos: 2 })), "unsupported");
         assertEquals(await outcome(() => mqtt.publish("a", "x", { retain: true })), "unsupported");
         assertEquals(await outcome(() => mqtt.publish("a", "x".repeat(200), { qos: 1 })), "unsupported");
-        assertEquals(await outcome(() => mqtt.subscribe("a".repeat(200))), "unsupported");
+        assertEquals(await outcome(() => mqtt.subscribe("a".repeat(200), {})), "unsupported");
         await mqtt.publish(Array.from({ length: 20 }, () => ({ topic: "a", message: "x", qos: 1 as const })));
         assertEquals(mqtt.status.type, "connected");
       },

@@ -263,7 +263,7 @@ function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
   one.written(0, 0);
   const open = cut % 8 > 0;
   if (open) hear(CONNACK);
-  one.subscribe([{ topic: "a", qos: 2 }], { onpub: undefined, concurrency: 1 }, NOBODY, 0);
+  one.subscribe({ filters: [{ topic: "a", qos: 2 }] }, { onpub: undefined, concurrency: 1 }, NOBODY, 0);
   hear(input.subarray(0, cut));
   hear(input.subarray(cut));
   assertEquals(one.stats.dropped, dropped);
@@ -284,6 +284,7 @@ const SETTINGS: SessionSettings = {
   sessionExpiry: 0,
   topicAliases: 0,
   properties: undefined,
+  auth: undefined,
   id: "f",
   will: undefined,
   keepalive: 60,

@@ -33,6 +33,7 @@ export const SETTINGS: Omit<SessionSettings, "pings" | "maxUnsettled"> = {
   sessionExpiry: 0,
   topicAliases: 0,
   properties: undefined,
+  auth: undefined,
   id: "ID",
   will: undefined,
   keepalive: 60,

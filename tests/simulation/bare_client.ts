@@ -17,6 +17,7 @@ import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
+import type { Limits } from "../../src/options5.ts";
 import type { Handling, Work } from "../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../src/session/events.ts";
 import type { Session } from "../../src/session/session.ts";
@@ -105,6 +106,18 @@ export class BareClient implements Client {
 
   get trusted(): Trust {
     return this.#transport?.trusted ?? false;
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
+  }
+
+  reauthenticate(): Promise<void> {
+    return this.#call((call) => this.#session.reauthenticate(call, this.#lab.world.now)) as Promise<undefined>;
   }
 
   get status(): ConnectionStatus {
@@ -312,6 +325,9 @@ export class BareClient implements Client {
           this.#session.plan(delay, this.#lab.world.now);
           this.#advance();
         });
+      case "keepalive":
+      case "auth":
+        return fail(`${event.type} on a broker that has none`);
       default:
         fail(`a message to ${event.topic} is told, not delivered`);
     }
