@@ -5,7 +5,7 @@ import { type MqttError, violation } from "../errors.ts";
 import type { Version } from "./packet.ts";
 
 /** Reason codes of DISCONNECT (table 3-10 of MQTT 5): a packet that cannot be read, and one that must not be sent. */
-const MALFORMED = 129, PROTOCOL_ERROR = 130, ALIAS_INVALID = 148;
+const MALFORMED = 129, PROTOCOL_ERROR = 130, TOO_MANY = 147, ALIAS_INVALID = 148;
 
 /** By version, the statement without its brackets; what only one version forbids has one. `reason`: what DISCONNECT says. */
 export interface Rule {
@@ -23,6 +23,7 @@ type RuleName =
   | ("passwordAlone" | "emptyId" | "connectEnd" | "connackFlags" | "noFilters" | "requestedQoS" | "noLocalShared")
   | ("optionBits" | "noGiveUp" | "noSubackCodes" | "noUnsubackCodes" | "connackCode" | "pubackCode" | "pubrecCode")
   | ("pubrelCode" | "pubcompCode" | "subackCode" | "unsubackCode" | "disconnectCode" | "authCode" | "noProperties")
+  | ("secondConnack" | "answersNothing" | "answerCount" | "answerQoS" | "authUnasked" | "authMethod" | "tooMany")
   | ("value" | "responseWildcard" | "noMethod" | "alias0" | "aliasAbove" | "noAliases");
 
 /** Where a version has no statement of its own, it is the one by which the connection is closed: 4.8.0-1, 4.13.1-1. */
@@ -82,6 +83,14 @@ export const RULES: Readonly<Record<RuleName, Rule>> = {
   unsubackCode: { 5: "3.11.3-2", reason: PROTOCOL_ERROR },
   disconnectCode: { 5: "3.14.2-1", reason: PROTOCOL_ERROR },
   authCode: { 5: "3.15.2-1", reason: PROTOCOL_ERROR },
+  // What a session finds
+  secondConnack: { 4: "3.2.0-1", 5: "3.2.0-2", reason: PROTOCOL_ERROR },
+  answersNothing: { 4: "2.3.1-7", 5: "2.2.1-6", reason: PROTOCOL_ERROR },
+  answerCount: { 4: "3.8.4-5", 5: "3.8.4-6", reason: PROTOCOL_ERROR },
+  answerQoS: { 4: "3.8.4-6", 5: "3.8.4-7", reason: PROTOCOL_ERROR },
+  authUnasked: { 5: "4.12.0-6", reason: PROTOCOL_ERROR },
+  authMethod: { 5: "4.12.0-5", reason: PROTOCOL_ERROR },
+  tooMany: { 5: "3.3.4-9", reason: TOO_MANY },
   // Properties
   noProperties: { 5: "2.2.2-1", reason: MALFORMED },
   value: { 5: "4.13.1-1", reason: PROTOCOL_ERROR },

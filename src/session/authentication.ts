@@ -1,10 +1,11 @@
 /** Enhanced authentication of MQTT 5: AUTH packets, as many as the method takes, before CONNACK and later (section 4.12).
  * @module */
 
-import { MqttError, violation } from "../errors.ts";
+import { MqttError } from "../errors.ts";
 import { encode } from "../protocol/encoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { AUTH, type AuthPacket, type ConnackPacket, type Properties } from "../protocol/packet.ts";
+import { broken, RULES } from "../protocol/rules.ts";
 import type { Connection } from "./connection.ts";
 import type { Call, Events } from "./events.ts";
 
@@ -53,10 +54,10 @@ export class Authentication {
       : code === SUCCESS && this.#call !== undefined;
     const { method } = this.#settings ?? {};
     if (!isExpected || method === undefined) {
-      throw violation(`an AUTH with reason code ${code} that nobody has asked for`, "4.12.0-1", { version: 5 });
+      throw broken(`an AUTH with reason code ${code} that nobody has asked for`, RULES.authUnasked, 5);
     }
     if (properties?.authMethod !== method) {
-      throw violation("an AUTH of another method", "4.12.0-5", { version: 5 });
+      throw broken("an AUTH of another method", RULES.authMethod, 5);
     }
     this.#ask(connection, properties.authData, code === CONTINUE);
     if (code !== SUCCESS) return;

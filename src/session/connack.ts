@@ -22,7 +22,7 @@ const GIVEN = { none: "none were given", uname: "no passwd was given", both: "bo
 export function connectionRefused({ code, properties }: ConnackPacket, given: CredentialsGiven): MqttError {
   if (code >= 128) {
     const advice = code === 134 || code === 135 ? `: check uname and passwd; ${GIVEN[given]}` : "";
-    return reasonError(code, { what: "refused the connection", advice, properties, statement: "3.2.2-8" });
+    return reasonError(code, { what: "refused the connection", advice, properties, statement: "[MQTT5-3.2.2-8]" });
   }
   const known = code as keyof typeof RETURN_CODES;
   const advice = code === 4 || code === 5 ? `: check uname and passwd; ${GIVEN[given]}` : "";
@@ -69,7 +69,7 @@ export function olderConnack(code: number): ConnackPacket {
 
 /** The error of a DISCONNECT that the broker has sent (section 3.14 of MQTT 5). */
 export function disconnected({ code = 0, properties }: DisconnectPacket): MqttError {
-  return reasonError(code, { what: "ended the connection", advice: "", properties, statement: "3.14.4-3" });
+  return reasonError(code, { what: "ended the connection", advice: "", properties, statement: "[MQTT5-3.14.4-3]" });
 }
 
 /** The error of a first answer that is no CONNACK, from as many of its bytes as are looked at [MQTT-3.2.0-1]. */

@@ -1,7 +1,7 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { disconnectReason, MqttError, violation } from "../errors.ts";
+import { disconnectReason, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
@@ -23,6 +23,7 @@ import {
   UNSUBSCRIBE,
   type Version,
 } from "../protocol/packet.ts";
+import { broken, RULES } from "../protocol/rules.ts";
 import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
 import type { Limits } from "../options5.ts";
@@ -214,7 +215,7 @@ export class Connection {
         this.#keepAlive.answered();
         return { type: PINGRESP };
       case CONNACK:
-        throw violation("a second CONNACK", "3.2.0-1");
+        throw broken("a second CONNACK", RULES.secondConnack, this.version);
       case CONNECT:
       case SUBSCRIBE:
       case UNSUBSCRIBE:

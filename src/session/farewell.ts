@@ -33,7 +33,7 @@ export function encodeFarewell(
   if (session !== undefined && session > 0 && sessionExpiry === 0) {
     throw new MqttError(
       "unsupported",
-      "Cannot use session of disconnect() where connect had none: the broker keeps none [MQTT5-3.14.2.2.2]",
+      "Cannot use session of disconnect() where connect had none: the broker keeps none (section 3.14.2.2.2)",
     );
   }
   return encode(

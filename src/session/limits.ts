@@ -58,25 +58,27 @@ export function messageUnsupported(
   { flags, size }: Sized,
 ): MqttError | undefined {
   const qos = flags >> 1 & 3;
-  if (qos > maxQoS) return unsupported(`a message of QoS ${qos}: this broker takes ${maxQoS} at most`, "3.2.2-11");
-  if ((flags & 1) === 1 && !retain) return unsupported("retain: this broker keeps no messages", "3.2.2-14");
+  if (qos > maxQoS) {
+    return unsupported(`a message of QoS ${qos}: this broker takes ${maxQoS} at most`, "[MQTT5-3.2.2-11]");
+  }
+  if ((flags & 1) === 1 && !retain) return unsupported("retain: this broker keeps no messages", "[MQTT5-3.2.2-14]");
   return size <= maxPacketSize ? undefined : tooLarge(size, maxPacketSize);
 }
 
 /** Why the broker would not take a filter; undefined if it does. */
 export function filterUnsupported({ wildcards, shared }: Limits, topic: string): MqttError | undefined {
   if (!wildcards && /[+#]/.test(topic)) {
-    return unsupported(`"${topic}": this broker has no subscriptions with wildcards`, "3.2.2.3.11");
+    return unsupported(`"${topic}": this broker has no subscriptions with wildcards`, "(section 3.2.2.3.11)");
   }
   if (!shared && topic.startsWith("$share/")) {
-    return unsupported(`"${topic}": this broker has no shared subscriptions`, "3.2.2.3.13");
+    return unsupported(`"${topic}": this broker has no shared subscriptions`, "(section 3.2.2.3.13)");
   }
   return undefined;
 }
 
 /** The error of an identifier that the broker does not take. */
 export function subscriptionIdUnsupported(id: number): MqttError {
-  return unsupported(`id ${id}: this broker has no subscription identifiers`, "3.2.2.3.12");
+  return unsupported(`id ${id}: this broker has no subscription identifiers`, "(section 3.2.2.3.12)");
 }
 
 /** The error of something that version 4 does not have. */
@@ -85,5 +87,5 @@ export function versionUnsupported(what: string): MqttError {
 }
 
 function unsupported(what: string, source: string): MqttError {
-  return new MqttError("unsupported", `Cannot use ${what} [MQTT5-${source}]`);
+  return new MqttError("unsupported", `Cannot use ${what} ${source}`);
 }

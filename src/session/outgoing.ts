@@ -65,7 +65,7 @@ export function isStale(outgoing: Outgoing, now: number): boolean {
 
 /** The broker does not take it. */
 export function refusedError({ type, code = 0, properties }: AckPacket): MqttError {
-  const statement = type === PUBACK ? "3.4.2-1" : "3.5.2-1";
+  const statement = type === PUBACK ? "[MQTT5-3.4.2-1]" : "[MQTT5-3.5.2-1]";
   return reasonError(code, { what: "does not take the message", properties, statement });
 }
 

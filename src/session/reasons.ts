@@ -57,7 +57,7 @@ export function reasonError(
   const { reason, serverReference } = properties ?? {};
   const told = reason === undefined ? "" : `, and says ${JSON.stringify(reason)}`;
   const other = serverReference === undefined ? "" : ` (${serverReference})`;
-  const message = `The broker ${what}: ${WORDS[code] ?? `code ${code}`}${other}${advice}${told} [MQTT5-${statement}]`;
+  const message = `The broker ${what}: ${WORDS[code] ?? `code ${code}`}${other}${advice}${told} ${statement}`;
   // 0 is that of a DISCONNECT without a mistake: the connection has ended.
   return new MqttError(code >= 128 ? code as ErrorCode : "socketclosed", message, undefined, {
     reason,

@@ -6,6 +6,7 @@ import type { Message } from "../message.ts";
 import type { OversizedPublish } from "../protocol/decoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { PUBACK, PUBCOMP, PUBREC, type QoS, type Version } from "../protocol/packet.ts";
+import { broken, RULES } from "../protocol/rules.ts";
 import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
@@ -19,8 +20,8 @@ export interface ReceiverSettings {
   readonly receiveMaximum: number;
 }
 
-/** The reason codes of MQTT 5 for a message that a handler has failed on, and for more messages than Receive Maximum. */
-const FAILED = 131, TOO_MANY = 147;
+/** The reason code of MQTT 5 for a message that a handler has failed on. */
+const FAILED = 131;
 
 /** What it works with. */
 export interface ReceiverParts {
@@ -109,7 +110,7 @@ export class Receiver {
   #count(packetId: number): void {
     if (this.#open.add(packetId).size <= this.#maximum) return;
     const mistake = `more than ${this.#maximum} messages that are not acknowledged`;
-    throw violation(mistake, "3.3.4-9", { version: 5, reason: TOO_MANY });
+    throw broken(mistake, RULES.tooMany, 5);
   }
 
   /** A message was delivered; without a delivery, it is settled. */

@@ -317,7 +317,7 @@ export class Subscriber {
    * @throws {MqttError} The broker's mistake.
    */
   answered(packet: SubackPacket | UnsubackPacket, now: number): void {
-    const { request, abandoned } = this.#requests.answer(packet);
+    const { request, abandoned } = this.#requests.answer(packet, this.#settings.version);
     if (request.type === UNSUBSCRIBE) return this.#givenUpAnswered(request, packet);
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
@@ -349,7 +349,7 @@ export class Subscriber {
     });
     const at = codes.findIndex((code) => code >= 128);
     const what = `did not give up the subscription to "${filters[at]}"`;
-    const error = at < 0 ? undefined : reasonError(codes[at]!, { what, properties, statement: "3.11.3-2" });
+    const error = at < 0 ? undefined : reasonError(codes[at]!, { what, properties, statement: "[MQTT5-3.11.3-2]" });
     this.#events.settle(call, { error });
   }
 
@@ -362,7 +362,7 @@ export class Subscriber {
   /** The error of filters that are refused; the code is that of the first. */
   #refused(filters: readonly string[], code: number, { properties }: SubackPacket): MqttError {
     const what = `refused the subscription to ${filters.map((filter) => `"${filter}"`).join(", ")}`;
-    if (this.#settings.version === 5) return reasonError(code, { what, properties, statement: "3.9.3-2" });
+    if (this.#settings.version === 5) return reasonError(code, { what, properties, statement: "[MQTT5-3.9.3-2]" });
     return new MqttError(128, `The broker ${what} [MQTT-3.9.3-2]`);
   }
 

@@ -177,6 +177,7 @@ for (const [mode, open] of modes) {
   scene("[MQTT5-4.12.0-3] AUTH in as many steps as there are, and again later", async ({ scene, got, mqtt }) => {
     const steps = () => got("AUTH").map(({ code, properties }) => [code, properties]);
     const step = (code: number, data: string) => [code, [[21, "METHOD"], [22, data]]];
+    await scene.until(() => got("AUTH").length === 3, "three steps");
     assertEquals(steps(), [step(24, "re: one"), step(24, "re: two"), step(24, "re: three")]);
     const [{ properties }] = got("CONNECT") as [Got & { properties: unknown[] }];
     assertEquals(properties.filter((property) => [21, 22].includes((property as [number])[0])), [[21, "METHOD"], [
@@ -222,9 +223,9 @@ for (const [mode, open] of modes) {
     assertEquals(mqtt.stats.unacknowledged, 0);
   });
 
-  scene("a will has what the program says, and CONNECT, too", async ({ got }) => {
+  scene("a will has what the program says, and CONNECT, too", async ({ scene, got }) => {
+    await scene.until(() => got("CONNECT").length === 1, "CONNECT");
     const [{ will, properties }] = got("CONNECT") as [Got & { will: { properties: unknown }; properties: unknown[] }];
-    await Promise.resolve();
     assertEquals(will.properties, [[2, 50], [3, "text/plain"], [24, 7]]);
     assertEquals(properties.slice(0, 2), [[17, 0], [23, 0]]);
   }, {

@@ -1,7 +1,7 @@
 /** MQTT 5 on a real broker, in each mode: what the properties, limits and reason codes are good for. */
 import { after, before, describe, test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLessOrEqual, assertMatch } from "@std/assert";
-import { connect, type ConnectOptions, type Message, type MqttError, type Status } from "../../mod.ts";
+import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import type { ConnectOptions, Message } from "../../mod.ts";
 import { needs } from "../support/process.ts";
 import { type ServerProcess, startMosquitto } from "../support/servers.ts";
 import { modes, type Mqtt, outcome, Scene } from "./qos_scene.ts";
@@ -255,16 +255,3 @@ for (const [mode, open] of modes) {
       ));
   });
 }
-
-test("[MQTT5-3.1.4-3] two clients with one identifier: the duel ends, and both know why", tools, async () => {
-  const told: Status[] = [], reconnect = { minDelay: 1, maxDelay: 10 };
-  const op = { port: full.port, version: 5, id: "duel", reconnect } as const;
-  const first = await connect("127.0.0.1", undefined, { ...op, onstatus: (status) => void told.push(status) });
-  const second = await connect("127.0.0.1", undefined, op);
-  const ends = await within(Promise.race([first.run(), second.run()]), "an end") as MqttError;
-  assertEquals(ends.code, 142);
-  assertMatch(ends.message, /another client has taken the session over/);
-  assert(told.some((status) => status.type === "waiting" && status.error.code === 142));
-  await first.disconnect();
-  await second.disconnect();
-});
