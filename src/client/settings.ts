@@ -75,7 +75,7 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     maxUnsettled: maxBuffered,
     receiveMaximum,
     maxInflight: maxInflight ?? MAX_INFLIGHT,
-    maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2[version],
+    maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2[wanted === 5 ? 5 : 4],
     topicAliases,
     properties: parseProperties(op.properties, version),
     auth: parseAuth(op.auth, version),

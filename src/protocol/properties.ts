@@ -92,13 +92,12 @@ TABLE.forEach((property, i) => {
 
 const EXPIRY = 2,
   RESPONSE_TOPIC = 8,
-  SUBSCRIPTION_ID = 11,
   AUTH_METHOD = 21,
   AUTH_DATA = 22,
   USER = 38;
 
-/** The identifier of a topic alias. */
-export const TOPIC_ALIAS = 35;
+/** The identifiers of a topic alias, and of a subscription identifier. */
+export const TOPIC_ALIAS = 35, SUBSCRIPTION_ID = 11;
 
 /** What of a PUBLISH's properties its receiver needs at once. */
 export class Found {

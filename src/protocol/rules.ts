@@ -23,7 +23,18 @@ type RuleName =
   | ("passwordAlone" | "emptyId" | "connectEnd" | "connackFlags" | "noFilters" | "requestedQoS" | "noLocalShared")
   | ("optionBits" | "noGiveUp" | "noSubackCodes" | "noUnsubackCodes" | "connackCode" | "pubackCode" | "pubrecCode")
   | ("pubrelCode" | "pubcompCode" | "subackCode" | "unsubackCode" | "disconnectCode" | "authCode" | "noProperties")
-  | ("secondConnack" | "answersNothing" | "answerCount" | "answerQoS" | "authUnasked" | "authMethod" | "tooMany")
+  | (
+    | "secondConnack"
+    | "answersNothing"
+    | "answerCount"
+    | "answerQoS"
+    | "authUnasked"
+    | "authMethod"
+    | "tooMany"
+    | "presentAnew"
+    | "presentRefused"
+    | "serverExpiry"
+  )
   | ("value" | "responseWildcard" | "noMethod" | "alias0" | "aliasAbove" | "noAliases");
 
 /** Where a version has no statement of its own, it is the one by which the connection is closed: 4.8.0-1, 4.13.1-1. */
@@ -90,6 +101,9 @@ export const RULES: Readonly<Record<RuleName, Rule>> = {
   answerQoS: { 4: "3.8.4-6", 5: "3.8.4-7", reason: PROTOCOL_ERROR },
   authUnasked: { 5: "4.12.0-6", reason: PROTOCOL_ERROR },
   authMethod: { 5: "4.12.0-5", reason: PROTOCOL_ERROR },
+  presentAnew: { 5: "3.2.2-2", reason: PROTOCOL_ERROR },
+  presentRefused: { 5: "3.2.2-6", reason: PROTOCOL_ERROR },
+  serverExpiry: { 5: "3.14.2-2", reason: PROTOCOL_ERROR },
   tooMany: { 5: "3.3.4-9", reason: TOO_MANY },
   // Properties
   noProperties: { 5: "2.2.2-1", reason: MALFORMED },

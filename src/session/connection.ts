@@ -23,7 +23,7 @@ import {
   UNSUBSCRIBE,
   type Version,
 } from "../protocol/packet.ts";
-import { broken, RULES } from "../protocol/rules.ts";
+import { broken, must, RULES } from "../protocol/rules.ts";
 import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
 import type { Limits } from "../options5.ts";
@@ -201,7 +201,16 @@ export class Connection {
     const isRight = this.#isConnectTaken && isConnackStart(head, cleanSession, version);
     if (!isRight) throw notConnack(head, version);
     if (version === 5 && head[1] === 2) return head[3] === undefined ? undefined : olderConnack(head[3]);
-    return decoder.next() as ConnackPacket | undefined;
+    try {
+      const packet = decoder.next() as ConnackPacket | undefined;
+      if (version === 5 && packet?.sessionPresent) { // of version 4, the bytes were looked at
+        must(packet.code === 0, "a refusal with a session present", RULES.presentRefused, version);
+        must(!cleanSession, "a session present after a clean start", RULES.presentAnew, version);
+      }
+      return packet;
+    } catch (error) {
+      throw new MqttError("invalidresp", (error as MqttError).message, error);
+    }
   }
 
   /**
@@ -223,6 +232,7 @@ export class Connection {
         throw clientsOnly(packet.type);
       case DISCONNECT:
         if (this.#settings.version === 4) throw clientsOnly(packet.type);
+        must(packet.properties?.sessionExpiry === undefined, "a session expiry", RULES.serverExpiry, this.version);
         throw disconnected(packet);
       default:
         return packet;

@@ -118,7 +118,9 @@ export class Subscriber {
    * @throws {MqttError} `"unsupported"`
    */
   #group({ filters, id, properties }: Asked): Group {
-    if (this.#settings.version === 5) return { filters, id: id ?? this.#nextId++, properties, current: 0 };
+    if (this.#settings.version === 5) {
+      return { filters, id: id ?? this.#nextId++, isChosen: id !== undefined, properties, current: 0 };
+    }
     const error = olderError({ filters, id, properties });
     if (error !== undefined) throw error;
     return { filters, id: undefined, current: 0 };
@@ -140,11 +142,11 @@ export class Subscriber {
   downgrade(now: number): void {
     this.#settings = { ...this.#settings, version: 4 };
     for (const request of this.#requests.waiting) {
-      const error = olderError(request.group);
+      const error = olderError(plain(request.group));
       if (error !== undefined) this.#failed(request, error, now);
     }
     for (const group of this.subscriptions.groupsBut([])) {
-      const error = olderError(group);
+      const error = olderError(plain(group));
       if (error !== undefined) {
         this.subscriptions.current(group).forEach(({ topic }) => this.#refuse(topic, group, error));
       }
@@ -451,13 +453,18 @@ export class Subscriber {
 }
 
 /** Why version 4 cannot ask for this; undefined if it can. Those that are asked for on the first connection have retain handling 1 without saying so. */
-function olderError({ filters, id = 0, properties }: Asked): MqttError | undefined {
-  const isPlain = (id === 0 || id >= FIRST_ID) && properties === undefined &&
+function olderError({ filters, id, properties }: Asked): MqttError | undefined {
+  const isPlain = id === undefined && properties === undefined &&
     filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
       noLocal === undefined && retainAsPublished === undefined && (retainHandling ?? 1) === 1
     );
   if (isPlain) return undefined;
   return versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
+}
+
+/** What the program has asked for: identifiers that the client chooses say nothing to it. */
+function plain({ filters, id, isChosen, properties }: Group): Asked {
+  return { filters, id: isChosen ? id : undefined, properties };
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

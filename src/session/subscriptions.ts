@@ -19,6 +19,8 @@ export interface Asked {
 export interface Group extends Asked {
   /** The subscription identifier by which the client tells the copies of a message apart; undefined in version 4. */
   readonly id: number | undefined;
+  /** Whether the program has chosen it. */
+  readonly isChosen?: boolean | undefined;
   /** How many of them were not asked for in another packet since. */
   current: number;
 }

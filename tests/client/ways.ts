@@ -42,6 +42,8 @@ export interface Way {
   inThread?: boolean;
   /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
   isSlow?: boolean;
+  /** The code of a subscription that is refused: 128 by default. */
+  refusal?: number;
   stop(): Promise<void>;
 }
 
@@ -352,3 +354,13 @@ export const handedIn: Record<string, () => Promise<Way>> = {
   ...overDenoConn && { "a Deno.Conn": overDenoConn },
   ...overDenoTlsConn && { "a Deno.TlsConn": overDenoTlsConn },
 };
+
+/** The same way with MQTT 5. */
+export function withVersion5(start: () => Promise<Way>): () => Promise<Way> {
+  return async () => {
+    const way = await start(), open = way.connect;
+    way.connect = (onpub, op) => open(onpub, { version: 5, ...op });
+    way.refusal = 135; // not authorized
+    return way;
+  };
+}

@@ -177,6 +177,34 @@ describe("version 5: the end of a connection", () => {
     assertEquals(talk.session.status.type, "closed");
   });
 
+  test("[MQTT5-3.2.2-2] [MQTT5-3.2.2-6] a session present after a clean start, or with a refusal, is no CONNACK", () => {
+    const clean = new Talk({ version: 5 });
+    clean.connect();
+    const error = clean.fails(connack5([], true));
+    assertEquals(error.code, "invalidresp");
+    assertMatch(error.message, /MQTT5-3\.2\.2-2/);
+    const refusal = new Talk({ version: 5, cleanSession: false });
+    refusal.connect();
+    const connack = encodeNaive5({ type: "CONNACK", sessionPresent: true, code: 135, properties: [] });
+    assertMatch(refusal.fails(connack).message, /MQTT5-3\.2\.2-6/);
+  });
+
+  test("[MQTT5-3.14.2-2] a DISCONNECT of the server with a session expiry is refused", () => {
+    const talk = Talk.open5();
+    talk.hears("e0 07 00 05 11 00000001");
+    const [packet] = talk.packets();
+    assert(packet?.type === "DISCONNECT");
+    assertEquals(packet.code, 130);
+  });
+
+  test("[MQTT5-3.2.0-2] a second CONNACK is refused", () => {
+    const talk = Talk.open5();
+    talk.hears(connack5());
+    assertEquals(talk.packets().map(({ type }) => type), ["DISCONNECT"]);
+    talk.pass(1000);
+    assertMatch(talk.session.reason!.message, /MQTT5-3\.2\.0-2/);
+  });
+
   for (const code of [129, 130, 131, 135, 137, 139, 141, 147, 151, 152, 156, 160]) {
     test(`[MQTT5-3.14.4-3] DISCONNECT ${code} of the server is told, with its words and its reference`, () => {
       const talk = Talk.open5({ reconnect });
