@@ -26,7 +26,7 @@ interface Scene {
   /** See {@linkcode Way}. */
   inThread: boolean;
   isSlow: boolean;
-  refusal: number;
+  refusal: 128 | 135;
 }
 
 const payloads = [

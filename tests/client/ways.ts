@@ -43,7 +43,7 @@ export interface Way {
   /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
   isSlow?: boolean;
   /** The code of a subscription that is refused: 128 by default. */
-  refusal?: number;
+  refusal?: 128 | 135;
   stop(): Promise<void>;
 }
 
