@@ -299,6 +299,30 @@ export interface MessagesOptions extends SubscriptionOptions {
   limit?: number | undefined;
 }
 
+/** How a request is published, and for how long its answer is awaited. */
+export interface RequestOptions {
+  /** Milliseconds; the `timeout` of `connect` by default. */
+  timeout?: number | undefined;
+  /** 0, 1 (default) or 2; at 1 and 2, MQTT 5 tells at once when nobody listens. */
+  qos?: QoS | undefined;
+  /** What the message says of itself, with version 5; response topic and correlation data are the client's. */
+  properties?: MessageProperties | undefined;
+}
+
+/** How requests are answered. */
+export interface RespondOptions {
+  /** The highest QoS at which requests come: 0, 1 (default) or 2. */
+  qos?: QoS | undefined;
+  /** How many promises of the handler may be pending at once; 1 by default. */
+  concurrency?: number | undefined;
+}
+
+/**
+ * Answers a request. What it throws, or rejects with, is told to who has asked; where nobody has, as the message is no
+ * request, it surfaces as an uncaught error.
+ */
+export type Responder = (topic: string, message: Message) => string | Uint8Array | Promise<string | Uint8Array>;
+
 /** Gets the return code of a SUBACK: the granted QoS, or 128 for a refusal [MQTT-3.9.3-2]. */
 export type SubscribeCallback = (code: number) => void;
 
@@ -370,6 +394,23 @@ export interface Client extends AsyncDisposable {
    * @throws {MqttError} `"unsupported"` without `auth`, or where there is no connection; `"timeout"`; why the broker ended it.
    */
   reauthenticate(): Promise<void>;
+  /**
+   * Publishes a request, and resolves to its answer. With MQTT 5 it has a response topic and correlation data; with 3.1.1 it
+   * goes to `TOPIC/request/CLIENT/NUMBER`, and its answer comes to `response/CLIENT/NUMBER`.
+   *
+   * @throws {TypeError | RangeError} If an argument is wrong.
+   * @throws {MqttError} `16` if nobody has subscribed to the topic, as MQTT 5 tells; `131` if the handler has failed, with
+   * its words as `reason`; `"timeout"`; why the request could not be published.
+   */
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message>;
+  /**
+   * Answers requests with what a handler returns; resolves to the granted QoS. `unsubscribe` ends it, over 3.1.1 of
+   * `FILTER/request/+/+`.
+   *
+   * @throws {TypeError | RangeError} If the filter is none.
+   * @throws {MqttError} As `subscribe`.
+   */
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
   /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */

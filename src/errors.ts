@@ -7,6 +7,7 @@
  * | code | when |
  * |---|---|
  * | `1` `2` `3` `4` `5` | the broker's CONNACK return code [MQTT-3.2.2-4] |
+ * | `16` | nobody has subscribed to the topic of a request, as MQTT 5 tells |
  * | `128` | a subscription refused [MQTT-3.9.3-2] |
  * | `128` ... `162` | a reason code of a broker that speaks MQTT 5 (table 2-6) |
  * | `"invalidresp"` | the answer to CONNECT is not a valid CONNACK |
@@ -30,6 +31,7 @@
  */
 export type ErrorCode =
   | (1 | 2 | 3 | 4 | 5)
+  | 16
   | (128 | 129 | 130 | 131 | 132 | 133 | 134 | 135 | 136 | 137 | 138 | 139 | 140 | 141 | 142 | 143 | 144 | 145)
   | (146 | 147 | 148 | 149 | 150 | 151 | 152 | 153 | 154 | 155 | 156 | 157 | 158 | 159 | 160 | 161 | 162)
   | ("invalidresp" | "cannotresolve" | "cannotconnect" | "timeout" | "proxy")

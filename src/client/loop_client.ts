@@ -10,6 +10,9 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  RequestOptions,
+  Responder,
+  RespondOptions,
   Stats,
   SubscribeCallback,
   SubscribeOptions,
@@ -31,6 +34,7 @@ import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejectio
 import { askAnswer, type Authenticate } from "./authenticate.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
+import { Exchange } from "./exchange.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { type DialPlace, Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
@@ -93,6 +97,9 @@ export class LoopClient implements Client {
   #link: Link | undefined;
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
+  readonly #timeout: number;
+  /** Requests and answers, once there are some. */
+  #exchange: Exchange | undefined;
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   /** Settled when publish() may go on; all who wait share it. */
@@ -125,6 +132,7 @@ export class LoopClient implements Client {
       advance: this.#advance,
     });
     this.#places = settings.places;
+    this.#timeout = settings.timeout;
     const { dial } = parts;
     this.#linkParts = { session: this.#session, clock: this.#clock, dial, advance: this.#advance };
     if (parts.onstatus !== undefined) {
@@ -288,6 +296,18 @@ export class LoopClient implements Client {
 
   reauthenticate(): Promise<void> {
     return this.#call<void>((call) => this.#session.reauthenticate(call, this.#clock.now()));
+  }
+
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
+    return this.#asking.request(topic, message, options);
+  }
+
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number> {
+    return this.#asking.respond(filter, handler, options);
+  }
+
+  get #asking(): Exchange {
+    return this.#exchange ??= new Exchange(this, this.#timeout);
   }
 
   flush(): Promise<void> {
@@ -474,6 +494,7 @@ export class LoopClient implements Client {
         this.#stopListening();
         this.#closing = this.#closeStore();
         this.#ended.resolve(event.error);
+        this.#exchange?.close(event.error);
         if (this.#closing === undefined) return this.#parts.closed?.();
         return void this.#closing.catch(this.#notClosed).then(() => this.#parts.closed?.());
       case "unheard":

@@ -10,6 +10,9 @@ import type {
   OutgoingMessage,
   PublishOptions,
   ReconnectPolicy,
+  RequestOptions,
+  Responder,
+  RespondOptions,
   Stats,
   Status,
   SubscribeCallback,
@@ -49,6 +52,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import type { Authenticate } from "./authenticate.ts";
+import { Exchange } from "./exchange.ts";
 import { check } from "./checks.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./clock.ts";
@@ -124,6 +128,8 @@ export class ModuleClient implements Client {
   readonly #ending: Ending = new Ending(this.#events);
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
+  /** Requests and answers, once there are some. */
+  #exchange: Exchange | undefined;
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   readonly #handlers = new RemoteHandlers((number, failed) => this.#settle(number, failed));
@@ -416,6 +422,18 @@ export class ModuleClient implements Client {
     });
   }
 
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
+    return this.#asking.request(topic, message, options);
+  }
+
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number> {
+    return this.#asking.respond(filter, handler, options);
+  }
+
+  get #asking(): Exchange {
+    return this.#exchange ??= new Exchange(this, this.#settings.timeout);
+  }
+
   flush(): Promise<void> {
     return promiseOf<void>(this.#ending, (call) => {
       this.#checkEnd();
@@ -674,11 +692,16 @@ export class ModuleClient implements Client {
     }
   }
 
+  #closed(error: MqttError): void {
+    this.#ended.resolve(error);
+    this.#exchange?.close(error);
+  }
+
   /** Tells what is to be told. */
   #advance(): void {
     for (let event = this.#events.next(); event !== undefined; event = this.#events.next()) {
       if (event.type === "status") invoke(this.#parts.onstatus, event.status as Status);
-      else if (event.type === "closed") this.#ended.resolve(event.error);
+      else if (event.type === "closed") this.#closed(event.error);
       else if (event.type !== "settled") continue;
       else if (event.error === undefined) event.call.resolve(event.code);
       else event.call.reject(event.error);

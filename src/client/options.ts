@@ -216,6 +216,18 @@ const MESSAGES: Names = {
   },
 };
 
+const REQUEST: Names = {
+  of: "request",
+  own: ["timeout", "qos", "properties"],
+  foreign: { responsetopic: "the client chooses it", correlationdata: "the client chooses it" },
+};
+
+const RESPOND: Names = {
+  of: "respond",
+  own: ["qos", "concurrency"],
+  foreign: { onpub: "the handler is the second argument" },
+};
+
 const DISCONNECT: Names = {
   of: "disconnect",
   own: ["drain", "will", "session", "properties"],
@@ -271,7 +283,7 @@ const FILE_STORE: Names = {
 /** Who takes options. */
 export type Kind =
   | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
-  | ("auth" | "connectProperties" | "packetProperties" | "fileStore");
+  | ("auth" | "request" | "respond" | "connectProperties" | "packetProperties" | "fileStore");
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -283,6 +295,8 @@ const KINDS: Record<Kind, Names> = {
   messages: MESSAGES,
   disconnect: DISCONNECT,
   auth: AUTH,
+  request: REQUEST,
+  respond: RESPOND,
   connectProperties: CONNECT_PROPERTIES,
   packetProperties: PACKET_PROPERTIES,
   fileStore: FILE_STORE,

@@ -116,6 +116,14 @@ export class BareClient implements Client {
     return this.#session.limits;
   }
 
+  request(): Promise<Message> {
+    return Promise.reject(new Error("It asks nobody"));
+  }
+
+  respond(): Promise<number> {
+    return Promise.reject(new Error("It answers nobody"));
+  }
+
   reauthenticate(): Promise<void> {
     return this.#call((call) => this.#session.reauthenticate(call, this.#lab.world.now)) as Promise<undefined>;
   }
