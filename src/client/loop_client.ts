@@ -276,13 +276,13 @@ export class LoopClient implements Client {
         this.#schedule();
       },
       take: (inbox) => {
-        const message = session.take(inbox);
+        const message = session.backlog.take(inbox);
         // The one before may be acknowledged now, or what was held up go on.
         if (session.buffered > 0 || this.#isHeldUp) this.#schedule();
         return message;
       },
       wait: (inbox, waiting) => {
-        session.setWaiting(inbox, waiting);
+        session.backlog.setWaiting(inbox, waiting);
         if (this.#isHeldUp) this.#schedule();
       },
       leave: async (inbox) => {
@@ -295,7 +295,7 @@ export class LoopClient implements Client {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#call<void>((call) => this.#session.reauthenticate(call, this.#clock.now()));
+    return this.#call<void>((call) => this.#session.authentication.again(call, this.#clock.now()));
   }
 
   request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
@@ -463,7 +463,11 @@ export class LoopClient implements Client {
   /** Asks the program what it answers. */
   async #authenticate({ attempt, data, isAwaited }: AuthEvent): Promise<void> {
     const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited).catch((error: MqttError) => error);
-    this.#session.authenticate(attempt, isAwaited || answer instanceof Error ? answer : undefined, this.#clock.now());
+    this.#session.authentication.answered(
+      attempt,
+      isAwaited || answer instanceof Error ? answer : undefined,
+      this.#clock.now(),
+    );
     this.#advance();
   }
 

@@ -271,7 +271,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   reauthenticate(): void {
-    this.#settled((call, now) => this.#session.reauthenticate(call, now));
+    this.#settled((call, now) => this.#session.authentication.again(call, now));
   }
 
   flush(): void {
@@ -419,7 +419,11 @@ export class SyncClient implements Blocking, BlockingClient {
     } catch (error) {
       answer = error as MqttError;
     }
-    this.#session.authenticate(attempt, isAwaited || answer instanceof Error ? answer : undefined, this.#clock.now());
+    this.#session.authentication.answered(
+      attempt,
+      isAwaited || answer instanceof Error ? answer : undefined,
+      this.#clock.now(),
+    );
   }
 
   #dial(attempt: number, place: number): void {

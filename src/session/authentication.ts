@@ -21,9 +21,22 @@ const SUCCESS = 0, CONTINUE = 24, AGAIN = 25;
 
 const NO_DATA = new Uint8Array(0);
 
+/** What it works with. */
+export interface AuthParts {
+  readonly output: Output;
+  readonly events: Events;
+  /** @throws {MqttError} Why the client has ended. */
+  checkEnd(): void;
+  /** The attempt under way, or the connection. */
+  connection(): Connection | undefined;
+  /** The program could not answer. */
+  failed(error: MqttError, now: number): void;
+}
+
 /** The part of the client: the program answers what the broker asks. Times are in milliseconds. */
 export class Authentication {
   readonly #settings: AuthSettings | undefined;
+  readonly #parts: AuthParts;
   readonly #output: Output;
   readonly #events: Events;
   readonly #timeout: number;
@@ -34,8 +47,10 @@ export class Authentication {
 
   constructor(
     { auth, timeout }: { readonly auth: AuthSettings | undefined; readonly timeout: number },
-    { output, events }: { readonly output: Output; readonly events: Events },
+    parts: AuthParts,
   ) {
+    const { output, events } = parts;
+    this.#parts = parts;
     this.#settings = auth;
     this.#output = output;
     this.#events = events;
@@ -75,17 +90,22 @@ export class Authentication {
     this.#events.push({ type: "auth", attempt, data, isAwaited });
   }
 
-  /** The program has answered. */
-  answer(connection: Connection, authData: Uint8Array): void {
-    this.#send(connection, CONTINUE, authData);
+  /** The program has answered what the broker asked of it on the connection of that attempt, or could not. */
+  answered(attempt: number, answer: Uint8Array | MqttError | undefined, now: number): void {
+    const connection = this.#parts.connection();
+    if (connection?.attempt !== attempt || answer === undefined) return;
+    if (answer instanceof Uint8Array) this.#send(connection, CONTINUE, answer);
+    else this.#parts.failed(answer, now);
   }
 
   /**
    * Authenticates again on the connection that there is.
    *
-   * @throws {MqttError} `"unsupported"`, where connect had no `auth`, or there is no connection.
+   * @throws {MqttError} `"unsupported"`, where connect had no `auth`, or there is no connection; why the client has ended.
    */
-  again(connection: Connection | undefined, call: Call, now: number): void {
+  again(call: Call, now: number): void {
+    this.#parts.checkEnd();
+    const connection = this.#parts.connection();
     if (this.#settings === undefined || !connection?.isOpen || this.#call !== undefined) {
       const why = this.#settings === undefined
         ? "connect had no auth [MQTT5-4.12.1-1]"

@@ -7,7 +7,6 @@
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
-import type { Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
 import type { ConnackPacket } from "../protocol/packet.ts";
 import { Authentication } from "./authentication.ts";
@@ -134,7 +133,15 @@ export class Session {
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
-    this.#authentication = new Authentication(settings, ways);
+    this.#authentication = new Authentication(settings, {
+      ...ways,
+      checkEnd: () => this.#checkEnd(),
+      connection: () => this.#connection,
+      failed: (error, now) => {
+        this.#now = now;
+        this.#lose(error);
+      },
+    });
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;
     this.#now = now;
@@ -174,8 +181,8 @@ export class Session {
     return this.#ending.reason;
   }
 
-  /** What was received and is not settled: handlers tell it what becomes of that. */
-  get backlog(): Pick<Backlog, "kept" | "settle" | "settleGiven" | "countFailure"> {
+  /** What was received and is not settled: handlers and iterators tell it what becomes of that. */
+  get backlog(): Pick<Backlog, "kept" | "settle" | "settleGiven" | "countFailure" | "take" | "setWaiting"> {
     return this.#backlog;
   }
 
@@ -331,16 +338,6 @@ export class Session {
     this.#subscriber.unsubscribe(filters, { call, leaves: false }, now);
   }
 
-  /** The next message of an inbox; the one before is settled, as far as its iterator goes. */
-  take(inbox: Inbox): Message | undefined {
-    return this.#backlog.take(inbox);
-  }
-
-  /** Whether the iterator of an inbox has nothing, and waits for a message. */
-  setWaiting(inbox: Inbox, waiting: boolean): void {
-    this.#backlog.setWaiting(inbox, waiting);
-  }
-
   /**
    * Settles the call when the broker has received all that was published before.
    *
@@ -436,6 +433,11 @@ export class Session {
     throw reason;
   }
 
+  /** What the program answers the broker that authenticates it. */
+  get authentication(): Pick<Authentication, "answered" | "again"> {
+    return this.#authentication;
+  }
+
   // ---- what the connection says
 
   /** The connection of the attempt, unless that is an earlier one. */
@@ -468,25 +470,6 @@ export class Session {
     this.#now = now;
     connection?.login(credentials, this.#id, now);
     return connection !== undefined;
-  }
-
-  /** The program has answered what the broker asked of it, or could not. */
-  authenticate(attempt: number, answer: Uint8Array | MqttError | undefined, now: number): void {
-    const connection = this.#of(attempt);
-    if (connection === undefined || answer === undefined) return;
-    this.#now = now;
-    if (answer instanceof Uint8Array) this.#authentication.answer(connection, answer);
-    else this.#lose(answer);
-  }
-
-  /**
-   * Authenticates again.
-   *
-   * @throws {MqttError} `"unsupported"`; why the client has ended.
-   */
-  reauthenticate(call: Call, now: number): void {
-    this.#checkEnd();
-    this.#authentication.again(this.#isOpen ? this.#connection : undefined, call, now);
   }
 
   /** Where the transport may read to. */

@@ -214,8 +214,8 @@ describe("requests: deadlines", () => {
     const other = talk.subscribe(["b"]);
     talk.pass(100_000);
     assertEquals([talk.session.status.type, other.fate], ["connected", "error overflow"], "who waits for it is told");
-    talk.session.take(inbox);
-    talk.session.take(inbox);
+    talk.session.backlog.take(inbox);
+    talk.session.backlog.take(inbox);
     talk.hears(suback(2, 0));
     talk.pass(100_000);
     assertEquals(talk.session.status.type, "connected");
@@ -418,7 +418,7 @@ describe("requests: a connection that is lost", () => {
     assertEquals([again.fate, inbox.ended], [0, false]);
     talk.hears('30 03 0001 "a"');
     assertStrictEquals(talk.session.handlers[0], onpub);
-    assertEquals(talk.session.take(inbox)?.topic, "a");
+    assertEquals(talk.session.backlog.take(inbox)?.topic, "a");
     talk.reconnect();
     assertEquals(talk.says(), ["SUBSCRIBE 6 a"], "and it is made again");
   });

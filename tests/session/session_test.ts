@@ -634,7 +634,7 @@ describe("session: keep alive", () => {
     const { talk, inbox } = full();
     const pings = talk.pass(600_000).filter(([, packet]) => packet === "c0 00");
     assertGreater(pings.length, 8, "pings are still sent");
-    talk.session.take(inbox);
+    talk.session.backlog.take(inbox);
     assertEquals(talk.session.isReading, true);
     const resumed = talk.now;
     const at = verdict(talk, 1e6)!;
@@ -643,7 +643,7 @@ describe("session: keep alive", () => {
 
     const other = full();
     other.talk.pass(600_000);
-    other.talk.session.take(other.inbox);
+    other.talk.session.backlog.take(other.inbox);
     other.talk.hears("d0 00");
     assertEquals(verdict(other.talk, 20_000), undefined);
   });

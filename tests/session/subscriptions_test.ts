@@ -143,7 +143,7 @@ describe("subscriptions: shared ones are found by the filter behind the group", 
     const inbox = talk.iterate("$queue/b");
     talk.sends();
     talk.hears(join([suback(2, 0), bytes('30 03 0001 "b"')]));
-    assertEquals(talk.session.take(inbox)?.topic, "b");
+    assertEquals(talk.session.backlog.take(inbox)?.topic, "b");
     talk.reconnect(CONNACK);
     assertEquals(talk.says(), ["SUBSCRIBE 3 $share/g/a", "SUBSCRIBE 4 $queue/b"]);
   });

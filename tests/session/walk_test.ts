@@ -228,14 +228,14 @@ class Walk {
       case 14: {
         const inbox = new Inbox(random.pick(FILTERS), random.int(1, 5), () => {});
         session.iterate(inbox, { filters: [{ topic: inbox.filter, qos: 0 }] }, now);
-        session.setWaiting(inbox, random.chance(0.5));
+        session.backlog.setWaiting(inbox, random.chance(0.5));
         this.heard ||= session.reason !== undefined && inbox.ended;
         this.inboxes.push(inbox);
         return;
       }
       case 15: {
         const inbox = this.inboxes.length === 0 ? undefined : random.pick(this.inboxes);
-        if (inbox === undefined || random.chance(0.6)) return inbox && void session.take(inbox);
+        if (inbox === undefined || random.chance(0.6)) return inbox && void session.backlog.take(inbox);
         if (session.leave(inbox)) this.ask("leave", (call) => session.unsubscribeInbox(inbox, call, now));
         return;
       }

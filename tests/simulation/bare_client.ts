@@ -125,7 +125,7 @@ export class BareClient implements Client {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#call((call) => this.#session.reauthenticate(call, this.#lab.world.now)) as Promise<undefined>;
+    return this.#call((call) => this.#session.authentication.again(call, this.#lab.world.now)) as Promise<undefined>;
   }
 
   get status(): ConnectionStatus {
@@ -186,10 +186,10 @@ export class BareClient implements Client {
       },
       take: (inbox) => {
         this.#schedule();
-        return session.take(inbox);
+        return session.backlog.take(inbox);
       },
       wait: (inbox, waiting) => {
-        session.setWaiting(inbox, waiting);
+        session.backlog.setWaiting(inbox, waiting);
         this.#schedule();
       },
       leave: async (inbox) => {

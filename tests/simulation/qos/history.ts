@@ -444,12 +444,12 @@ class QosHistory {
       if (inbox === undefined || isLeft || this.#waiting.has(worker)) continue;
       if (!this.#isQuiet && this.#random.chance(0.3)) continue;
       this.#receiving.asks(worker);
-      const message = this.#session.take(inbox);
+      const message = this.#session.backlog.take(inbox);
       if (message !== undefined) {
         worker.given = this.#gets(worker, message);
       } else if (!inbox.ended) {
         if (worker.expected.length > 0) this.fail(`${worker.name} does not get message ${worker.expected[0]!.seq}`);
-        this.#session.setWaiting(inbox, true);
+        this.#session.backlog.setWaiting(inbox, true);
         this.#waiting.add(worker);
       }
     }
@@ -459,9 +459,9 @@ class QosHistory {
   #wake(worker: Worker): void {
     const inbox = worker.inbox!;
     if (!this.#waiting.has(worker)) return;
-    const message = inbox.ended ? undefined : this.#session.take(inbox);
+    const message = inbox.ended ? undefined : this.#session.backlog.take(inbox);
     if (message === undefined && !inbox.ended) return;
-    this.#session.setWaiting(inbox, false);
+    this.#session.backlog.setWaiting(inbox, false);
     this.#waiting.delete(worker);
     if (message !== undefined) worker.given = this.#gets(worker, message);
   }
