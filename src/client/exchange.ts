@@ -165,7 +165,12 @@ export class Exchange {
     if (to === undefined) return;
     const user = failure === undefined ? undefined : [[ERROR, failure]] as const;
     const how = isVersion5 ? { qos: 1 as const, properties: { correlation, user } } : { qos: 1 as const };
-    await this.#client.publish(!isVersion5 && failure !== undefined ? `${to}/${ERROR}` : to, answer, how);
+    try {
+      await this.#client.publish(!isVersion5 && failure !== undefined ? `${to}/${ERROR}` : to, answer, how);
+    } catch (error) {
+      const { status } = this.#client;
+      if (status.type !== "closed" || status.error !== error) throw error; // the end of the client is told elsewhere
+    }
   }
 
   /** The client has ended: nobody answers any more. */
