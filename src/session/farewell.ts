@@ -19,6 +19,12 @@ export interface Farewell {
   readonly properties?: Pick<Properties, "user"> | undefined;
 }
 
+/** How a client is to leave: because of what, and whether what was received is settled first. */
+export interface DisconnectRequest extends Farewell {
+  readonly cause?: unknown;
+  readonly drain?: boolean;
+}
+
 /**
  * Its bytes.
  *

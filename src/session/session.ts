@@ -19,7 +19,7 @@ import type { Handling } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
-import { encodeFarewell, type Farewell } from "./farewell.ts";
+import { type DisconnectRequest, encodeFarewell } from "./farewell.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
@@ -40,9 +40,6 @@ import { type Handler, Subscriber } from "./subscriber.ts";
 import type { Asked } from "./subscriptions.ts";
 import { Versions } from "./versions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
-
-/** How a client is to leave, and why. */
-type DisconnectRequest = { readonly cause?: unknown; readonly drain?: boolean } & Farewell;
 
 /**
  * A client's session with its broker, over one connection after the other.
