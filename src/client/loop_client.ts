@@ -462,12 +462,12 @@ export class LoopClient implements Client {
 
   /** Asks the program what it answers. */
   async #authenticate({ attempt, data, isAwaited }: AuthEvent): Promise<void> {
-    const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited).catch((error: MqttError) => error);
-    this.#session.authentication.answered(
-      attempt,
-      isAwaited || answer instanceof Error ? answer : undefined,
-      this.#clock.now(),
-    );
+    try {
+      const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited);
+      if (isAwaited) this.#session.authentication.answered(attempt, answer);
+    } catch (error) {
+      this.#session.lost(attempt, error as MqttError, this.#clock.now());
+    }
     this.#advance();
   }
 

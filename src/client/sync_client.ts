@@ -413,17 +413,12 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   #authenticate({ attempt, data, isAwaited }: AuthEvent): void {
-    let answer: Uint8Array | MqttError | undefined;
     try {
-      answer = askAnswerNow(this.#authenticateWith!, data, isAwaited);
+      const answer = askAnswerNow(this.#authenticateWith!, data, isAwaited);
+      if (isAwaited) this.#session.authentication.answered(attempt, answer);
     } catch (error) {
-      answer = error as MqttError;
+      this.#session.lost(attempt, error as MqttError, this.#clock.now());
     }
-    this.#session.authentication.answered(
-      attempt,
-      isAwaited || answer instanceof Error ? answer : undefined,
-      this.#clock.now(),
-    );
   }
 
   #dial(attempt: number, place: number): void {

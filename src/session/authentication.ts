@@ -29,8 +29,6 @@ export interface AuthParts {
   checkEnd(): void;
   /** The attempt under way, or the connection. */
   connection(): Connection | undefined;
-  /** The program could not answer. */
-  failed(error: MqttError, now: number): void;
 }
 
 /** The part of the client: the program answers what the broker asks. Times are in milliseconds. */
@@ -90,12 +88,10 @@ export class Authentication {
     this.#events.push({ type: "auth", attempt, data, isAwaited });
   }
 
-  /** The program has answered what the broker asked of it on the connection of that attempt, or could not. */
-  answered(attempt: number, answer: Uint8Array | MqttError | undefined, now: number): void {
+  /** The program has answered what the broker asked of it on the connection of that attempt. */
+  answered(attempt: number, answer: Uint8Array): void {
     const connection = this.#parts.connection();
-    if (connection?.attempt !== attempt || answer === undefined) return;
-    if (answer instanceof Uint8Array) this.#send(connection, CONTINUE, answer);
-    else this.#parts.failed(answer, now);
+    if (connection?.attempt === attempt) this.#send(connection, CONTINUE, answer);
   }
 
   /**

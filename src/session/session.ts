@@ -130,15 +130,8 @@ export class Session {
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
-    this.#authentication = new Authentication(settings, {
-      ...ways,
-      checkEnd: () => this.#checkEnd(),
-      connection: () => this.#connection,
-      failed: (error, now) => {
-        this.#now = now;
-        this.#lose(error);
-      },
-    });
+    const asking = { checkEnd: () => this.#checkEnd(), connection: () => this.#connection };
+    this.#authentication = new Authentication(settings, { ...ways, ...asking });
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;
     this.#now = now;
