@@ -40,7 +40,7 @@ export type ErrorCode =
   | ("unsupported" | "stale" | "store" | "unclaimed" | "disconnect");
 
 /** The reason code with which a broker that speaks MQTT 5 is told of its mistake; undefined if that is no mistake of the broker. */
-export let disconnectReason: (error: MqttError) => number | undefined;
+export let disconnectReason: (error: unknown) => number | undefined;
 let setDisconnectReason: (error: MqttError, reason: number) => void;
 
 /** What a broker that speaks MQTT 5 says besides a reason code. */
@@ -67,7 +67,7 @@ export class MqttError extends Error {
   }
 
   static {
-    disconnectReason = (error) => error.#disconnectReason;
+    disconnectReason = (error) => error instanceof MqttError ? error.#disconnectReason : undefined;
     setDisconnectReason = (error, reason) => error.#disconnectReason = reason;
   }
 }

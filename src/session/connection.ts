@@ -129,8 +129,9 @@ export class Connection {
    * `takeRefusal`, and what comes is for nobody.
    */
   refuse(failure: MqttError): boolean {
+    if (!this.isOpen || this.failure !== undefined || this.version === 4) return false;
     const code = disconnectReason(failure);
-    if (code === undefined || !this.isOpen || this.failure !== undefined || this.#settings.version === 4) return false;
+    if (code === undefined) return false;
     this.failure = failure;
     this.#refusal = encode({ type: DISCONNECT, code }, 5);
     return true;

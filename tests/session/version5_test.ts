@@ -165,6 +165,14 @@ describe("version 5: the end of a connection", () => {
     talk.redials();
   });
 
+  test("an error that is none of the library's ends an attempt, and a connection, like any other", () => {
+    const foreign = new TypeError("not ours") as unknown as MqttError;
+    const talk = Talk.open5({ reconnect });
+    assertEquals(talk.breaks(foreign).map(show), ["hangup", "waiting undefined"]);
+    talk.redials();
+    assertEquals(talk.breaks(foreign).map(show), ["hangup", "waiting undefined"]);
+  });
+
   test("a DISCONNECT that cannot be written ends the connection a second later all the same", () => {
     const talk = Talk.open5();
     talk.session.publish("a", "under way", 0);
