@@ -84,11 +84,16 @@ describe("version 5: what a broker cannot do", () => {
   });
 
   test("limits are those of one connection, and not of the client", () => {
-    const talk = Talk.open5(kept, [[MAXIMUM_QOS, 0], [LARGEST, 20]]);
+    const talk = Talk.open5(kept, [[MAXIMUM_QOS, 0], [LARGEST, 20], [RETAIN, 0]]);
     assertEquals(refused(() => send(talk, "x", 1)), "unsupported");
-    talk.reconnect(connack5());
+    talk.breaks();
     send(talk, "x".repeat(30), 2);
-    assertEquals(published(talk).length, 1);
+    talk.session.publish("a", "x".repeat(30), 1);
+    talk.redials();
+    talk.connect();
+    talk.hears(connack5());
+    send(talk, "x".repeat(30), 2);
+    assertEquals(published(talk).map(({ qos }) => qos), [0, 2, 2]);
     assertEquals(talk.session.limits?.maxQoS, 2);
   });
 
@@ -396,6 +401,7 @@ describe("version 5: what comes", () => {
     assertEquals(say(), ["PUBACK 1 0", "PUBACK 2 131", "PUBREC 3 131"]);
     desk.hears(message("fine", "", [], 2, 3));
     assertEquals(say(), ["PUBREC 3 0"], "its identifier is another message's");
+    assertEquals(desk.called, ["fine: ", "throws: ", "throws: ", "fine: "]);
     desk.hears(message("lost", "", [], 1, 4));
     desk.settles("lost", true);
     assertEquals(say(), ["PUBACK 4 131"]);
