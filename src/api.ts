@@ -3,7 +3,8 @@
 
 import type { MqttError } from "./errors.ts";
 import type { Message } from "./message.ts";
-import type { QoS } from "./protocol/packet.ts";
+import type { AuthOptions, ConnectProperties, Limits, PacketProperties, SubscriptionOptions } from "./options5.ts";
+import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import type { TlsOptions } from "./transport/tls_options.ts";
 import type { SessionStore } from "./store/session_store.ts";
 import type { Trust } from "./session/trust.ts";
@@ -29,6 +30,12 @@ export interface Will {
   qos?: QoS | undefined;
   /** Whether the broker keeps it for new subscribers; false by default. */
   retain?: boolean | undefined;
+  /** Seconds that the broker waits before it publishes it, with version 5; if the client is back by then, it does not [MQTT5-3.1.3-9]. */
+  delay?: number | undefined;
+  /** Seconds for which it is of use, with version 5. */
+  expiry?: number | undefined;
+  /** What it says of itself, with version 5. */
+  properties?: MessageProperties | undefined;
 }
 
 /** When and how often a lost connection is made again. */
@@ -72,9 +79,9 @@ export interface TraceRecord {
   readonly retain?: boolean;
   /** Of a PUBLISH. */
   readonly dup?: boolean;
-  /** The return code of a CONNACK. */
+  /** The return code of a CONNACK; in MQTT 5 the reason code of any packet that has one. */
   readonly code?: number;
-  /** The return codes of a SUBACK. */
+  /** The return codes of a SUBACK; in MQTT 5 of an UNSUBACK, too. */
   readonly codes?: readonly number[];
 }
 
@@ -86,7 +93,7 @@ export type ConnectionStatus =
   /** A connection is opened; `attempt` counts from 1 since the last one that the broker accepted. */
   | { readonly type: "connecting"; readonly attempt: number; readonly address: string | undefined }
   /** The broker has accepted; `sessionPresent`: it has kept the session [MQTT-3.2.2-2]; `version`: 4 is MQTT 3.1.1. */
-  | { readonly type: "connected"; readonly sessionPresent: boolean; readonly version: 4 }
+  | { readonly type: "connected"; readonly sessionPresent: boolean; readonly version: 4 | 5; readonly limits: Limits }
   /** The connection, or an attempt, has failed with `error`; the next attempt begins in `delay` milliseconds. */
   | { readonly type: "waiting"; readonly error: MqttError; readonly delay: number }
   /** The client has ended: what `run()` tells. */
@@ -139,6 +146,17 @@ export interface ConnectOptions {
   keepalive?: number | undefined;
   /** Client identifier; 23 random characters of 0-9a-zA-Z by default, `""` lets the broker choose [MQTT-3.1.3-5]. */
   id?: string | undefined;
+  /**
+   * The version of MQTT: 4, the default, is 3.1.1. `"auto"` is 5, and 3.1.1 where the broker refuses that, or just closes the
+   * connection; what the first CONNACK has holds for the client.
+   */
+  version?: 4 | 5 | "auto" | undefined;
+  /** How many topic aliases there may be, both ways, with version 5: topic names go out once, and as numbers then. 0 to 65,535; 0 by default. */
+  topicAliases?: number | undefined;
+  /** What CONNECT says besides, with version 5. */
+  properties?: ConnectProperties | undefined;
+  /** Authentication in several steps, with version 5. */
+  auth?: AuthOptions | undefined;
   /** User name. */
   uname?: Credential | undefined;
   /** Password; needs `uname` [MQTT-3.1.2-22]. */
@@ -234,6 +252,8 @@ export interface PublishOptions {
   expiry?: number | undefined;
   /** `"stored"`: a publish of QoS 1 or 2 resolves when the message is in the store of the session, and not only when it is acknowledged. */
   until?: "stored" | undefined;
+  /** What the message says of itself, with version 5. */
+  properties?: MessageProperties | undefined;
   /** Takes the message back as long as it is not sent: QoS 1 and 2, beyond `maxInflight` or while there is no connection. */
   signal?: AbortSignal | undefined;
 }
@@ -247,7 +267,7 @@ export interface OutgoingMessage extends PublishOptions {
 }
 
 /** How topic filters are subscribed. */
-export interface SubscribeOptions {
+export interface SubscribeOptions extends SubscriptionOptions {
   /** The highest QoS at which the broker sends: 0 (default), 1 or 2 [MQTT-3.8.4-6]. */
   qos?: QoS | undefined;
   /** Gets the messages of these filters, instead of the `onpub` of `connect`. */
@@ -263,15 +283,45 @@ export interface DisconnectOptions {
    * It waits no longer than `timeout` in which nothing is settled. False by default.
    */
   drain?: boolean | undefined;
+  /** Whether the broker publishes the will all the same, with version 5; false by default. */
+  will?: boolean | undefined;
+  /** Seconds for which the broker keeps the session from now on, with version 5; as `connect` has it by default. */
+  session?: number | undefined;
+  /** What DISCONNECT says besides, with version 5. */
+  properties?: PacketProperties | undefined;
 }
 
 /** How messages are iterated. */
-export interface MessagesOptions {
+export interface MessagesOptions extends SubscriptionOptions {
   /** The highest QoS at which the broker sends: 0 (default), 1 or 2; no lower than `subscribe()` has asked for the same filter. */
   qos?: QoS | undefined;
   /** How many messages may wait; then nothing is read from the broker, unless the program waits for it. 1,000 by default. */
   limit?: number | undefined;
 }
+
+/** How a request is published, and for how long its answer is awaited. */
+export interface RequestOptions {
+  /** Milliseconds; the `timeout` of `connect` by default. */
+  timeout?: number | undefined;
+  /** 0, 1 (default) or 2; at 1 and 2, MQTT 5 tells at once when nobody listens. */
+  qos?: QoS | undefined;
+  /** What the message says of itself, with version 5; response topic and correlation data are the client's. */
+  properties?: MessageProperties | undefined;
+}
+
+/** How requests are answered. */
+export interface RespondOptions {
+  /** The highest QoS at which requests come: 0, 1 (default) or 2. */
+  qos?: QoS | undefined;
+  /** How many promises of the handler may be pending at once; 1 by default. */
+  concurrency?: number | undefined;
+}
+
+/**
+ * Answers a request. What it throws, or rejects with, is told to who has asked; where nobody has, as the message is no
+ * request, it surfaces as an uncaught error.
+ */
+export type Responder = (topic: string, message: Message) => string | Uint8Array | Promise<string | Uint8Array>;
 
 /** Gets the return code of a SUBACK: the granted QoS, or 128 for a refusal [MQTT-3.9.3-2]. */
 export type SubscribeCallback = (code: number) => void;
@@ -338,8 +388,35 @@ export interface Client extends AsyncDisposable {
    * why the client had ended, if nobody has heard of that.
    */
   disconnect(options?: DisconnectOptions): Promise<void>;
+  /**
+   * Authenticates again on the connection that there is, with the method of `auth`; resolves when the broker has agreed.
+   *
+   * @throws {MqttError} `"unsupported"` without `auth`, or where there is no connection; `"timeout"`; why the broker ended it.
+   */
+  reauthenticate(): Promise<void>;
+  /**
+   * Publishes a request, and resolves to its answer. With MQTT 5 it has a response topic and correlation data; with 3.1.1 it
+   * goes to `TOPIC/request/CLIENT/NUMBER`, and its answer comes to `response/CLIENT/NUMBER`.
+   *
+   * @throws {TypeError | RangeError} If an argument is wrong.
+   * @throws {MqttError} `16` if nobody has subscribed to the topic, as MQTT 5 tells; `131` if the handler has failed, with
+   * its words as `reason`; `"timeout"`; why the request could not be published.
+   */
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message>;
+  /**
+   * Answers requests with what a handler returns; resolves to the granted QoS. `unsubscribe` ends it, over 3.1.1 of
+   * `FILTER/request/+/+`.
+   *
+   * @throws {TypeError | RangeError} If the filter is none.
+   * @throws {MqttError} As `subscribe`.
+   */
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number>;
   /** Resolves to the reason when the connection has ended; never rejects. */
   run(): Promise<MqttError>;
+  /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */
+  readonly id: string;
+  /** What the broker of this connection can do; undefined while there is none. */
+  readonly limits: Limits | undefined;
   /** The last status of the connection. */
   readonly status: ConnectionStatus;
   /** Counters. */
@@ -354,6 +431,10 @@ export interface Client extends AsyncDisposable {
 export interface SyncClient extends Disposable {
   /** `true`: the server's certificate is valid for its name; `false`: no TLS; otherwise what is wrong with it. */
   readonly trusted: Trust;
+  /** The client identifier: that of the options, or the one that the broker has assigned, over MQTT 5. */
+  readonly id: string;
+  /** What the broker of this connection can do; undefined while there is none. */
+  readonly limits: Limits | undefined;
   /** The last status of the connection, as far as a call has heard of it. */
   readonly status: ConnectionStatus;
   /** Counters. */
@@ -396,6 +477,12 @@ export interface SyncClient extends Disposable {
    */
   unsubscribe(topic: string | readonly string[]): void;
   /**
+   * Authenticates again on the connection that there is, with the method of `auth`, and returns when the broker has agreed.
+   *
+   * @throws {MqttError} `"unsupported"` without `auth`, or where there is no connection; `"timeout"`; why the broker ended it.
+   */
+  reauthenticate(): void;
+  /**
    * Calls `onpub` with each message until the connection ends, and returns why. `onpub` may publish,
    * subscribe and disconnect; what it throws, `run` throws, and may be called again. Of several that
    * get a message, the first one's; what the others throw surfaces as an uncaught error.
@@ -424,6 +511,18 @@ export interface SyncClient extends Disposable {
 /** What the blocking mode shares with the others: the same calls, without promises. */
 export type Blocking = {
   readonly [
-    K in "publish" | "subscribe" | "unsubscribe" | "flush" | "disconnect" | "run" | "status" | "stats" | "trusted"
+    K in
+      | "publish"
+      | "subscribe"
+      | "unsubscribe"
+      | "flush"
+      | "disconnect"
+      | "run"
+      | "status"
+      | "stats"
+      | "trusted"
+      | "id"
+      | "limits"
+      | "reauthenticate"
   ]: Client[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : Client[K];
 };

@@ -1,7 +1,7 @@
 /**
- * The numbered statements of MQTT 3.1.1 (Appendix B), each in a few words, with whose it is. Those
- * of the client must be named by a test; `statements_test.ts` holds that. Run, it lists them all
- * with their tests:
+ * The numbered statements of MQTT 3.1.1 (Appendix B), each in a few words, with whose it is, and those of MQTT 5, which
+ * numbers others alike: [MQTT-3.3.1-5] is one of 3.1.1, [MQTT5-3.3.1-5] one of 5. Those of the client must be named by a
+ * test, and those that are open are nobody's yet; `statements_test.ts` holds that. Run, it lists them all with their tests:
  *
  *     deno run -R tests/statements.ts
  */
@@ -9,9 +9,16 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { LIST5 } from "./statements5.ts";
 
-/** `client`: ours to keep, or to refuse when the broker breaks it. `server`: the broker's alone. `none`: nobody's here. */
-export type Whose = "client" | "server" | "none";
+/**
+ * `client`: ours to keep, or to refuse when the broker breaks it. `server`: the broker's alone. `none`: nobody's here.
+ * `open`: ours, and what would prove it is still to come.
+ */
+export type Whose = "client" | "server" | "none" | "open";
+
+/** A statement in a list: its number, whose it is, what it says, and why it is not the client's. */
+export type Listed = readonly [id: string, whose: Whose, says: string, why?: string];
 
 export interface Statement {
   id: string;
@@ -28,7 +35,7 @@ const RETAINED = "what the broker keeps, and when it sends it";
 const REQUESTS = "what the broker does with the request";
 const SESSIONS = "what the broker keeps";
 
-const list: [id: string, whose: Whose, says: string, why?: string][] = [
+const list: readonly Listed[] = [
   // 1.5.3 UTF-8 encoded strings
   ["1.5.3-1", "client", "strings are well-formed UTF-8, without surrogates; otherwise the connection is closed"],
   ["1.5.3-2", "client", "strings hold no U+0000; otherwise the connection is closed"],
@@ -213,12 +220,13 @@ const list: [id: string, whose: Whose, says: string, why?: string][] = [
   ["7.1.2-1", "client", "the client's transport is an ordered and lossless stream of bytes"],
 ];
 
-export const STATEMENTS: readonly Statement[] = list.map(([id, whose, says, why]) => ({
-  id: `[MQTT-${id}]`,
-  whose,
-  says,
-  ...(why !== undefined && { why }),
-}));
+function statements(specification: string, all: readonly Listed[]): Statement[] {
+  return all.map(([id, whose, says, why]) => {
+    return { id: `[${specification}-${id}]`, whose, says, ...(why !== undefined && { why }) };
+  });
+}
+
+export const STATEMENTS: readonly Statement[] = [...statements("MQTT", list), ...statements("MQTT5", LIST5)];
 
 /** The repository: Node runs the tests from a copy within it. */
 export const root: string = findRoot(dirname(fileURLToPath(import.meta.url)));
@@ -235,19 +243,25 @@ export function read(folder: string): { path: string; text: string }[] {
 
 /** The statements named in a text, each once. */
 export function named(text: string): string[] {
-  return [...new Set(text.match(/\[MQTT-\d+\.\d+\.\d+-\d+\]/g))];
+  return [...new Set(text.match(/\[MQTT5?-\d+\.\d+(?:\.\d+)?-\d+\]/g))];
 }
 
-/** The test files, and the table of packets. */
+/** The test files, and the tables of packets, of which those of version 5 have the numbers alone. */
 export function readTests(): { path: string; text: string }[] {
-  return read("tests").filter(({ path }) => /_test\.ts$|vectors\.ts$/.test(path) && !/statements/.test(path));
+  return read("tests").filter(({ path }) => /_test\.ts$|vectors5?(_\w+)?\.ts$/.test(path) && !/statements/.test(path))
+    .map(({ path, text }) => ({
+      path,
+      text: /vectors5/.test(path) ? text.replaceAll(/"(\d\.\d+\.\d+-\d+)"/g, "[MQTT5-$1]") : text,
+    }));
 }
 
 if (import.meta.main) {
   const tests = readTests();
   for (const { id, whose, says, why } of STATEMENTS) {
     const where = tests.filter(({ text }) => text.includes(id)).map(({ path }) => path).join(" ");
-    const note = whose === "client" ? where || "NO TEST" : `${whose}: ${why}`;
+    const note = whose === "client" ? where || "NO TEST" : `${whose === "open" ? "OPEN" : whose}: ${why}`;
     process.stdout.write(`${id} ${says}\n    ${note}\n`);
   }
+  const open = STATEMENTS.filter(({ whose }) => whose === "open").length;
+  process.stdout.write(`${STATEMENTS.length} statements, ${open} of them open\n`);
 }

@@ -13,9 +13,13 @@ import type {
 import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { checkPayload } from "../protocol/packer.ts";
-import type { FilterRequest, QoS } from "../protocol/packet.ts";
+import type { PacketProperties, SubscriptionOptions } from "../options5.ts";
+import { DISCONNECT, type FilterRequest, MAX_REMAINING_LENGTH, SUBSCRIBE } from "../protocol/packet.ts";
+import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
+import type { Farewell } from "../session/farewell.ts";
 import type { Publication as Outbound } from "../session/outgoing.ts";
+import type { Asked } from "../session/subscriptions.ts";
 import type { Planned } from "../session/subscriber.ts";
 import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";
@@ -62,9 +66,14 @@ function checkConditions(options: PublishOptions): void {
   );
 }
 
+/** What else there may be to a message. */
+interface Conditions extends Pick<PublishOptions, "signal" | "expiry"> {
+  readonly properties?: unknown;
+}
+
 /** Whether a publish has options besides those of its packet. */
-export function isConditional({ signal, expiry }: PublishOptions): boolean {
-  return signal !== undefined || expiry !== undefined;
+export function isConditional({ signal, expiry, properties }: Conditions): boolean {
+  return signal !== undefined || expiry !== undefined || properties !== undefined;
 }
 
 /** What of the options of a publish is not in its flags. */
@@ -72,9 +81,10 @@ export function publication(
   topic: string,
   message: string | Uint8Array,
   flags: number,
-  { signal, expiry, until }: PublishOptions = {},
+  { signal, expiry, until, properties }: PublishOptions = {},
 ): Publication {
-  return { topic, message, flags, signal, expiry, untilStored: until === "stored" };
+  const encoded = properties && encodeMessageProperties(properties);
+  return { topic, message, flags, signal, expiry, properties: encoded, untilStored: until === "stored" };
 }
 
 /** @throws {TypeError | RangeError} What is wrong with the options of a publish. */
@@ -108,9 +118,7 @@ export function withdrawn(reason: unknown): MqttError {
 }
 
 /** The options of subscribe, checked. */
-export function parseSubscribe(
-  options: SubscribeOptions,
-): { qos: QoS; onpub: SubscribeOptions["onpub"]; concurrency: number } {
+export function parseSubscribe(options: SubscribeOptions): Wanted & Pick<Planned, "onpub" | "concurrency"> {
   check(typeof options !== "function", "the options", "an object: give a handler of messages as { onpub }");
   checkObject(options, "the options");
   checkNames("subscribe", options);
@@ -123,17 +131,47 @@ export function parseSubscribe(
     "concurrency",
     "given with onpub, whose promises it counts",
   );
-  return { qos, onpub, concurrency };
+  return { qos, onpub, concurrency, ...parseSubscription(options) };
+}
+
+/** How a filter is subscribed. */
+type Wanted = Omit<FilterRequest, "topic"> & Pick<Planned, "id" | "properties">;
+
+/** What only version 5 has of that, checked: nothing of it is there that is not given. */
+function parseSubscription(options: SubscriptionOptions): Omit<Wanted, "qos"> {
+  const { noLocal, retainAsPublished, retainHandling, id, properties } = options;
+  check(noLocal === undefined || typeof noLocal === "boolean", "noLocal", "true or false");
+  check(
+    retainAsPublished === undefined || typeof retainAsPublished === "boolean",
+    "retainAsPublished",
+    "true or false",
+  );
+  if (retainHandling !== undefined) checkRange("retainHandling", retainHandling, 0, 2);
+  if (id !== undefined) checkRange("id", id, 1, MAX_REMAINING_LENGTH);
+  if (properties !== undefined) checkProperties(SUBSCRIBE, properties);
+  return {
+    ...(noLocal !== undefined && { noLocal }),
+    ...(retainAsPublished !== undefined && { retainAsPublished }),
+    ...(retainHandling !== undefined && { retainHandling }),
+    ...(id !== undefined && { id }),
+    ...(properties !== undefined && { properties }),
+  };
+}
+
+/** @throws {TypeError} A shared subscription cannot leave out the client's own messages [MQTT5-3.8.3-4]. */
+function checkLocal(filters: readonly string[], { noLocal }: Wanted): void {
+  const isShared = filters.some((filter) => filter.startsWith("$share/"));
+  check(!noLocal || !isShared, "noLocal", "left out of a shared subscription");
 }
 
 /** The options of messages, checked. */
-export function parseMessages(options: MessagesOptions): { qos: QoS; limit: number } {
+export function parseMessages(options: MessagesOptions): Wanted & { limit: number } {
   checkObject(options, "the options");
   checkNames("messages", options);
   const { qos = 0, limit = 1000 } = options;
   checkQoS(qos);
   checkRange("limit", limit, 1, Number.MAX_SAFE_INTEGER);
-  return { qos, limit };
+  return { qos, limit, ...parseSubscription(options) };
 }
 
 /** The topic filters, checked. */
@@ -153,10 +191,12 @@ export function checkSubscribe(
   topic: string | readonly string[],
   options: SubscribeOptions,
   callback?: SubscribeCallback,
-): { filters: FilterRequest[]; onpub: SubscribeOptions["onpub"]; concurrency: number } {
-  const { qos, ...handler } = parseSubscribe(options);
+): Asked & Pick<Planned, "onpub" | "concurrency"> {
+  const { onpub, concurrency, id, properties, ...wanted } = parseSubscribe(options);
   checkCallback(callback);
-  return { filters: listFilters(topic).map((topic) => ({ topic, qos })), ...handler };
+  const filters = listFilters(topic);
+  checkLocal(filters, wanted);
+  return { filters: filters.map((topic) => ({ topic, ...wanted })), onpub, concurrency, id, properties };
 }
 
 /** What connect() subscribes to, checked. */
@@ -167,7 +207,9 @@ export function checkSubscriptions({ subscriptions = {} }: ConnectOptions): Plan
   return Object.entries(subscriptions).flatMap(([topic, wanted]) => {
     if (wanted === undefined) return [];
     checkFilter(topic);
-    return [{ topic, ...parseSubscribe(typeof wanted === "function" ? { onpub: wanted } : wanted) }];
+    const planned = parseSubscribe(typeof wanted === "function" ? { onpub: wanted } : wanted);
+    checkLocal([topic], planned);
+    return [{ topic, ...planned }];
   });
 }
 
@@ -179,16 +221,28 @@ export function checkUnsubscribe(topic: string | readonly string[], callback?: (
 }
 
 /** How disconnect() ends, checked. */
-export function checkDisconnect(options: DisconnectOptions): { drain: boolean } {
+export function checkDisconnect(options: DisconnectOptions): { drain: boolean } & Farewell {
   checkObject(options, "the options");
   checkNames("disconnect", options);
-  const { drain = false } = options;
+  const { drain = false, will, session, properties } = options;
   check(typeof drain === "boolean", "drain", "true or false");
-  return { drain };
+  check(will === undefined || typeof will === "boolean", "will", "true or false");
+  if (session !== undefined) checkRange("session", session, 0, MAX_EXPIRY);
+  if (properties !== undefined) checkProperties(DISCONNECT, properties);
+  return { drain, will, session, properties };
+}
+
+/** The properties of a packet, checked. */
+function checkProperties(type: number, properties: PacketProperties): void {
+  checkObject(properties, "properties");
+  checkNames("packetProperties", properties);
+  checkGiven(type, properties, "properties.");
 }
 
 /** What messages() asks for, checked. */
-export function checkMessages(topic: string, options: MessagesOptions): { qos: QoS; limit: number } {
+export function checkMessages(topic: string, options: MessagesOptions): Asked & { limit: number } {
   checkFilter(topic);
-  return parseMessages(options);
+  const { limit, id, properties, ...wanted } = parseMessages(options);
+  checkLocal([topic], wanted);
+  return { filters: [{ topic, ...wanted }], limit, id, properties };
 }

@@ -29,10 +29,10 @@ export function promiseOf<T extends number | void>(
       },
       reject: (error) => {
         // Nobody has to await what the callback, or run(), tells.
-        const isToldBack = callback !== undefined && error.code === 128;
+        const { code } = error, isToldBack = callback !== undefined && typeof code === "number" && code >= 128;
         if (isToldBack || error === session.reason) handled(promise);
         reject(error);
-        if (isToldBack) invoke(callback, 128);
+        if (isToldBack) invoke(callback, code);
       },
     });
   } catch (error) {
@@ -48,7 +48,7 @@ export function rejection(session: Settling, error: unknown, dropped?: Dropped):
 }
 
 /** Publishes that fail with these are told to `onstatus`, as what is published may be awaited by nobody. */
-const DROPPED: ReadonlySet<unknown> = new Set(["overflow", "sessionlost", "stale", "store"]);
+const DROPPED: ReadonlySet<unknown> = new Set(["overflow", "sessionlost", "stale", "store", "unsupported"]);
 
 /** Tells that a message was dropped; there is none where nobody listens. */
 export type Dropped = ((error: MqttError) => void) | undefined;

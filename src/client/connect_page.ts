@@ -78,8 +78,7 @@ function parsePage(addr: unknown, given: ConnectOptions): Settings & { maxBuffer
   }
   const find = finder(op, { advice: WHERE });
   const places = parsePlaces(addr, op, (ask) => find(async () => checkAddress(await ask())));
-  const settings = parseSettings(op, places);
-  return { ...settings, pingAfter: settings.keepalive / 2 };
+  return { ...parseSettings(op, places), pingPart: 0.5 };
 }
 
 /** It may have a password, so no error repeats it. */

@@ -45,5 +45,12 @@ export function connectSync(
   const policy = typeof reconnect === "function" ? reconnect : undefined;
   const subscriptions = checkSubscriptions(op);
   const store = op.store && openStore(op.store, settings.id, true) as OpenStore;
-  return new BlockingClient({ ...settings, pingAfter: 0 }, { onpub, subscriptions, onstatus, policy, store });
+  return new BlockingClient({ ...settings, pingPart: 0 }, {
+    onpub,
+    subscriptions,
+    onstatus,
+    policy,
+    authenticate: op.auth?.answer.bind(op.auth),
+    store,
+  });
 }

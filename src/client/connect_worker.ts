@@ -56,6 +56,7 @@ export async function connectWorker(
       module: onpub,
       subscriptions,
       policy,
+      authenticate: op.auth?.answer.bind(op.auth),
       onstatus,
       trace,
       store: op.store,
@@ -65,10 +66,11 @@ export async function connectWorker(
   }
   const store = op.store && await openStore(op.store, settings.id, false);
   const connector = new Connector();
-  const client = new LoopClient({ ...settings, pingAfter: 0 }, {
+  const client = new LoopClient({ ...settings, pingPart: 0 }, {
     clock: systemClock,
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
     policy: policy && ((retry) => askPolicy(policy, retry)),
+    authenticate: op.auth?.answer.bind(op.auth),
     onpub,
     subscriptions,
     onstatus,

@@ -121,6 +121,11 @@ export class Link {
     this.#transport!.resume();
   }
 
+  /** The server wants another keep alive; seconds. */
+  keepAlive(seconds: number): void {
+    this.#transport?.keepAlive?.(seconds);
+  }
+
   /** Nothing more is written. */
   end(): void {
     this.#transport?.end();

@@ -10,15 +10,20 @@ import type {
   OnStatus,
   OutgoingMessage,
   PublishOptions,
+  RequestOptions,
+  Responder,
+  RespondOptions,
   Stats,
   SubscribeCallback,
   SubscribeOptions,
 } from "../api.ts";
 import { invoke, type MqttError, surface } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
-import type { Call, RetryEvent, SessionEvent } from "../session/events.ts";
+import type { AuthEvent, Call, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Outgoing } from "../session/outgoing.ts";
+import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -26,8 +31,10 @@ import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Alarm } from "./alarm.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
+import { askAnswer, type Authenticate } from "./authenticate.ts";
 import type { Clock } from "./clock.ts";
 import { deferred, handled } from "../deferred.ts";
+import { Exchange } from "./exchange.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
 import { type DialPlace, Link, type LinkParts } from "./link.ts";
 import { MessageIterator } from "./message_iterator.ts";
@@ -58,6 +65,8 @@ export interface LoopParts {
   dial: DialPlace;
   /** Says when the next attempt is, where the program decides that; undefined: there is none. */
   policy?: ((retry: RetryEvent) => number | undefined | Promise<number | undefined>) | undefined;
+  /** Answers what the broker asks of a client that authenticates. */
+  authenticate?: Authenticate | undefined;
   onpub?: OnPublish | undefined;
   /** What it subscribes to with its first connection. */
   subscriptions?: readonly Planned[] | undefined;
@@ -90,6 +99,9 @@ export class LoopClient implements Client {
   #link: Link | undefined;
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
+  readonly #timeout: number;
+  /** Requests and answers, once there are some. */
+  #exchange: Exchange | undefined;
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   /** Settled when publish() may go on; all who wait share it. */
@@ -122,6 +134,7 @@ export class LoopClient implements Client {
       advance: this.#advance,
     });
     this.#places = settings.places;
+    this.#timeout = settings.timeout;
     const { dial } = parts;
     this.#linkParts = { session: this.#session, clock: this.#clock, dial, advance: this.#advance };
     if (parts.onstatus !== undefined) {
@@ -151,6 +164,14 @@ export class LoopClient implements Client {
 
   get trusted(): Trust {
     return this.#link?.transport?.trusted ?? false;
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
   }
 
   get status(): ConnectionStatus {
@@ -213,9 +234,11 @@ export class LoopClient implements Client {
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
   #send(publication: Publication): Promise<number> {
-    const { topic, message, flags, signal, expiry } = publication;
+    const { topic, message, flags, signal, expiry, properties } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    if (flags < 2 && expiry === undefined) return this.publish(topic, message, { retain: flags === 1 });
+    if (flags < 2 && expiry === undefined && properties === undefined) {
+      return this.publish(topic, message, { retain: flags === 1 });
+    }
     const session = this.#session, call = new Acknowledgement(session, this.#dropped);
     let outgoing: Outgoing | undefined;
     try {
@@ -243,8 +266,8 @@ export class LoopClient implements Client {
   ): Promise<number> {
     if (typeof options === "function") return this.subscribe(topic, {}, options);
     return this.#call<number>((call) => {
-      const { filters, ...handler } = checkSubscribe(topic, options, callback);
-      this.#session.subscribe(filters, handler, call, this.#clock.now());
+      const { onpub, concurrency, ...asked } = checkSubscribe(topic, options, callback);
+      this.#session.subscribe(asked, { onpub, concurrency }, call, this.#clock.now());
     }, callback);
   }
 
@@ -255,21 +278,21 @@ export class LoopClient implements Client {
   }
 
   messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
-    const { qos, limit } = checkMessages(topic, options);
+    const { limit, ...asked } = checkMessages(topic, options);
     const session = this.#session, now = () => this.#clock.now();
     return new MessageIterator((wake) => new Inbox(topic, limit, wake), {
       open: (inbox) => {
-        session.iterate(inbox, qos, now());
+        session.iterate(inbox, asked, now());
         this.#schedule();
       },
       take: (inbox) => {
-        const message = session.take(inbox);
+        const message = session.backlog.take(inbox);
         // The one before may be acknowledged now, or what was held up go on.
         if (session.buffered > 0 || this.#isHeldUp) this.#schedule();
         return message;
       },
       wait: (inbox, waiting) => {
-        session.setWaiting(inbox, waiting);
+        session.backlog.setWaiting(inbox, waiting);
         if (this.#isHeldUp) this.#schedule();
       },
       leave: async (inbox) => {
@@ -281,22 +304,43 @@ export class LoopClient implements Client {
     });
   }
 
+  reauthenticate(): Promise<void> {
+    return this.#call<void>((call) => this.#session.authentication.again(call, this.#clock.now()));
+  }
+
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
+    return this.#asking.request(topic, message, options);
+  }
+
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number> {
+    return this.#asking.respond(filter, handler, options);
+  }
+
+  get #asking(): Exchange {
+    return this.#exchange ??= new Exchange(this, this.#timeout);
+  }
+
   flush(): Promise<void> {
     return this.#call<void>((call) => this.#session.flush(call, this.#clock.now()));
   }
 
   disconnect(options: DisconnectOptions = {}): Promise<void> {
-    if (!checkDisconnect(options).drain) return this.#disconnect(undefined);
+    const how = checkDisconnect(options);
+    if (!how.drain) return this.#disconnect(undefined, how);
     return this.#drained ??= this.#left ??
-      this.#whenClosed((call) => this.#session.disconnect(call, { drain: true }, this.#clock.now()));
+      this.#whenClosed((call) => this.#session.disconnect(call, how, this.#clock.now()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown): Promise<void> {
-    return this.#left ??= this.#whenClosed((call) => this.#session.disconnect(call, { cause }, this.#clock.now()));
+  #disconnect(cause: unknown, how: Farewell = {}): Promise<void> {
+    const ask = (call: Call) => this.#session.disconnect(call, { cause, ...how, drain: false }, this.#clock.now());
+    if (this.#left !== undefined) return this.#left;
+    const left = this.#whenClosed(ask);
+    if (this.#session.reason !== undefined) this.#left = left; // and not that DISCONNECT cannot say that
+    return left;
   }
 
   /** Disconnecting is done when the store, too, is given up: another client may have it then. */
@@ -319,7 +363,7 @@ export class LoopClient implements Client {
         const result = onpub(message.topic, message);
         if (result !== undefined && isPromise(result)) return result;
       } catch (error) {
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         this.#failed(error);
       }
       return undefined;
@@ -340,7 +384,7 @@ export class LoopClient implements Client {
   /** What waits for the handler goes to it at once; acknowledgements are gathered: a write for each takes ten times as long. */
   #settle(work: Work, failed: boolean): void {
     const session = this.#session;
-    session.settle(work, failed);
+    session.backlog.settle(work, failed);
     if (this.#isHeldUp) session.tick(this.#clock.now()); // what is decoded then counts from then
     this.#advance({ writes: false });
     this.#schedule();
@@ -426,6 +470,17 @@ export class LoopClient implements Client {
     this.#advance();
   }
 
+  /** Asks the program what it answers. */
+  async #authenticate({ attempt, data, isAwaited }: AuthEvent): Promise<void> {
+    try {
+      const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited);
+      if (isAwaited) this.#session.authentication.answered(attempt, answer);
+    } catch (error) {
+      this.#session.lost(attempt, error as MqttError, this.#clock.now());
+    }
+    this.#advance();
+  }
+
   #handle(event: SessionEvent): void {
     switch (event.type) {
       case "dial":
@@ -437,6 +492,10 @@ export class LoopClient implements Client {
         return void this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "auth":
+        return void this.#authenticate(event);
+      case "keepalive":
+        return this.#link!.keepAlive(event.seconds);
       case "hangup":
         return this.#link?.close();
       case "settled":
@@ -449,6 +508,7 @@ export class LoopClient implements Client {
         this.#stopListening();
         this.#closing = this.#closeStore();
         this.#ended.resolve(event.error);
+        this.#exchange?.close(event.error);
         if (this.#closing === undefined) return this.#parts.closed?.();
         return void this.#closing.catch(this.#notClosed).then(() => this.#parts.closed?.());
       case "unheard":

@@ -10,6 +10,9 @@ import type {
   OutgoingMessage,
   PublishOptions,
   ReconnectPolicy,
+  RequestOptions,
+  Responder,
+  RespondOptions,
   Stats,
   Status,
   SubscribeCallback,
@@ -18,12 +21,16 @@ import type {
 } from "../api.ts";
 import { type Deferred, deferred, handled } from "../deferred.ts";
 import { invoke, MqttError, surface } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import { copyPayload, makeBlock, Message } from "../message.ts";
 import { Output } from "../protocol/output.ts";
+import type { Version } from "../protocol/packet.ts";
 import type { Delivery, Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
+import { encodeFarewell, type Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
+import { messageUnsupported, versionUnsupported } from "../session/limits.ts";
 import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -44,6 +51,8 @@ import {
   publishFlags,
   withdrawn,
 } from "./arguments.ts";
+import type { Authenticate } from "./authenticate.ts";
+import { Exchange } from "./exchange.ts";
 import { check } from "./checks.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./system_clock.ts";
@@ -78,6 +87,7 @@ export interface ModuleParts {
   module: URL;
   subscriptions: readonly Planned[];
   policy: ReconnectPolicy | undefined;
+  authenticate: Authenticate | undefined;
   onstatus: OnStatus | undefined;
   trace: Trace | undefined;
   /** Where the session is kept. */
@@ -118,6 +128,8 @@ export class ModuleClient implements Client {
   readonly #ending: Ending = new Ending(this.#events);
   readonly #opened = deferred<number | undefined>();
   readonly #ended = deferred<MqttError>();
+  /** Requests and answers, once there are some. */
+  #exchange: Exchange | undefined;
   #left: Promise<void> | undefined;
   #drained: Promise<void> | undefined;
   readonly #handlers = new RemoteHandlers((number, failed) => this.#settle(number, failed));
@@ -139,6 +151,7 @@ export class ModuleClient implements Client {
   /** The thread's counters, in the order of COUNTERS. */
   readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
   #trusted: Trust = false;
+  #id: string;
   #stopListening = () => {};
   /** Rings when nobody has heard of the end. */
   #unheard: ReturnType<typeof setTimeout> | undefined;
@@ -155,7 +168,8 @@ export class ModuleClient implements Client {
     this.#settings = settings;
     this.#parts = parts;
     this.#store = carryStore(parts.store);
-    this.#packer = new Output(settings.maxBuffered);
+    this.#packer = new Output(settings.maxBuffered, settings.version);
+    this.#id = settings.id;
     this.#status = { type: "connecting", attempt: 1, address: places[0]!.address };
     const data: HostData = {
       module: parts.module.href,
@@ -166,8 +180,8 @@ export class ModuleClient implements Client {
         places: places.map(withoutFunctions),
         signal: undefined,
       },
-      subscriptions: parts.subscriptions.map(({ topic, qos, onpub, concurrency }) => {
-        return { topic, qos, handler: this.#handlers.subscribe([topic], onpub, concurrency).number };
+      subscriptions: parts.subscriptions.map(({ onpub, concurrency, ...wanted }) => {
+        return { ...wanted, handler: this.#handlers.subscribe([wanted.topic], onpub, concurrency).number };
       }),
       asks: asksOf(settings),
       hears: parts.onstatus !== undefined,
@@ -194,6 +208,14 @@ export class ModuleClient implements Client {
 
   get trusted(): Trust {
     return this.#trusted;
+  }
+
+  get id(): string {
+    return this.#id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#status.type === "connected" ? this.#status.limits : undefined;
   }
 
   get status(): ConnectionStatus {
@@ -245,13 +267,22 @@ export class ModuleClient implements Client {
   }
 
   /** @throws {MqttError} `"overflow"`; why no call can be made any more. */
-  #pack({ topic, message, flags, expiry }: Publication): Uint8Array {
+  #pack({ topic, message, flags, expiry, properties }: Publication): Uint8Array {
     this.#checkEnd();
-    this.#packer.publish(topic, message, flags);
+    if (properties === undefined) this.#packer.publish(topic, message, flags);
+    else if (this.#version === 4) throw versionUnsupported("properties");
+    else this.#packer.publishWith(topic, message, flags, properties);
     const packet = this.#packer.take()!;
     this.#packer.written(); // it is copied before the next one is packed
+    const { limits } = this, error = limits && messageUnsupported(limits, { flags, size: packet.length });
+    if (error !== undefined) throw error; // at QoS 0 the thread could not tell it any more
     this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
     return packet;
+  }
+
+  /** The version, as far as it is known. */
+  get #version(): Version {
+    return this.#status.type === "connected" ? this.#status.version : this.#settings.version;
   }
 
   /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */
@@ -321,11 +352,11 @@ export class ModuleClient implements Client {
   ): Promise<number> {
     if (typeof options === "function") return this.subscribe(topic, {}, options);
     return promiseOf<number>(this.#ending, (call) => {
-      const { filters: requests, onpub, concurrency } = checkSubscribe(topic, options, callback);
+      const { onpub, concurrency, ...asked } = checkSubscribe(topic, options, callback);
       this.#checkEnd();
-      const filters = requests.map(({ topic }) => topic), { qos } = requests[0]!;
+      const filters = asked.filters.map(({ topic }) => topic);
       const { number: handler, done } = this.#handlers.subscribe(filters, onpub, concurrency);
-      this.#outbox.add({ type: "subscribe", call: this.#number(call, done), filters, qos, handler });
+      this.#outbox.add({ type: "subscribe", call: this.#number(call, done), asked, handler });
     }, callback);
   }
 
@@ -339,7 +370,7 @@ export class ModuleClient implements Client {
   }
 
   messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
-    const { qos, limit } = checkMessages(topic, options);
+    const { limit, ...asked } = checkMessages(topic, options), { qos } = asked.filters[0]!;
     // What is acknowledged when it was handled does not cross before it is asked for.
     const ahead = qos > 0 ? 1 : Math.min(Math.max(limit >> 1, 1), MOST_AHEAD);
     const number = ++this.#numbers;
@@ -351,7 +382,7 @@ export class ModuleClient implements Client {
         const { reason } = this.#ending;
         if (reason !== undefined) return this.#end(inbox, reason);
         this.#iterations.set(number, iteration);
-        this.#outbox.add({ type: "iterate", inbox: number, filter: topic, qos, limit, ahead });
+        this.#outbox.add({ type: "iterate", inbox: number, asked, limit, ahead });
       },
       take: () => this.#take(iteration, ahead),
       wait: (inbox, waiting) => void (inbox.waiting = waiting),
@@ -384,6 +415,25 @@ export class ModuleClient implements Client {
     return message;
   }
 
+  reauthenticate(): Promise<void> {
+    return promiseOf<void>(this.#ending, (call) => {
+      this.#checkEnd();
+      this.#outbox.add({ type: "reauthenticate", call: this.#number(call) });
+    });
+  }
+
+  request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
+    return this.#asking.request(topic, message, options);
+  }
+
+  respond(filter: string, handler: Responder, options?: RespondOptions): Promise<number> {
+    return this.#asking.respond(filter, handler, options);
+  }
+
+  get #asking(): Exchange {
+    return this.#exchange ??= new Exchange(this, this.#settings.timeout);
+  }
+
   flush(): Promise<void> {
     return promiseOf<void>(this.#ending, (call) => {
       this.#checkEnd();
@@ -392,10 +442,11 @@ export class ModuleClient implements Client {
   }
 
   disconnect(options: DisconnectOptions = {}): Promise<void> {
-    if (!checkDisconnect(options).drain || this.#calls.has(0) || this.#isClosed) return this.#disconnect(undefined);
+    const how = checkDisconnect(options);
+    if (!how.drain || this.#calls.has(0) || this.#isClosed) return this.#disconnect(undefined, how);
     return this.#drained ??= this.#left ?? promiseOf<void>(this.#ending, (call) => {
       this.#listen();
-      this.#outbox.add({ type: "disconnect", call: this.#number(call), drain: true });
+      this.#outbox.add({ type: "disconnect", call: this.#number(call), how });
     });
   }
 
@@ -403,7 +454,12 @@ export class ModuleClient implements Client {
     return this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown): Promise<void> {
+  #disconnect(cause: unknown, how: Farewell = {}): Promise<void> {
+    try {
+      encodeFarewell(how, this.#settings); // it says what cannot be said, before anything ends
+    } catch (error) {
+      return Promise.reject(error);
+    }
     return this.#left ??= promiseOf<void>(this.#ending, (call) => {
       if (this.#isClosed) {
         // Who leaves a client that has failed, and nobody knows, hears of it here.
@@ -419,7 +475,7 @@ export class ModuleClient implements Client {
       this.#outbox.add({
         type: "disconnect",
         call: this.#number({ resolve: () => this.#leave(), reject: this.#leave }),
-        drain: false,
+        how: { ...how, drain: false },
       });
       this.#outbox.send();
       const wait = this.#settings.timeout + LINGER / 2;
@@ -475,8 +531,8 @@ export class ModuleClient implements Client {
     this.#copyWaiting();
     for (const entry of entries) {
       if (entry.type === "message" || entry.type === "iterated") {
-        const { topic, first, size } = entry;
-        this.#deliver(entry, new Message(topic, first, block, at, size));
+        const { topic, first, size, properties } = entry, payload = at + Math.max(properties, 0);
+        this.#deliver(entry, new Message(topic, first, block, payload, at + size - payload, properties));
         at += size;
       } else {
         this.#handle(entry);
@@ -500,7 +556,7 @@ export class ModuleClient implements Client {
     }
     const inbox = this.#iterations.get(entry.inbox)?.inbox;
     if (inbox === undefined) return;
-    const delivery: Delivery = { message, packetId: 0, pending: 1, begun: true, receipt: "none" };
+    const delivery: Delivery = { message, packetId: 0, pending: 1, begun: true, failed: false, receipt: "none" };
     inbox.push(delivery);
     this.#fresh.push(delivery);
     if (inbox.waiting) inbox.wake();
@@ -513,7 +569,7 @@ export class ModuleClient implements Client {
       case "rejected":
         return this.#answered(entry.call, { error: this.#restore(entry.error) });
       case "acknowledged":
-        return entry.calls.forEach((call) => this.#answered(call, { code: 0 }));
+        return entry.calls.forEach((call, i) => this.#answered(call, { code: entry.codes[i]! }));
       case "room":
         this.#unsent -= entry.size;
         if (this.#unsent > HIGH_WATER) return;
@@ -529,6 +585,9 @@ export class ModuleClient implements Client {
         return this.#tell(entry.status);
       case "trusted":
         this.#trusted = entry.trusted;
+        return;
+      case "assigned":
+        this.#id = entry.id;
         return;
       case "trace":
         // The thread's clock began when the thread did.
@@ -633,11 +692,16 @@ export class ModuleClient implements Client {
     }
   }
 
+  #closed(error: MqttError): void {
+    this.#ended.resolve(error);
+    this.#exchange?.close(error);
+  }
+
   /** Tells what is to be told. */
   #advance(): void {
     for (let event = this.#events.next(); event !== undefined; event = this.#events.next()) {
       if (event.type === "status") invoke(this.#parts.onstatus, event.status as Status);
-      else if (event.type === "closed") this.#ended.resolve(event.error);
+      else if (event.type === "closed") this.#closed(event.error);
       else if (event.type !== "settled") continue;
       else if (event.error === undefined) event.call.resolve(event.code);
       else event.call.reject(event.error);

@@ -4,12 +4,13 @@
 import { exit } from "node:process";
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Client, OnPublish, Status } from "../api.ts";
+import type { Client, OnPublish, Status, SubscribeOptions } from "../api.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
-import { bytesOf, type Message } from "../message.ts";
+import { type Message, partsOf } from "../message.ts";
 import { Decoder } from "../protocol/decoder.ts";
-import { PUBLISH } from "../protocol/packet.ts";
+import { type MessageProperties, PUBLISH } from "../protocol/packet.ts";
+import type { Asked } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { dial } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
@@ -51,7 +52,7 @@ const SURFACED = Symbol("surfaced");
 class Host {
   readonly #data: HostData;
   readonly #outbox: Outbox<FromHost>;
-  readonly #packets = new Decoder(Infinity);
+  readonly #packets: Decoder;
   #client: Client | undefined;
   /** Why the client has ended. */
   #reason: unknown;
@@ -62,12 +63,15 @@ class Host {
   readonly #withdrawable = new Map<number, AbortController>();
   readonly #questions = new Questions((number, question) => this.#outbox.add({ type: "ask", number, question }));
   #numbers = 0;
-  /** What the caller knows of the server's certificate. */
+  /** What the caller knows of the server's certificate, and as the client identifier. */
   #trusted: Trust = false;
+  #id: string;
   readonly #counters: Float64Array;
 
   constructor(data: HostData) {
     this.#data = data;
+    this.#id = data.settings.id;
+    this.#packets = new Decoder(Infinity, data.settings.version);
     this.#counters = new Float64Array(data.counters);
     this.#outbox = new Outbox((crossing) => parentPort!.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
       systemClock.tick(() => {
@@ -90,8 +94,9 @@ class Host {
         clock: systemClock,
         dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
         policy: this.#questions.policy,
+        authenticate: this.#questions.authenticate,
         onpub,
-        subscriptions: subscriptions.map(({ topic, qos, handler }) => ({ topic, qos, ...this.#subscribed(handler) })),
+        subscriptions: subscriptions.map(({ handler, ...wanted }) => ({ ...wanted, ...this.#subscribed(handler) })),
         store: made && await openStore(made, settings.id, false),
         onstatus: (status) => this.#tell(status),
         closed: () => void this.#conclude(),
@@ -135,12 +140,16 @@ class Host {
     packets.receive(bytes, size);
     let start = packets.waiting;
     for (let packet = packets.next(); packet?.type === PUBLISH; packet = packets.next()) {
-      const { topic, payload, qos, retain } = packet;
+      const { topic, payload, qos, retain } = packet, properties = ownProperties(packet);
       if (qos > 0) {
-        this.#acknowledge(calls[next++]!, client.publish(topic, payload, { qos, retain }));
+        this.#acknowledge(calls[next++]!, client.publish(topic, payload, { qos, retain, properties }));
         room -= start - packets.waiting;
       } else {
-        const published = client.publish(topic, payload, { retain });
+        const published = client.publish(
+          topic,
+          payload,
+          properties === undefined ? { retain } : { retain, properties },
+        );
         if (published !== last) published.catch(failed);
         last = published;
       }
@@ -152,19 +161,20 @@ class Host {
   /** Publishes what is in the packet, on its conditions. */
   #publishOne({ size, call, isWithdrawable, expiry, until }: Extract<ToHost, { type: "publish" }>, bytes: Uint8Array) {
     this.#packets.receive(bytes, size);
-    const { topic, payload, qos, retain } = this.#packets.next() as Message;
+    const packet = this.#packets.next() as Message, { topic, payload, qos, retain } = packet;
     const controller = isWithdrawable ? new AbortController() : undefined;
     if (controller !== undefined) this.#withdrawable.set(call, controller);
-    const options = { qos, retain, expiry, until, signal: controller?.signal };
+    const options = { qos, retain, expiry, until, properties: ownProperties(packet), signal: controller?.signal };
     this.#acknowledge(call, this.#client!.publish(topic, payload, options));
   }
 
   /** Tells that a message is acknowledged, with those that are at the same time. */
   #acknowledge(call: number, published: Promise<number>): void {
-    published.then(() => {
-      const { last } = this.#outbox;
-      if (last?.type === "acknowledged") last.calls.push(call);
-      else this.#outbox.add({ type: "acknowledged", calls: [call] });
+    published.then((code) => {
+      let { last } = this.#outbox;
+      if (last?.type !== "acknowledged") this.#outbox.add(last = { type: "acknowledged", calls: [], codes: [] });
+      last.calls.push(call);
+      last.codes.push(code);
     }, (error) => this.#outbox.add({ type: "rejected", call, error: this.#failure(error) }))
       .then(() => this.#withdrawable.delete(call));
   }
@@ -172,15 +182,14 @@ class Host {
   #handle(client: Client, entry: Exclude<ToHost, { type: "publishes" | "publish" }>): void {
     switch (entry.type) {
       case "subscribe": {
-        const { call, filters, qos, handler } = entry;
-        const { onpub, concurrency } = this.#subscribed(handler);
-        return this.#answer(
-          call,
-          client.subscribe(filters, onpub === undefined ? { qos } : { qos, onpub, concurrency }),
-        );
+        const { call, asked, handler } = entry, { onpub, concurrency } = this.#subscribed(handler);
+        const options = onpub === undefined ? optionsOf(asked) : { ...optionsOf(asked), onpub, concurrency };
+        return this.#answer(call, client.subscribe(asked.filters.map(({ topic }) => topic), options));
       }
       case "withdraw":
         return this.#withdrawable.get(entry.call)?.abort();
+      case "reauthenticate":
+        return this.#answer(entry.call, client.reauthenticate());
       case "flush":
         return this.#answer(entry.call, client.flush());
       case "unsubscribe":
@@ -200,7 +209,7 @@ class Host {
         return this.#answer(entry.call, iteration?.iterator.return?.().then(() => {}) ?? Promise.resolve());
       }
       case "disconnect":
-        return this.#answer(entry.call, client.disconnect({ drain: entry.drain }));
+        return this.#answer(entry.call, client.disconnect(entry.how));
       case "settled":
         for (const number of entry.done) this.#settled(number).resolve();
         for (const number of entry.failed) this.#settled(number).reject(SURFACED);
@@ -230,8 +239,8 @@ class Host {
   /** A handler that has the caller's called; its promise is settled when that is done. */
   #handler(handler: number): OnPublish {
     return (topic, message) => {
-      const number = ++this.#numbers, bytes = bytesOf(message);
-      this.#outbox.add({ type: "message", handler, number, topic, first: firstOf(message), size: bytes.length });
+      const number = ++this.#numbers, { bytes, properties } = partsOf(message), first = firstOf(message);
+      this.#outbox.add({ type: "message", handler, number, topic, first, size: bytes.length, properties });
       this.#outbox.addBytes(bytes);
       const settled = deferred<void>();
       this.#unsettled.set(number, settled);
@@ -246,8 +255,9 @@ class Host {
     return settled;
   }
 
-  #iterate(client: Client, { inbox, filter, qos, limit, ahead }: Extract<ToHost, { type: "iterate" }>): void {
-    const iterator = client.messages(filter, { qos, limit: Math.max(limit - ahead, 1) });
+  #iterate(client: Client, { inbox, asked, limit, ahead }: Extract<ToHost, { type: "iterate" }>): void {
+    const options = { ...optionsOf(asked), limit: Math.max(limit - ahead, 1) };
+    const iterator = client.messages(asked.filters[0]!.topic, options);
     const iteration: Iteration = { iterator, free: ahead, more: undefined, done: Promise.resolve() };
     this.#iterations.set(inbox, iteration);
     iteration.done = this.#forward(inbox, iteration);
@@ -258,8 +268,8 @@ class Host {
     let error: Failure | undefined;
     try {
       for await (const message of iteration.iterator) {
-        const { topic } = message, bytes = bytesOf(message);
-        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: bytes.length });
+        const { topic } = message, { bytes, properties } = partsOf(message);
+        this.#outbox.add({ type: "iterated", inbox, topic, first: firstOf(message), size: bytes.length, properties });
         this.#outbox.addBytes(bytes);
         iteration.free--;
         while (iteration.free <= 0 && this.#reason === undefined && this.#iterations.has(inbox)) {
@@ -282,10 +292,11 @@ class Host {
   }
 
   #tellTrusted(): void {
-    const { trusted = false } = this.#client ?? {};
-    if (trusted === this.#trusted) return;
+    const { trusted = false, id = this.#id } = this.#client ?? {};
+    if (trusted !== this.#trusted) this.#outbox.add({ type: "trusted", trusted });
+    if (id !== this.#id) this.#outbox.add({ type: "assigned", id });
     this.#trusted = trusted;
-    this.#outbox.add({ type: "trusted", trusted });
+    this.#id = id;
   }
 
   #count(): void {
@@ -302,6 +313,17 @@ class Host {
     await Promise.all(forwarding);
     setImmediate(() => this.#outbox.add({ type: "over" }));
   }
+}
+
+/** The properties that the caller has given a message; undefined when it has given none. */
+function ownProperties({ properties }: Message): MessageProperties | undefined {
+  return properties && Object.keys(properties).length > 0 ? properties : undefined;
+}
+
+/** The options of subscribe() that ask for this; all filters have the same. */
+function optionsOf({ filters, id, properties }: Asked): SubscribeOptions {
+  const { topic: _, ...options } = filters[0]!;
+  return { ...options, id, properties };
 }
 
 /** Byte 1 of a message's packet. */

@@ -2,7 +2,9 @@
  * @module */
 
 import type { ConnectionStatus, PublishOptions, Stats, Status, TraceRecord } from "../api.ts";
-import type { QoS } from "../protocol/packet.ts";
+import type { Farewell } from "../session/farewell.ts";
+import type { Planned } from "../session/subscriber.ts";
+import type { Asked } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { type CarriedError, carry, restore } from "../worker/messages.ts";
 import type { MqttError } from "../errors.ts";
@@ -31,7 +33,7 @@ export interface HostData {
   /** Without what is no data. */
   settings: Settings;
   /** What it subscribes to with its first connection; `handler` is the number of the caller's. */
-  subscriptions: readonly { topic: string; qos: QoS; handler: number | undefined }[];
+  subscriptions: readonly (Omit<Planned, "onpub" | "concurrency"> & { handler: number | undefined })[];
   /** What the caller is asked for at every attempt. */
   asks: Asks;
   /** Whether the caller hears statuses. */
@@ -50,11 +52,12 @@ export interface Crossing<Entry> {
   bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A message for the caller; `first` is byte 1 of its packet, `size` that of the payload. */
+/** A message for the caller; `first` is byte 1 of its packet, `size` that of its bytes, the first of which are `properties`, -1 in version 4. */
 interface CarriedMessage {
   topic: string;
   first: number;
   size: number;
+  properties: number;
 }
 
 /** The reason of a failure; `"end"`: why the client has ended, which the status tells. */
@@ -68,15 +71,15 @@ export type ToHost =
   | { type: "publish"; size: number; call: number; isWithdrawable: boolean } & Pick<PublishOptions, "expiry" | "until">
   | { type: "withdraw"; call: number }
   /** `handler` is the number of the caller's; undefined: the module gets the messages. */
-  | { type: "subscribe"; call: number; filters: readonly string[]; qos: QoS; handler: number | undefined }
-  | { type: "flush"; call: number }
+  | { type: "subscribe"; call: number; asked: Asked; handler: number | undefined }
+  | { type: "flush" | "reauthenticate"; call: number }
   | { type: "unsubscribe"; call: number; filters: readonly string[] }
   /** An iterator; `ahead`: how many messages cross before they are asked for. */
-  | { type: "iterate"; inbox: number; filter: string; qos: QoS; limit: number; ahead: number }
+  | { type: "iterate"; inbox: number; asked: Asked; limit: number; ahead: number }
   /** So many more messages of an iterator may cross. */
   | { type: "taken"; inbox: number; count: number }
   | { type: "leave"; call: number; inbox: number }
-  | { type: "disconnect"; call: number; drain: boolean }
+  | { type: "disconnect"; call: number; how: { drain: boolean } & Farewell }
   /** Messages that the caller's handlers are done with, and those that they failed on. */
   | { type: "settled"; done: number[]; failed: number[] }
   /** What a function of the caller gave, or why it gave nothing. */
@@ -89,7 +92,7 @@ export type FromHost =
   | { type: "resolved"; call: number; code: number | undefined }
   | { type: "rejected"; call: number; error: Failure }
   /** Messages of QoS 1 and 2 that the broker has acknowledged. */
-  | { type: "acknowledged"; calls: number[] }
+  | { type: "acknowledged"; calls: number[]; codes: number[] }
   /** So many bytes of PUBLISH packets of QoS 0 do not wait any more. */
   | { type: "room"; size: number }
   /** A message for a handler of the caller; `number` comes back when it is settled. */
@@ -99,6 +102,8 @@ export type FromHost =
   | { type: "ended"; inbox: number; error: Failure | undefined }
   | { type: "status"; status: CarriedStatus }
   | { type: "trusted"; trusted: Trust }
+  /** The client identifier that the broker has assigned. */
+  | { type: "assigned"; id: string }
   | { type: "trace"; record: TraceRecord }
   | { type: "ask"; number: number; question: Question }
   /** What the module threw or rejected with, or why a message could not be published. */

@@ -6,15 +6,17 @@ import { type Deferred, deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import type { RetryEvent } from "../session/events.ts";
 import { type CarriedError, carry, restore } from "../worker/messages.ts";
+import type { Authenticate } from "./authenticate.ts";
 import { askCredential } from "./credentials.ts";
 import { askPolicy } from "./policy.ts";
 import type { Place } from "./places.ts";
 import type { Settings } from "./settings.ts";
 
-/** A credential, where the broker is, or when the next attempt is. */
+/** A credential, where the broker is, what it is answered, or when the next attempt is. */
 export type Question =
   | { readonly what: "uname" | "passwd" }
   | { readonly what: "addr"; readonly place: number }
+  | { readonly what: "auth"; readonly data: Uint8Array }
   | { readonly what: "reconnect"; readonly failures: number; readonly delay: number; readonly error: CarriedError };
 
 /** The answer to the question of that number, or why there is none. */
@@ -52,14 +54,21 @@ export function withoutFunctions({ address, credentials, target, uname, passwd }
   };
 }
 
+/** What the caller has. */
+interface Asked {
+  readonly settings: Settings;
+  readonly policy: ReconnectPolicy | undefined;
+  readonly authenticate: Authenticate | undefined;
+}
+
 /** Answers for the caller. */
 export async function answer(
   number: number,
   question: Question,
-  { settings, policy }: { settings: Settings; policy: ReconnectPolicy | undefined },
+  asked: Asked,
 ): Promise<Answer> {
   try {
-    return { number, value: await valueOf(question, settings, policy), error: undefined };
+    return { number, value: await valueOf(question, asked), error: undefined };
   } catch (error) {
     // Of a credential that fails, the thread's client says what the cause means.
     const isCredential = question.what === "uname" || question.what === "passwd";
@@ -69,8 +78,7 @@ export async function answer(
 
 async function valueOf(
   question: Question,
-  { places }: Settings,
-  policy: ReconnectPolicy | undefined,
+  { settings: { places }, policy, authenticate }: Asked,
 ): Promise<unknown> {
   switch (question.what) {
     case "uname":
@@ -80,6 +88,8 @@ async function valueOf(
     }
     case "addr":
       return withoutFunctions(await places[question.place]!.find!());
+    case "auth":
+      return await authenticate!(question.data);
     case "reconnect": {
       const { failures, delay } = question, error = restore(question.error) as MqttError;
       return askPolicy(policy!, { type: "retry", failures, delay, error });
@@ -125,6 +135,9 @@ export class Questions {
       return { ...place, find: async () => complete(await this.#ask<Place>({ what: "addr", place: index })) };
     });
   }
+
+  /** Asks what the broker is answered. */
+  readonly authenticate = (data: Uint8Array): Promise<Uint8Array> => this.#ask({ what: "auth", data });
 
   /** Asks when the next attempt is. */
   readonly policy = ({ failures, delay, error }: RetryEvent): Promise<number | undefined> =>

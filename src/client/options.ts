@@ -2,17 +2,8 @@
  * @module */
 
 import type { ConnectOptions } from "../api.ts";
+import { checkKnown, type Names } from "../protocol/names.ts";
 import { checkObject } from "./checks.ts";
-
-/** Options that belong together: their names, and what other libraries and habits call them. */
-interface Names {
-  /** Who takes them, and how they are written there: `tls.ca`. */
-  readonly of: string;
-  readonly prefix?: string;
-  readonly own: readonly string[];
-  /** By the foreign name, in small letters without `_` and `-`: what to do instead. */
-  readonly foreign: Readonly<Record<string, string>>;
-}
 
 const ADDRESS = "the address is the first argument";
 const ADDRESSES = "the addresses are the first argument, as a list";
@@ -26,7 +17,23 @@ const UNTRUSTED = 'use tls.untrusted: "reject" refuses every server that is not 
 const CONNECT: Names = {
   of: "connect",
   own: [
-    ...["port", "tls", "keepalive", "id", "uname", "passwd", "will", "session", "timeout", "proxy", "headers"],
+    ...[
+      "port",
+      "tls",
+      "keepalive",
+      "id",
+      "version",
+      "topicAliases",
+      "properties",
+      "auth",
+      "uname",
+      "passwd",
+      "will",
+      "session",
+      "timeout",
+      "proxy",
+      "headers",
+    ],
     ...[
       "maxPacketSize",
       "maxBuffered",
@@ -138,8 +145,14 @@ const TLS: Names = {
 const WILL_OPTIONS: Names = {
   of: "connect",
   prefix: "will.",
-  own: ["topic", "message", "qos", "retain"],
-  foreign: { payload: "use will.message", msg: "use will.message" },
+  own: ["topic", "message", "qos", "retain", "delay", "expiry", "properties"],
+  foreign: {
+    willdelayinterval: "use will.delay, in seconds",
+    delayinterval: "use will.delay, in seconds",
+    messageexpiryinterval: "use will.expiry, in seconds",
+    payload: "use will.message",
+    msg: "use will.message",
+  },
 };
 
 const RECONNECT: Names = {
@@ -161,7 +174,7 @@ const RECONNECT: Names = {
 
 const PUBLISH: Names = {
   of: "publish",
-  own: ["qos", "retain", "expiry", "until", "signal"],
+  own: ["qos", "retain", "expiry", "until", "signal", "properties"],
   foreign: {
     retained: "use retain",
     dup: "the client sets it itself",
@@ -170,10 +183,21 @@ const PUBLISH: Names = {
   },
 };
 
+/** How filters are subscribed with version 5, and what others call that. */
+const SUBSCRIPTION = ["noLocal", "retainAsPublished", "retainHandling", "id", "properties"];
+const SUBSCRIPTION_FOREIGN = {
+  nl: "use noLocal",
+  rap: "use retainAsPublished",
+  rh: "use retainHandling",
+  subscriptionidentifier: "use id",
+  subscriptionid: "use id",
+};
+
 const SUBSCRIBE: Names = {
   of: "subscribe",
-  own: ["qos", "onpub", "concurrency"],
+  own: ["qos", "onpub", "concurrency", ...SUBSCRIPTION],
   foreign: {
+    ...SUBSCRIPTION_FOREIGN,
     onmessage: "use onpub",
     handler: "use onpub",
     listener: "use onpub",
@@ -184,14 +208,65 @@ const SUBSCRIBE: Names = {
 
 const MESSAGES: Names = {
   of: "messages",
-  own: ["qos", "limit"],
-  foreign: { onpub: "messages() gives the messages itself; subscribe() has it", highwatermark: "use limit" },
+  own: ["qos", "limit", ...SUBSCRIPTION],
+  foreign: {
+    ...SUBSCRIPTION_FOREIGN,
+    onpub: "messages() gives the messages itself; subscribe() has it",
+    highwatermark: "use limit",
+  },
+};
+
+const REQUEST: Names = {
+  of: "request",
+  own: ["timeout", "qos", "properties"],
+  foreign: { responsetopic: "the client chooses it", correlationdata: "the client chooses it" },
+};
+
+const RESPOND: Names = {
+  of: "respond",
+  own: ["qos", "concurrency"],
+  foreign: { onpub: "the handler is the second argument" },
 };
 
 const DISCONNECT: Names = {
   of: "disconnect",
-  own: ["drain"],
-  foreign: { graceful: "use drain", force: "it is the default: use drain for the other", timeout: "connect() has it" },
+  own: ["drain", "will", "session", "properties"],
+  foreign: {
+    sessionexpiryinterval: "use session, in seconds",
+    sessionexpiry: "use session, in seconds",
+    graceful: "use drain",
+    force: "it is the default: use drain for the other",
+    timeout: "connect() has it",
+  },
+};
+
+const CONNECT_PROPERTIES: Names = {
+  of: "connect",
+  prefix: "properties.",
+  own: ["user", "requestResponse", "requestProblem"],
+  foreign: {
+    userproperties: 'use properties.user, [["name", "value"]]',
+    requestresponseinformation: "use properties.requestResponse",
+    requestprobleminformation: "use properties.requestProblem",
+    sessionexpiryinterval: "use session, in seconds",
+    receivemaximum: "use receiveMaximum",
+    maximumpacketsize: "use maxPacketSize",
+    topicaliasmaximum: "use topicAliases",
+  },
+};
+
+const AUTH: Names = {
+  of: "connect",
+  prefix: "auth.",
+  own: ["method", "data", "answer"],
+  foreign: { authenticationmethod: "use auth.method", authenticationdata: "use auth.data", onauth: "use auth.answer" },
+};
+
+const PACKET_PROPERTIES: Names = {
+  of: "subscribe",
+  prefix: "properties.",
+  own: ["user"],
+  foreign: { userproperties: 'use properties.user, [["name", "value"]]', subscriptionidentifier: "use id" },
 };
 
 const FILE_STORE: Names = {
@@ -218,7 +293,7 @@ const INDEXED_DB_STORE: Names = {
 /** Who takes options. */
 export type Kind =
   | ("connect" | "tls" | "will" | "reconnect" | "publish" | "subscribe" | "messages" | "disconnect")
-  | ("fileStore" | "indexedDBStore");
+  | ("auth" | "request" | "respond" | "connectProperties" | "packetProperties" | "fileStore" | "indexedDBStore");
 
 const KINDS: Record<Kind, Names> = {
   connect: CONNECT,
@@ -229,6 +304,11 @@ const KINDS: Record<Kind, Names> = {
   subscribe: SUBSCRIBE,
   messages: MESSAGES,
   disconnect: DISCONNECT,
+  auth: AUTH,
+  request: REQUEST,
+  respond: RESPOND,
+  connectProperties: CONNECT_PROPERTIES,
+  packetProperties: PACKET_PROPERTIES,
   fileStore: FILE_STORE,
   indexedDBStore: INDEXED_DB_STORE,
 };
@@ -239,48 +319,7 @@ const KINDS: Record<Kind, Names> = {
  * @throws {TypeError} Which says what is meant; also of an option that is null.
  */
 export function checkNames(kind: Kind, options: object): void {
-  const { prefix = "", own } = KINDS[kind];
-  for (const [name, value] of Object.entries(options)) {
-    if (value === undefined) continue;
-    if (!own.includes(name)) throw unknownOption(kind, name);
-    if (value === null) throw new TypeError(`Cannot use ${prefix}${name} as it is null: leave it out`);
-  }
-}
-
-/** The error of an option that does not exist. */
-function unknownOption(kind: Kind, name: string): TypeError {
-  const { of, prefix = "", own, foreign } = KINDS[kind];
-  const plain = normalize(name);
-  const nearest = own.map((known) => ({ known, distance: distance(plain, normalize(known)) }))
-    .reduce((best, other) => other.distance < best.distance ? other : best);
-  const advice = Object.hasOwn(foreign, plain)
-    ? foreign[plain]
-    : nearest.distance <= 1 + plain.length / 4
-    ? `did you mean ${prefix}${nearest.known}?`
-    : `it has ${own.map((known) => prefix + known).join(", ")}`;
-  return new TypeError(`Cannot use ${prefix}${name} as ${of}() has no such option: ${advice}`);
-}
-
-/** Spelling that is a matter of taste does not count. */
-function normalize(name: string): string {
-  return name.toLowerCase().replaceAll(/[_-]/g, "");
-}
-
-/** How many letters must be put in, left out, replaced, or swapped with their neighbour to make one word the other. */
-function distance(from: string, to: string): number {
-  // rows[i][j] is the distance of the first i letters of the one and the first j of the other.
-  const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, j) => j)];
-  for (let i = 1; i <= from.length; i++) {
-    const row = [i], above = rows[i - 1]!;
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = above[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
-      const isSwapped = from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
-      const swapped = isSwapped ? rows[i - 2]![j - 2]! + 1 : Infinity;
-      row.push(Math.min(replaced, swapped, above[j]! + 1, row[j - 1]! + 1));
-    }
-    rows.push(row);
-  }
-  return rows[from.length]![to.length]!;
+  checkKnown(KINDS[kind], options);
 }
 
 /** @throws {TypeError} If the options of connect are no object, or one does not exist. */

@@ -3,8 +3,18 @@
 
 import type { ConnectOptions } from "../api.ts";
 import { isBytes, kindOf } from "../protocol/bytes.ts";
-import { MAX_REMAINING_LENGTH, type WillFields } from "../protocol/packet.ts";
+import {
+  CONNECT,
+  MAX_REMAINING_LENGTH,
+  type Properties,
+  type Version,
+  WILL,
+  type WillFields,
+} from "../protocol/packet.ts";
+import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
+import type { AuthSettings } from "../session/authentication.ts";
+import { versionUnsupported } from "../session/limits.ts";
 import type { SessionSettings } from "../session/settings.ts";
 import { check, checkFunction, checkQoS, checkRange, isObject, isSignal, MAX_TIMER } from "./checks.ts";
 import { toBytes } from "./credentials.ts";
@@ -13,6 +23,9 @@ import { type Located, makePlace, type Place } from "./places.ts";
 
 /** The longest session, in seconds: what a number of four bytes holds. */
 const MAX_SESSION = 2 ** 32 - 1;
+
+/** Seconds of a session whose length is not given. */
+const ONE_DAY = 86_400;
 
 /** What a client is made of, apart from its connections. */
 export interface Settings extends SessionSettings {
@@ -47,35 +60,45 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     "offline",
     "given with reconnect, by which the client gets its connection",
   );
+  const { version: wanted = 4, topicAliases = 0 } = op;
+  check(wanted === 4 || wanted === 5 || wanted === "auto", "version", '4, which is MQTT 3.1.1, 5, or "auto"');
+  const version = wanted === 4 ? 4 : 5;
+  checkRange("topicAliases", topicAliases, 0, 65_535);
+  if (topicAliases > 0 && version === 4) throw versionUnsupported("topicAliases");
   return {
+    version,
+    fallsBack: wanted === "auto",
     keepalive,
-    cleanSession: parseSession(op),
+    ...parseSession(op),
     maxPacketSize,
     maxBuffered,
     maxUnsettled: maxBuffered,
     receiveMaximum,
     maxInflight: maxInflight ?? MAX_INFLIGHT,
-    maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2,
+    maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2[wanted === 5 ? 5 : 4],
+    topicAliases,
+    properties: parseProperties(op.properties, version),
+    auth: parseAuth(op.auth, version),
     sessionLost,
     id,
     places: located.map((each) => makePlace(op, each)),
-    will: parseWill(op.will),
+    will: parseWill(op.will, version),
     timeout,
     reconnect,
     asksPolicy: typeof op.reconnect === "function",
     offline,
     signal,
     rejectUntrusted: checkTls(op.tls),
-    pingAfter: keepalive,
+    pingPart: 1,
   };
 }
 
-/** Whether the session is a clean one; how long the broker keeps another is its own to decide in MQTT 3.1.1. */
-function parseSession({ session = false, id }: ConnectOptions): boolean {
+/** Whether the session is a clean one, and how long it is kept; how long the broker keeps another is its own to decide in MQTT 3.1.1. */
+function parseSession({ session = false, id }: ConnectOptions): Pick<Settings, "cleanSession" | "sessionExpiry"> {
   if (typeof session === "number") checkRange("session", session, 1, MAX_SESSION);
   else check(typeof session === "boolean", "session", "true, false or a number of seconds");
   check(session === false || !!id, "session", "given with an id, by which the broker knows it again [MQTT-3.1.3-7]");
-  return session === false;
+  return { cleanSession: session === false, sessionExpiry: session === true ? ONE_DAY : Number(session) };
 }
 
 /** A store keeps a session. */
@@ -143,15 +166,54 @@ function checkCiphers(ciphers: unknown): void {
   check(!ignored, "tls.ciphers", "left out, or have names of TLS 1.2 only: Bun cannot choose those of TLS 1.3");
 }
 
-function parseWill(will: ConnectOptions["will"]): WillFields | undefined {
+/** What CONNECT says besides. */
+function parseProperties(properties: ConnectOptions["properties"], version: Version): Properties | undefined {
+  if (properties === undefined) return undefined;
+  check(isObject(properties), "properties", "an object");
+  checkNames("connectProperties", properties);
+  if (version === 4) throw versionUnsupported("properties");
+  const { user, requestResponse, requestProblem } = properties;
+  const bit = (value: boolean | undefined, what: string): 0 | 1 | undefined => {
+    check(value === undefined || typeof value === "boolean", what, "true or false");
+    return value === undefined ? undefined : value ? 1 : 0;
+  };
+  const given = {
+    user,
+    requestResponse: bit(requestResponse, "properties.requestResponse"),
+    requestProblem: bit(requestProblem, "properties.requestProblem"),
+  };
+  checkGiven(CONNECT, given, "properties.");
+  return given;
+}
+
+/** Without what stays with the program. */
+function parseAuth(auth: ConnectOptions["auth"], version: Version): AuthSettings | undefined {
+  if (auth === undefined) return undefined;
+  check(isObject(auth), "auth", "an object with a method and a function answer()");
+  checkNames("auth", auth);
+  const { method, data } = auth;
+  checkString(method, "auth.method");
+  check(data === undefined || isBytes(data), "auth.data", "a Uint8Array");
+  check(typeof auth.answer === "function", "auth.answer", "a function");
+  if (version === 4) throw versionUnsupported("auth");
+  return { method, data };
+}
+
+function parseWill(will: ConnectOptions["will"], version: Version): WillFields | undefined {
   if (will === undefined) return undefined;
   check(isObject(will), "will", "an object with a topic and a message");
   checkNames("will", will);
-  const { topic, message, qos = 0, retain = false } = will;
+  const { topic, message, qos = 0, retain = false, delay, expiry, properties = {} } = will;
   checkName(topic, "the will's topic");
   checkQoS(qos);
   check(typeof retain === "boolean", "will.retain", "true or false");
-  return { topic, message: toBytes(message, "the will's message"), qos, retain };
+  const fields = { topic, message: toBytes(message, "the will's message"), qos, retain };
+  if (delay !== undefined) checkRange("will.delay", delay, 0, MAX_SESSION);
+  if (expiry !== undefined) checkRange("will.expiry", expiry, 1, MAX_SESSION);
+  encodeMessageProperties(properties, {}, WILL); // it says what is wrong
+  const isPlain = delay === undefined && expiry === undefined && will.properties === undefined;
+  if (!isPlain && version === 4) throw versionUnsupported("will.delay, will.expiry or will.properties");
+  return isPlain ? fields : { ...fields, properties: { ...properties, willDelay: delay, expiry } };
 }
 
 function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Settings["reconnect"] {
@@ -172,7 +234,7 @@ function parseReconnect(reconnect: ConnectOptions["reconnect"] = false): Setting
  * mosquitto 2.0.11 at its defaults loses messages of QoS 2 when more than 20 are under way; while 20 are, it answers QoS 1
  * with PUBACK and drops it.
  */
-const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = 19;
+const MAX_INFLIGHT = 100, MAX_INFLIGHT_QOS2 = { 4: 19, 5: MAX_INFLIGHT }; // version 5 has the broker's Receive Maximum
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

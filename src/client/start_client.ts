@@ -36,6 +36,7 @@ export async function startClient(
   const client = new LoopClient(settings, {
     dial: (signal, { target, open = (signal) => dial(target!, signal) }) => traceDial(open, trace)(signal),
     policy: typeof reconnect === "function" ? (retry) => askPolicy(reconnect, retry) : undefined,
+    authenticate: op.auth?.answer.bind(op.auth),
     onpub,
     subscriptions: checkSubscriptions(op),
     onstatus,

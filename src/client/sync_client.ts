@@ -16,14 +16,17 @@ import type {
   SyncClient as BlockingClient,
 } from "../api.ts";
 import { invoke, MqttError } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import { PUBLISH } from "../protocol/packet.ts";
-import type { Call, SessionEvent } from "../session/events.ts";
+import type { AuthEvent, Call, SessionEvent } from "../session/events.ts";
+import type { Farewell } from "../session/farewell.ts";
 import { Session } from "../session/session.ts";
 import type { Planned } from "../session/subscriber.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
+import { askAnswerNow, type Authenticate } from "./authenticate.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./system_clock.ts";
 import {
@@ -54,6 +57,8 @@ interface SyncParts {
   onstatus: OnStatus | undefined;
   /** Where the session is kept. */
   store?: OpenStore | undefined;
+  /** Answers what the broker asks of a client that authenticates. */
+  authenticate?: Authenticate | undefined;
   /** When the next attempt is, where the program says that. */
   policy?: ReconnectPolicy | undefined;
   /** Opens its connections, and waits for them. */
@@ -83,6 +88,7 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #timeoutAfter: number;
   readonly #onstatus: OnStatus | undefined;
   readonly #policy: ReconnectPolicy | undefined;
+  readonly #authenticateWith: Authenticate | undefined;
   readonly #thread: Waiting;
   readonly #clock: Clock;
   readonly #session: Session;
@@ -97,12 +103,16 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #statuses: Status[] = [];
 
   /** Connects. */
-  constructor(settings: Settings, { onstatus, policy, store, thread, clock = systemClock, ...handlers }: SyncParts) {
+  constructor(
+    settings: Settings,
+    { onstatus, policy, authenticate, store, thread, clock = systemClock, ...handlers }: SyncParts,
+  ) {
     this.#thread = thread ?? new Connector({ blocking: true });
     this.#clock = clock;
     this.#timeoutAfter = settings.timeout;
     this.#onstatus = onstatus;
     this.#policy = policy;
+    this.#authenticateWith = authenticate;
     const opened = new Outcome();
     const parts = { ...handlers, random: () => clock.random(), durable: durable(store, clock.wall) };
     this.#session = new Session(settings, parts, opened, clock.now());
@@ -116,6 +126,14 @@ export class SyncClient implements Blocking, BlockingClient {
 
   get trusted(): Trust {
     return this.#link?.trusted ?? false;
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
   }
 
   get status(): ConnectionStatus {
@@ -144,13 +162,22 @@ export class SyncClient implements Blocking, BlockingClient {
 
   /** Publishes a message of QoS 0. */
   #publish(topic: string, message: string | Uint8Array, flags: number): void {
-    const session = this.#session;
-    this.#link?.look();
-    if (!this.#isReady() && session.reason === undefined && !this.#wait(this.#isReady, this.#due)) {
-      throw this.#unanswered("There was no room to publish");
-    }
-    session.publish(topic, message, flags);
+    this.#awaitRoom();
+    this.#session.publish(topic, message, flags);
     this.#link?.write();
+  }
+
+  /** Publishes a message of QoS 0 with properties or an expiry. */
+  #publishWith(publication: Publication): void {
+    this.#awaitRoom();
+    this.#session.send(publication, new Outcome(), this.#clock.now());
+    this.#link?.write();
+  }
+
+  #awaitRoom(): void {
+    this.#link?.look();
+    if (this.#isReady() || this.#session.reason !== undefined || this.#wait(this.#isReady, this.#due)) return;
+    throw this.#unanswered("There was no room to publish");
   }
 
   /** Publishes in order, and waits for what is acknowledged. */
@@ -160,6 +187,7 @@ export class SyncClient implements Blocking, BlockingClient {
       const { topic, message, flags, signal } = publication;
       if (signal?.aborted) throw withdrawn(signal.reason);
       if (flags > 1) calls.push(this.#send(publication));
+      else if (isConditional(publication)) this.#publishWith(publication);
       else this.#publish(topic, message, flags);
     }
     for (const call of calls) this.#acknowledged(call);
@@ -197,8 +225,8 @@ export class SyncClient implements Blocking, BlockingClient {
   readonly #isReady = (): boolean => this.#session.isReady && this.#link?.isOver === false;
 
   subscribe(topic: string | readonly string[], options: SubscribeOptions = {}): number {
-    const { filters, ...handler } = checkSubscribe(topic, options);
-    return this.#call((call, now) => this.#session.subscribe(filters, handler, call, now))!;
+    const { onpub, concurrency, ...asked } = checkSubscribe(topic, options);
+    return this.#call((call, now) => this.#session.subscribe(asked, { onpub, concurrency }, call, now))!;
   }
 
   unsubscribe(topic: string | readonly string[]): void {
@@ -229,7 +257,7 @@ export class SyncClient implements Blocking, BlockingClient {
     try {
       call(onpub, message);
     } catch (error) {
-      this.#session.countFailure();
+      this.#session.backlog.countFailure();
       throw error;
     }
   }
@@ -241,6 +269,10 @@ export class SyncClient implements Blocking, BlockingClient {
     const message = this.#next(now + timeout);
     if (message === undefined && this.#session.reason !== undefined) throw this.#session.reason;
     return message;
+  }
+
+  reauthenticate(): void {
+    this.#settled((call, now) => this.#session.authentication.again(call, now));
   }
 
   flush(): void {
@@ -255,20 +287,22 @@ export class SyncClient implements Blocking, BlockingClient {
     this.#disconnect(undefined);
   }
 
-  #disconnect(cause: unknown, { drain }: DisconnectOptions = {}): void {
+  #disconnect(cause: unknown, { drain, ...farewell }: { drain?: boolean } & Farewell = {}): void {
     if (this.#left || drain && this.#draining) return; // a handler that is called as it drains need not ask again
     if (drain) this.#drain();
-    this.#left = true;
-    this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));
+    this.#settled((call, now) => {
+      this.#session.disconnect(call, { cause, ...farewell }, now);
+      this.#left = true;
+    });
   }
 
   /** Calls the handlers of what has come by now; not of what comes while they wait for the broker, or it might never end. */
   #drain(): void {
     const session = this.#session;
-    session.settleGiven();
+    session.backlog.settleGiven();
     this.#draining = true;
     this.#wait(() => true); // what was read and not looked at yet has come, too
-    for (let left = session.kept; left > 0 && session.kept > 0; left--) {
+    for (let left = session.backlog.kept; left > 0 && session.backlog.kept > 0; left--) {
       const message = this.#next(Infinity);
       if (message !== undefined) invoke(() => this.#deliver(message));
     }
@@ -309,7 +343,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   #unanswered(failure: string): MqttError {
-    const { kept, isReading } = this.#session;
+    const { backlog: { kept }, isReading } = this.#session;
     const error = `${failure} within ${this.#timeoutAfter} ms`;
     if (isReading) return new MqttError("timeout", error);
     return new MqttError("overflow", `${error}: ${kept} messages wait for run() or receive(), more than maxBuffered`);
@@ -358,6 +392,10 @@ export class SyncClient implements Blocking, BlockingClient {
         return this.#link!.login();
       case "end":
         return this.#link!.end();
+      case "auth":
+        return this.#authenticate(event);
+      case "keepalive":
+        return this.#link!.keepAlive(event.seconds);
       case "hangup":
         this.#link?.close();
         this.#link = undefined;
@@ -372,6 +410,15 @@ export class SyncClient implements Blocking, BlockingClient {
         this.#stopListening();
         void this.#thread.end(); // also when the store cannot be closed, which the call throws that has ended the client
         void this.#keeper?.close();
+    }
+  }
+
+  #authenticate({ attempt, data, isAwaited }: AuthEvent): void {
+    try {
+      const answer = askAnswerNow(this.#authenticateWith!, data, isAwaited);
+      if (isAwaited) this.#session.authentication.answered(attempt, answer);
+    } catch (error) {
+      this.#session.lost(attempt, error as MqttError, this.#clock.now());
     }
   }
 

@@ -139,6 +139,11 @@ export class SyncLink {
     }
   }
 
+  /** The server wants another keep alive; seconds. */
+  keepAlive(seconds: number): void {
+    this.#connection.keepAlive?.(seconds);
+  }
+
   /** Nothing more is written. */
   end(): void {
     this.#connection.end();

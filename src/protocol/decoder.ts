@@ -1,30 +1,41 @@
 /** Bytes to packets, in place and incremental.
  * @module */
 
-import { MqttError, violation } from "../errors.ts";
+import { fault, MqttError } from "../errors.ts";
 import { makeBlock, Message, newBlock, NO_BLOCK } from "../message.ts";
+import { decodeControl } from "./control.ts";
+import { Fields, tooShort } from "./fields.ts";
 import * as packet from "./packet.ts";
-import { NAMES, PUBLISH } from "./packet.ts";
-import { checkFilter, TopicName } from "./topic.ts";
+import { AUTH, NAMES, PUBLISH, type Version } from "./packet.ts";
+import { checkProperties, Found, NOTHING_FOUND, SUBSCRIPTION_ID } from "./properties.ts";
+import { broken, must, type Rule, RULES } from "./rules.ts";
+import { decodeName } from "./text.ts";
+import { TopicName } from "./topic.ts";
 import { TopicCache } from "./topic_cache.ts";
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+import { getLength, lengthSize } from "./wire.ts";
 
 /** A connection starts with a small block, and has a larger one when a read filled it: 4 KiB messages take 0.8 of the time. */
 const FIRST_BLOCK = 256;
 const BLOCK = 262_144;
 
-/** The remaining length that packets of a type must have (-1: it varies), and where it says so. */
-const LENGTHS = [-1, -1, 2, -1, 2, 2, 2, 2, -1, -1, -1, 2, 0, 0, 0, -1];
-
-/** The flags a type must have, and the statement it breaks otherwise (table 2.2). */
-const FLAGS = [0, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0];
-const FLAG_STATEMENTS: Record<number, string> = {
-  [packet.PUBREL]: "3.6.1-1",
-  [packet.SUBSCRIBE]: "3.8.1-1",
-  [packet.UNSUBSCRIBE]: "3.10.1-1",
-  [packet.DISCONNECT]: "3.14.1-1",
+/** The remaining length that packets of a type must have (-1: it varies), by version and type. */
+const LENGTHS = {
+  4: [-1, -1, 2, -1, 2, 2, 2, 2, -1, -1, -1, 2, 0, 0, 0, -1],
+  5: [-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, -1, -1],
 };
+
+/** The flags a type must have, and the rule it breaks otherwise (table 2.2). */
+const FLAGS = [0, 0, 0, -1, 0, 0, 2, 0, 2, 0, 2, 0, 0, 0, 0, 0];
+const FLAG_RULES: Record<number, Rule> = {
+  [packet.PUBREL]: RULES.pubrelFlags,
+  [packet.SUBSCRIBE]: RULES.subscribeFlags,
+  [packet.UNSUBSCRIBE]: RULES.unsubscribeFlags,
+  [packet.DISCONNECT]: RULES.disconnectFlags,
+  [AUTH]: RULES.authFlags,
+};
+
+/** The reason codes of MQTT 5 for a packet that cannot be read, and for one that is too large. */
+const MALFORMED = 129, TOO_LARGE = 149;
 
 /** A PUBLISH over `maxPacketSize`, whose payload is passed over; `packetId` is 0 at QoS 0. Sizes are in bytes. */
 export type OversizedPublish = {
@@ -47,7 +58,13 @@ export type Packet = packet.ControlPacket | Message | OversizedPublish;
  */
 export class Decoder {
   readonly #maxPacketSize: number;
-  readonly #topics = new TopicCache(decodeName);
+  readonly #version: Version;
+  readonly #topics: TopicCache;
+  readonly #topicAliasMaximum: number;
+  /** The topic names that this connection's aliases stand for. */
+  readonly #aliases = new Map<number, TopicName>();
+  readonly #found = new Found();
+  #lastFound: Found | undefined;
   #block = NO_BLOCK;
   /** The bytes from #start to #end wait to be decoded. */
   #start = 0;
@@ -64,10 +81,15 @@ export class Decoder {
   topic: TopicName = new TopicName("");
   /** The packet identifier of the last PUBLISH given; 0 at QoS 0. */
   packetId = 0;
+  /** What the properties of the last PUBLISH given have for the session. The next one may write over it. */
+  found: Readonly<Found> = NOTHING_FOUND;
 
-  /** `maxPacketSize` in bytes, fixed header included. */
-  constructor(maxPacketSize: number) {
+  /** `maxPacketSize` in bytes, fixed header included; `topicAliasMaximum`: as CONNECT has it. */
+  constructor(maxPacketSize: number, version: Version = 4, topicAliasMaximum = 0) {
     this.#maxPacketSize = maxPacketSize;
+    this.#version = version;
+    this.#topicAliasMaximum = topicAliasMaximum;
+    this.#topics = new TopicCache((bytes) => decodeName(bytes, version));
   }
 
   /** How many bytes wait to be decoded. */
@@ -170,10 +192,10 @@ export class Decoder {
     if (first === undefined) throw detached();
     const type = first >> 4;
     if (type === PUBLISH) {
-      if ((first & 6) === 6) throw violation("a PUBLISH with QoS 3", "3.3.1-4");
-      if ((first & 14) === 8) throw violation("a PUBLISH with DUP at QoS 0", "3.3.1-2");
+      if ((first & 6) === 6) throw broken("a PUBLISH with QoS 3", RULES.qos3, this.#version);
+      if ((first & 14) === 8) throw broken("a PUBLISH with DUP at QoS 0", RULES.dup, this.#version);
     } else {
-      checkFirst(type, first & 15);
+      this.#checkFirst(type, first & 15);
     }
     let at = start + 1;
     let length = 0;
@@ -181,11 +203,14 @@ export class Decoder {
       if (at === end) return undefined;
       const byte = bytes[at++]!;
       length |= (byte & 127) << shift;
-      if (byte < 128) break;
-      if (shift === 21) throw violation("a remaining length of more than four bytes", "4.8.0-1");
+      if (byte < 128) {
+        if (byte === 0 && shift > 0) this.#checkShortest();
+        break;
+      }
+      if (shift === 21) throw broken("a remaining length of more than four bytes", RULES.format, this.#version);
     }
     const limit = at + length;
-    if (type !== PUBLISH) checkLength(type, length);
+    if (type !== PUBLISH) this.#checkLength(type, length);
     if (limit - start > this.#maxPacketSize) return this.#oversized(type, at, limit);
     if (limit > end) {
       this.#needed = limit - start;
@@ -195,12 +220,13 @@ export class Decoder {
     if (type !== PUBLISH) {
       this.#start = limit;
       // There is one for each message of QoS 1 and 2: half the time of its fields one by one.
-      if (type <= packet.PUBCOMP && type >= packet.PUBACK) {
+      if (length === 2 && type <= packet.PUBCOMP && type >= packet.PUBACK) {
         const packetId = bytes[at]! << 8 | bytes[at + 1]!;
-        if (packetId === 0) throw violation(`a ${NAMES[type]} with packet identifier 0`, "2.3.1-1");
+        if (packetId === 0) throw broken(`a ${NAMES[type]} with packet identifier 0`, RULES.ackId, this.#version);
         return { type: type as packet.AckPacket["type"], packetId };
       }
-      return decodeControl(type as OtherPacket["type"], new Fields(type, bytes, at, limit));
+      const fields = new Fields(type, this.#version, bytes, at, limit);
+      return decodeControl(type as packet.ControlPacket["type"], fields);
     }
 
     // The hot path: 100 ns a message from here to the callback, half of it for the topic.
@@ -212,46 +238,153 @@ export class Decoder {
       payload += 2;
       if (payload <= limit) {
         this.packetId = bytes[payload - 2]! << 8 | bytes[payload - 1]!;
-        if (this.packetId === 0) throw violation("a PUBLISH with packet identifier 0", "2.3.1-1");
+        if (this.packetId === 0) throw broken("a PUBLISH with packet identifier 0", RULES.publishId, this.#version);
       }
     } else {
       this.packetId = 0;
     }
-    if (payload > limit) throw tooShort(PUBLISH);
+    if (payload > limit) throw tooShort(PUBLISH, this.#version);
+    let properties = -1;
+    if (this.#version === 5) {
+      if (payload === limit || bytes[payload] !== 0) return this.#rich(at, payload, limit);
+      payload++;
+      properties = 0;
+      if (this.found !== NOTHING_FOUND) this.found = NOTHING_FOUND;
+    }
     const topic = this.#topics.get(bytes, view, name, nameLength);
     this.topic = topic;
     this.#start = limit;
-    return new Message(topic.name, first, this.#block, payload, limit - payload);
+    return new Message(topic.name, first, this.#block, payload, limit - payload, properties);
+  }
+
+  /** A PUBLISH of version 5 that has properties, which begin with their length at `at`, or is too short for it. */
+  #rich(name: number, at: number, limit: number): Message {
+    const { bytes, view } = this.#block, first = bytes[this.#start]!;
+    // What most have that have any is an identifier of two bytes, as the session chooses them: a quarter of the time.
+    const low = bytes[at + 2]!, high = bytes[at + 3]!;
+    const isId = bytes[at] === 3 && bytes[at + 1] === SUBSCRIPTION_ID && low > 127 && high > 0 && high < 128;
+    if (isId && at + 4 <= limit) {
+      this.found = this.#foundId(low & 127 | high << 7);
+      this.topic = this.#topics.get(bytes, view, name + 2, bytes[name]! << 8 | bytes[name + 1]!);
+      this.#start = limit;
+      return new Message(this.topic.name, first, this.#block, at + 4, limit - at - 4, 3);
+    }
+    const properties = this.#properties(at, limit);
+    const payload = at + lengthSize(properties) + properties;
+    const topic = this.#aliased(name);
+    this.topic = topic;
+    this.#start = limit;
+    return new Message(topic.name, first, this.#block, payload, limit - payload, properties);
+  }
+
+  /** What a message has that has an identifier and nothing else: the last one is kept, as it comes again and again. */
+  #foundId(id: number): Found {
+    if (this.#lastFound?.subscriptionIds[0] === id) return this.#lastFound;
+    const found = this.#lastFound = new Found();
+    found.take(SUBSCRIPTION_ID, id);
+    return found;
+  }
+
+  /** Checks the properties of a PUBLISH, which begin with their length at `at`; that length. */
+  #properties(at: number, limit: number): number {
+    const { bytes } = this.#block;
+    must(at < limit, "a PUBLISH without a properties' length", RULES.noProperties, 5);
+    const length = getLength(bytes, at, limit);
+    const start = at + lengthSize(length), end = start + length;
+    if (length < 0 || end > limit) throw tooShort(PUBLISH, 5);
+    this.#found.clear();
+    this.found = this.#found;
+    checkProperties(bytes, start, end, PUBLISH, this.#found);
+    return length;
+  }
+
+  /** The topic name at a place, or the one that the alias stands for when it is empty; an alias with a name stands for it from now on. */
+  #aliased(name: number): TopicName {
+    const { bytes, view } = this.#block, { topicAlias } = this.#found, maximum = this.#topicAliasMaximum;
+    const rule = maximum === 0 ? RULES.noAliases : RULES.aliasAbove;
+    must(topicAlias <= maximum, `topic alias ${topicAlias}, which is over ${maximum}`, rule, 5);
+    const length = bytes[name]! << 8 | bytes[name + 1]!;
+    if (length === 0 && topicAlias !== 0) {
+      const known = this.#aliases.get(topicAlias);
+      must(known !== undefined, `topic alias ${topicAlias}, which stands for nothing`, RULES.value, 5);
+      return known!;
+    }
+    const topic = this.#topics.get(bytes, view, name + 2, length);
+    if (topicAlias !== 0) this.#aliases.set(topicAlias, topic);
+    return topic;
   }
 
   #oversized(type: number, at: number, limit: number): Packet | undefined {
     const start = this.#start, end = this.#end, size = limit - start;
-    if (type !== PUBLISH) {
-      throw new MqttError(
-        "overflow",
-        `A ${
-          NAMES[type]
-        } of ${size} bytes is over maxPacketSize, ${this.#maxPacketSize}: raise it if such packets are expected`,
-      );
-    }
+    if (type !== PUBLISH) throw this.#tooLarge(`A ${NAMES[type]} of ${size} bytes is`, "packets");
     const { bytes, view } = this.#block;
     const qos = (bytes[start]! >> 1 & 3) as packet.QoS;
     const nameLength = at + 2 > end ? 0 : bytes[at]! << 8 | bytes[at + 1]!;
-    const payload = at + 2 + nameLength + (qos === 0 ? 0 : 2);
-    if (payload > limit) throw tooShort(PUBLISH);
-    if (payload > end) {
-      this.#needed = payload - start;
-      if (this.#rest === undefined) return undefined;
-      this.#append(this.#rest); // it was left out as more was not needed, so far as known
-      return this.next();
-    }
+    let payload = at + 2 + nameLength + (qos === 0 ? 0 : 2);
+    if (payload > limit) throw tooShort(PUBLISH, this.#version);
+    if (payload > end) return this.#await(payload);
     const packetId = qos === 0 ? 0 : bytes[payload - 2]! << 8 | bytes[payload - 1]!;
-    must(qos === 0 || packetId !== 0, "a PUBLISH with packet identifier 0", "2.3.1-1");
-    const topic = this.#topics.get(bytes, view, at + 2, nameLength).name;
+    must(qos === 0 || packetId !== 0, "a PUBLISH with packet identifier 0", RULES.publishId, this.#version);
+    let topic: TopicName;
+    if (this.#version === 5) {
+      const properties = this.#propertiesSize(payload, limit);
+      if (properties < 0) return this.#await(end + 1);
+      if (payload + properties > end) return this.#await(payload + properties);
+      this.#properties(payload, limit);
+      payload += properties;
+      topic = this.#aliased(at);
+    } else {
+      topic = this.#topics.get(bytes, view, at + 2, nameLength);
+    }
     this.#needed = 0;
     this.#start = payload;
     this.#skip = limit - payload;
-    return { type: "oversized", topic, size, qos, packetId };
+    return { type: "oversized", topic: topic.name, size, qos, packetId };
+  }
+
+  /** How many bytes properties have with their length; -1 when that has not come yet. They are kept until all have come. */
+  #propertiesSize(at: number, limit: number): number {
+    must(at < limit, "a PUBLISH without a properties' length", RULES.noProperties, 5);
+    const length = getLength(this.#block.bytes, at, Math.min(this.#end, limit));
+    if (length < 0 && this.#end < limit) return -1;
+    const size = length + lengthSize(length);
+    if (length < 0 || at + size > limit) throw tooShort(PUBLISH, 5);
+    if (size > this.#maxPacketSize) throw this.#tooLarge(`A PUBLISH with ${size} bytes of properties is`, "messages");
+    return size;
+  }
+
+  /** More bytes are needed, up to `at`. */
+  #await(at: number): Packet | undefined {
+    this.#needed = at - this.#start;
+    if (this.#rest === undefined) return undefined;
+    this.#append(this.#rest); // it was left out as more was not needed, so far as known
+    return this.next();
+  }
+
+  #tooLarge(what: string, these: string): MqttError {
+    const advice = `raise it if such ${these} are expected`;
+    return fault("overflow", `${what} over maxPacketSize, ${this.#maxPacketSize}: ${advice}`, { reason: TOO_LARGE });
+  }
+
+  #checkFirst(type: number, flags: number): void {
+    if (type === 0 || type === AUTH && this.#version === 4) {
+      const statement = this.#version === 5 ? "MQTT5-4.13.1-1" : "MQTT-4.8.0-1";
+      const message = `The broker sent a packet of the reserved type ${type} [${statement}]`;
+      throw fault("unknowncp", message, { reason: MALFORMED });
+    }
+    const rule = FLAG_RULES[type] ?? RULES.flags;
+    must(flags === FLAGS[type], `a ${NAMES[type]} with flags ${flags}`, rule, this.#version);
+  }
+
+  /** Only in version 5 a remaining length must be as short as it can be. */
+  #checkShortest(): void {
+    if (this.#version === 5) throw broken("a remaining length in more bytes than it needs", RULES.shortest, 5);
+  }
+
+  #checkLength(type: number, length: number): void {
+    const expected = LENGTHS[this.#version][type]!;
+    const isRight = expected === -1 || length === expected;
+    must(isRight, `a ${NAMES[type]} of remaining length ${length}`, RULES.format, this.#version);
   }
 
   /** Passes over what has come of an oversized payload. */
@@ -274,170 +407,4 @@ function detached(): MqttError {
     "socketclosed",
     "Bytes that were not decoded yet are gone with a payload whose memory was transferred: slice() it before that",
   );
-}
-
-/** What the peer must have done. */
-function must(done: boolean, mistake: string, statement: string): asserts done {
-  if (!done) throw violation(mistake, statement);
-}
-
-function checkFirst(type: number, flags: number): void {
-  if (type === 0 || type === 15) {
-    throw new MqttError("unknowncp", `The broker sent a packet of the reserved type ${type} [MQTT-4.8.0-1]`);
-  }
-  must(flags === FLAGS[type], `a ${NAMES[type]} with flags ${flags}`, FLAG_STATEMENTS[type] ?? "2.2.2-2");
-}
-
-function checkLength(type: number, length: number): void {
-  const expected = LENGTHS[type]!;
-  must(expected === -1 || length === expected, `a ${NAMES[type]} of remaining length ${length}`, "4.8.0-1");
-}
-
-function tooShort(type: number): MqttError {
-  return violation(`a ${NAMES[type]} that ends within a field`, "4.8.0-1");
-}
-
-function decodeString(bytes: Uint8Array): string {
-  let text: string;
-  try {
-    text = utf8.decode(bytes);
-  } catch (cause) {
-    throw violation("a string that is not UTF-8", "1.5.3-1", cause);
-  }
-  must(!text.includes("\0"), "a string with U+0000", "1.5.3-2");
-  return text;
-}
-
-function decodeName(bytes: Uint8Array): string {
-  const name = decodeString(bytes);
-  must(name !== "", "an empty topic name", "4.7.3-1");
-  must(!/[+#]/.test(name), "a topic name with a wildcard", "3.3.2-2");
-  return name;
-}
-
-function decodeFilter(bytes: Uint8Array): string {
-  const filter = decodeString(bytes);
-  try {
-    checkFilter(filter);
-  } catch (cause) {
-    const statement = /\[MQTT-([\d.-]+)\]/.exec((cause as Error).message)?.[1];
-    throw violation("a topic filter that is none", statement ?? "4.7.1-2", cause);
-  }
-  return filter;
-}
-
-/** The fields of one packet, in order. */
-class Fields {
-  readonly #type: number;
-  readonly #bytes: Uint8Array;
-  #at: number;
-  readonly #limit: number;
-
-  constructor(type: number, bytes: Uint8Array, at: number, limit: number) {
-    this.#type = type;
-    this.#bytes = bytes;
-    this.#at = at;
-    this.#limit = limit;
-  }
-
-  get left(): number {
-    return this.#limit - this.#at;
-  }
-
-  byte(): number {
-    if (this.left < 1) throw tooShort(this.#type);
-    return this.#bytes[this.#at++]!;
-  }
-
-  uint16(): number {
-    return this.byte() << 8 | this.byte();
-  }
-
-  packetId(): number {
-    const id = this.uint16();
-    must(id !== 0, `a ${NAMES[this.#type]} with packet identifier 0`, "2.3.1-1");
-    return id;
-  }
-
-  binary(): Uint8Array {
-    const length = this.uint16();
-    if (this.left < length) throw tooShort(this.#type);
-    return this.#bytes.subarray(this.#at, this.#at += length);
-  }
-
-  /** What `item` reads, until the packet ends. */
-  list<T>(item: () => T, statement: string): T[] {
-    const items: T[] = [];
-    while (this.left > 0) items.push(item());
-    must(items.length > 0, `a ${NAMES[this.#type]} with nothing in it`, statement);
-    return items;
-  }
-}
-
-/** Those of which there are few. */
-type OtherPacket = Exclude<packet.ControlPacket, packet.AckPacket>;
-
-function decodeControl(type: OtherPacket["type"], fields: Fields): OtherPacket {
-  switch (type) {
-    case packet.CONNECT:
-      return decodeConnect(fields);
-    case packet.CONNACK: {
-      const flags = fields.byte();
-      must(flags < 2, `a CONNACK with acknowledge flags ${flags}`, "2.2.2-1");
-      return { type, sessionPresent: flags === 1, code: fields.byte() };
-    }
-    case packet.SUBSCRIBE:
-      return { type, packetId: fields.packetId(), filters: fields.list(() => decodeRequest(fields), "3.8.3-3") };
-    case packet.SUBACK:
-      return { type, packetId: fields.packetId(), codes: fields.list(() => decodeCode(fields), "3.8.4-5") };
-    case packet.UNSUBSCRIBE:
-      return {
-        type,
-        packetId: fields.packetId(),
-        filters: fields.list(() => decodeFilter(fields.binary()), "3.10.3-2"),
-      };
-    case packet.PINGREQ:
-    case packet.PINGRESP:
-    case packet.DISCONNECT:
-      return { type };
-    case packet.UNSUBACK:
-      return { type, packetId: fields.packetId() };
-  }
-}
-
-function decodeRequest(fields: Fields): { topic: string; qos: packet.QoS } {
-  const topic = decodeFilter(fields.binary());
-  const qos = fields.byte();
-  must(qos < 3, `a SUBSCRIBE with requested QoS ${qos}`, "3.8.3-4");
-  return { topic, qos: qos as packet.QoS };
-}
-
-function decodeCode(fields: Fields): number {
-  const code = fields.byte();
-  must(code < 3 || code === 128, `a SUBACK with return code ${code}`, "3.9.3-2");
-  return code;
-}
-
-function decodeConnect(fields: Fields): packet.ConnectPacket {
-  must(decodeString(fields.binary()) === "MQTT", "another protocol name", "3.1.2-1");
-  must(fields.byte() === 4, "another protocol level", "3.1.2-2");
-  const flags = fields.byte();
-  const has = (bit: number) => (flags & bit) !== 0;
-  const qos = flags >> 3 & 3;
-  must(!has(0x01), "a CONNECT with its reserved flag set", "3.1.2-3");
-  must(has(0x04) || qos === 0, "a will QoS without a will", "3.1.2-13");
-  must(has(0x04) || !has(0x20), "a will retain without a will", "3.1.2-15");
-  must(qos < 3, "a will QoS of 3", "3.1.2-14");
-  must(has(0x80) || !has(0x40), "a password without a user name", "3.1.2-22");
-  const keepalive = fields.uint16();
-  const id = decodeString(fields.binary());
-  must(id !== "" || has(0x02), "an empty client identifier without clean session", "3.1.3-7");
-  const will = has(0x04)
-    ? { topic: decodeName(fields.binary()), message: fields.binary(), qos: qos as packet.QoS, retain: has(0x20) }
-    : undefined;
-  const uname = has(0x80) ? fields.binary() : undefined;
-  const passwd = has(0x40) ? fields.binary() : undefined;
-  if (uname !== undefined) decodeString(uname);
-  must(fields.left === 0, "a CONNECT with bytes after its last field", "3.1.3-1");
-  return { type: packet.CONNECT, id, keepalive, cleanSession: has(0x02), will, uname, passwd };
 }

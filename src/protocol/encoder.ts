@@ -1,16 +1,23 @@
 /** Packets to bytes.
  * @module */
 
-import type { ConnectPacket, ControlPacket } from "./packet.ts";
-import { CONNACK, CONNECT, MAX_REMAINING_LENGTH, PUBREL, SUBACK, SUBSCRIBE, UNSUBSCRIBE } from "./packet.ts";
+import type { ConnectPacket, ControlPacket, FilterRequest, Version } from "./packet.ts";
+import * as packets from "./packet.ts";
+import { propertyFields } from "./properties.ts";
+import { binary, type Field, lengthSize, putLength, sizeOfFields, string, uint16 } from "./wire.ts";
 
-const utf8 = new TextEncoder();
+const { CONNACK, CONNECT, MAX_REMAINING_LENGTH, PINGREQ, PINGRESP, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE } =
+  packets;
 
-/** The bytes of any packet but PUBLISH, which `Output` writes in place. */
-export function encode(packet: ControlPacket): Uint8Array<ArrayBuffer> {
+/**
+ * The bytes of any packet but PUBLISH, which `Output` writes in place. In version 4 what only version 5 has is left out.
+ *
+ * @throws {TypeError | RangeError} If a property is wrong, or the packet too long.
+ */
+export function encode(packet: ControlPacket, version: Version = 4): Uint8Array<ArrayBuffer> {
   const { type } = packet;
-  const fields = fieldsOf(packet);
-  const length = fields.reduce((sum, field) => sum + field.length, 0);
+  const fields = version === 5 ? fieldsOf5(packet) : fieldsOf(packet);
+  const length = sizeOfFields(fields);
   if (length > MAX_REMAINING_LENGTH) {
     throw new RangeError(`Cannot send a packet of ${length} bytes as the protocol allows ${MAX_REMAINING_LENGTH}`);
   }
@@ -25,10 +32,8 @@ export function encode(packet: ControlPacket): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-type Field = Uint8Array | readonly number[];
-
 function fieldsOf(packet: ControlPacket): Field[] {
-  if (packet.type === CONNECT) return connectFields(packet);
+  if (packet.type === CONNECT) return connectFields(packet, 4);
   if (packet.type === CONNACK) return [[packet.sessionPresent ? 1 : 0, packet.code]];
   if (!("packetId" in packet)) return [];
   const id = uint16(packet.packetId);
@@ -37,35 +42,37 @@ function fieldsOf(packet: ControlPacket): Field[] {
   return packet.type === SUBACK ? [id, packet.codes] : [id];
 }
 
+/** The same in version 5: properties go before what a request is about, and codes, when they are not 0, before those. */
+function fieldsOf5(packet: ControlPacket): Field[] {
+  if (packet.type === CONNECT) return connectFields(packet, 5);
+  if (packet.type === PINGREQ || packet.type === PINGRESP) return [];
+  const properties = propertyFields(packet.type, packet.properties);
+  if (packet.type === CONNACK) return [[packet.sessionPresent ? 1 : 0, packet.code], ...properties];
+  const id = "packetId" in packet ? [uint16(packet.packetId)] : [];
+  if (packet.type === SUBSCRIBE) return [...id, ...properties, ...packet.filters.flatMap(requestFields)];
+  if (packet.type === UNSUBSCRIBE) return [...id, ...properties, ...packet.filters.flatMap(string)];
+  if (packet.type === SUBACK || packet.type === UNSUBACK) return [...id, ...properties, packet.codes ?? []];
+  const { code = 0 } = packet;
+  const hasProperties = properties.length > 1;
+  if (code === 0 && !hasProperties) return id;
+  // AUTH is the one that cannot leave out its properties' length only (section 3.15.2.1).
+  return [...id, [code], ...(hasProperties || packet.type === packets.AUTH ? properties : [])];
+}
+
+/** A topic filter and its subscription options (section 3.8.3.1). */
+function requestFields({ topic, qos, noLocal, retainAsPublished, retainHandling = 0 }: FilterRequest): Field[] {
+  return [...string(topic), [qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | retainHandling << 4]];
+}
+
 /** The order of the payload's fields is fixed [MQTT-3.1.3-1]. */
-function connectFields({ id, keepalive, cleanSession, will, uname, passwd }: ConnectPacket): Field[] {
+function connectFields(packet: ConnectPacket, version: Version): Field[] {
+  const { id, keepalive, cleanSession, will, uname, passwd } = packet;
+  const propertiesOf = (type: number, properties: ConnectPacket["properties"]) =>
+    version === 5 ? propertyFields(type, properties) : [];
   const willFlags = will ? 0x04 | will.qos << 3 | (will.retain ? 0x20 : 0) : 0;
   const flags = (cleanSession ? 0x02 : 0) | willFlags | (passwd ? 0x40 : 0) | (uname ? 0x80 : 0);
-  const fields = [...string("MQTT"), [4, flags], uint16(keepalive), ...string(id)];
-  if (will) fields.push(...string(will.topic), ...binary(will.message));
+  const fields = [...string("MQTT"), [version, flags], uint16(keepalive)];
+  fields.push(...propertiesOf(CONNECT, packet.properties), ...string(id));
+  if (will) fields.push(...propertiesOf(packets.WILL, will.properties), ...string(will.topic), ...binary(will.message));
   return [...fields, ...(uname ? binary(uname) : []), ...(passwd ? binary(passwd) : [])];
-}
-
-function uint16(value: number): Field {
-  return [value >> 8, value & 255];
-}
-
-function binary(bytes: Uint8Array): Field[] {
-  return [uint16(bytes.length), bytes];
-}
-
-function string(text: string): Field[] {
-  return binary(utf8.encode(text));
-}
-
-/** How many bytes a remaining length takes (section 2.2.3). */
-export function lengthSize(length: number): number {
-  return length < 0x80 ? 1 : length < 0x4000 ? 2 : length < 0x200000 ? 3 : 4;
-}
-
-/** Writes a remaining length (section 2.2.3) and returns where it ends. */
-export function putLength(bytes: Uint8Array, at: number, length: number): number {
-  for (; length > 127; length >>>= 7) bytes[at++] = length & 127 | 128;
-  bytes[at++] = length;
-  return at;
 }

@@ -2,8 +2,9 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { convertPublish } from "./convert.ts";
 import { BLOCK, NOTHING, Packer } from "./packer.ts";
-import { type AckPacket, PUBLISH, PUBREL } from "./packet.ts";
+import { type AckPacket, PUBLISH, PUBREL, type Version } from "./packet.ts";
 
 /** One write of many messages costs little more than one of 100 bytes: 15 million messages a second against 0.5. */
 const FIRST_BLOCK = 256;
@@ -12,13 +13,14 @@ const SPARE = 8;
 
 /**
  * Bytes for what the application does not ask for: a broker that keeps to the protocol waits for 65,535 acknowledgements
- * at most, of 4 bytes [MQTT-2.3.1-2]; and copies come while less than a block waits.
+ * at most, of 4 bytes [MQTT-2.3.1-2], or 5 with a reason code; and copies come while less than a block waits.
  */
-const RESERVE = 4 * 65_535 + BLOCK;
+const RESERVE = { 4: 4 * 65_535 + BLOCK, 5: 5 * 65_535 + BLOCK };
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
   readonly #max: number;
+  #reserve: number;
   /** What of `block` is before it has been handed out. */
   #from = 0;
   #blockSize = FIRST_BLOCK;
@@ -39,9 +41,10 @@ export class Output extends Packer {
   #burst = 1;
 
   /** More than `max` bytes, and the acknowledgements of one session, are never kept. */
-  constructor(max: number) {
-    super();
+  constructor(max: number, version: Version = 4) {
+    super(version);
     this.#max = max;
+    this.#reserve = RESERVE[version];
   }
 
   /** How many bytes were accepted and not yet written. */
@@ -65,7 +68,7 @@ export class Output extends Packer {
 
   /** Adds a packet that nobody could be told has no place: it has one, although the application has filled the rest. */
   addAnyway(packet: Uint8Array): void {
-    this.#add(packet, this.#max + RESERVE);
+    this.#add(packet, this.#max + this.#reserve);
   }
 
   /** Adds packets that wait elsewhere as long as they are not acknowledged, where they have their place. */
@@ -79,20 +82,25 @@ export class Output extends Packer {
     this.at = at + packet.length;
   }
 
-  /** Adds an acknowledgement, which always has a place; who goes on reading looks at `isFlooded`. */
-  acknowledge(type: AckPacket["type"], packetId: number): void {
-    const at = this.#room(4, Infinity);
+  /**
+   * Adds an acknowledgement, which always has a place; who goes on reading looks at `isFlooded`. `code` is a reason code of
+   * version 5; 0 takes no byte (section 3.4.2.1).
+   */
+  acknowledge(type: AckPacket["type"], packetId: number, code = 0): void {
+    const length = code === 0 ? 2 : 3;
+    const at = this.#room(2 + length, Infinity);
     const { block } = this;
     block[at] = type << 4 | (type === PUBREL ? 2 : 0);
-    block[at + 1] = 2;
+    block[at + 1] = length;
     block[at + 2] = packetId >> 8;
     block[at + 3] = packetId & 255;
-    this.at = at + 4;
+    block[at + 4] = code; // what comes next is written over a 0: there is always room for more
+    this.at = at + 2 + length;
   }
 
   /** Whether more waits than a broker that reads can have made us answer. */
   get isFlooded(): boolean {
-    return this.buffered > this.#max + RESERVE;
+    return this.buffered > this.#max + this.#reserve;
   }
 
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */
@@ -133,9 +141,9 @@ export class Output extends Packer {
   /**
    * The connection is another one: what was handed out has gone with the old one [MQTT-4.3.1], and
    * of what was not, only PUBLISH packets of QoS 0 mean the same to the new one; those of QoS 1 and 2 are sent from where
-   * they wait. Returns how many are kept.
+   * they wait. `isWanted`: which of those stay. Returns how many are kept.
    */
-  restart(): number {
+  restart(isWanted: (packet: Uint8Array) => boolean = () => true): number {
     const blocks = [...this.#full, this.block.subarray(this.#from, this.at)];
     this.use(NOTHING);
     this.#full = [];
@@ -148,12 +156,33 @@ export class Output extends Packer {
       for (let start = 0, end = 0; start < block.length; start = end) {
         end = packetEnd(block, start);
         if (block[start]! >> 4 !== PUBLISH || (block[start]! & 6) !== 0) continue;
-        this.add(block.subarray(start, end));
+        const packet = block.subarray(start, end);
+        if (!isWanted(packet)) continue;
+        this.add(packet);
         this.published++;
         kept++;
       }
     }
     return kept;
+  }
+
+  /**
+   * The version is 4, and not 5: messages that wait are made of that. `isWanted`: of those that had properties, which version
+   * 4 has not, which stay.
+   */
+  downgrade(isWanted: (packet: Uint8Array) => boolean): void {
+    this.speak(4);
+    this.#reserve = RESERVE[4];
+    const packets: Uint8Array[] = [];
+    this.restart((packet) => {
+      const { packet: other, isPoorer } = convertPublish(packet, 5, 4);
+      if (!isPoorer || isWanted(packet)) packets.push(other.slice());
+      return false;
+    });
+    for (const packet of packets) {
+      this.add(packet);
+      this.published++;
+    }
   }
 
   /** Hands out the next bytes to be written; undefined when there are none. One at a time: then `written`. */
@@ -201,7 +230,8 @@ export function countPackets(block: Uint8Array, type: number): number {
   return count;
 }
 
-function packetEnd(bytes: Uint8Array, start: number): number {
+/** Where the packet that begins at a place ends; it is whole. */
+export function packetEnd(bytes: Uint8Array, start: number): number {
   let at = start + 1, length = 0;
   for (let shift = 0;; shift += 7) {
     const byte = bytes[at++]!;

@@ -1,10 +1,11 @@
 /** PUBLISH packets, written into memory one after the other.
  * @module */
 
+import { MqttError } from "../errors.ts";
 import { isBytes, kindOf } from "./bytes.ts";
-import { lengthSize, putLength } from "./encoder.ts";
-import { MAX_REMAINING_LENGTH, PUBLISH } from "./packet.ts";
+import { MAX_REMAINING_LENGTH, PUBLISH, type Version } from "./packet.ts";
 import { checkName } from "./topic.ts";
+import { lengthSize, putLength } from "./wire.ts";
 
 const utf8 = new TextEncoder();
 
@@ -24,6 +25,9 @@ const NO_VIEW = new DataView(NOTHING.buffer);
 /** Where byte 1 has the QoS. */
 const QOS = 6;
 
+/** The longest fixed header, in bytes. */
+const LONGEST_HEADER = 5;
+
 const HASH = 0x23, PLUS = 0x2b;
 
 /** A topic name as a field of a packet: `length` bytes, and some more to the end of a word. */
@@ -34,6 +38,8 @@ interface Name {
 
 /** Writes packets into blocks; who extends it says where blocks come from, and what becomes of them. */
 export abstract class Packer {
+  /** The bytes of properties that a message has which has none: their length, in version 5. */
+  #noProperties = 0;
   readonly #names = new Map<string, Name>();
   /** Names that had no place in #names. */
   #missed = 0;
@@ -41,6 +47,18 @@ export abstract class Packer {
   protected block: Uint8Array<ArrayBuffer> = NOTHING;
   protected at = 0;
   #view = NO_VIEW;
+  /** The largest packet that the broker takes, in bytes; and the remaining length up to which none is too large, or long. */
+  #largest = Infinity;
+  #short = BLOCK;
+
+  constructor(version: Version = 4) {
+    this.speak(version);
+  }
+
+  /** Packs messages of this version from now on. */
+  protected speak(version: Version): void {
+    this.#noProperties = version === 5 ? 1 : 0;
+  }
 
   /**
    * Where in `block` so many bytes may be written, and 3 more, as names are written in words.
@@ -48,6 +66,12 @@ export abstract class Packer {
    * @throws {MqttError} `"overflow"` when they have no place.
    */
   protected abstract room(size: number): number;
+
+  /** Larger packets are refused from now on; bytes. */
+  limit(largest: number): void {
+    this.#largest = largest;
+    this.#short = Math.min(BLOCK, largest - LONGEST_HEADER);
+  }
 
   /** Goes on in another block. */
   protected use(block: Uint8Array<ArrayBuffer>): void {
@@ -61,7 +85,7 @@ export abstract class Packer {
    * identifier is 1, until another is written there.
    *
    * @throws {TypeError | RangeError} If `topic` is no topic name, or the packet too long for the protocol.
-   * @throws {MqttError} `"overflow"` when it has no place; nothing is added then.
+   * @throws {MqttError} `"overflow"` when it has no place, `"unsupported"` when it is too large; nothing is added then.
    */
   publish(topic: string, payload: string | Uint8Array, flags: number): number {
     if (typeof payload !== "string" && !(payload instanceof Uint8Array)) checkPayload(payload);
@@ -70,8 +94,8 @@ export abstract class Packer {
     // writes, and starts over otherwise: 60 ns for a message of 16 bytes, where TextEncoder takes 150.
     const name = this.#names.get(topic) ?? this.#learn(topic);
     const size = payload.length;
-    const length = name.length + (flags & QOS ? 2 : 0) + size;
-    if (length > BLOCK) return this.#publish(name, payload, flags);
+    const length = name.length + (flags & QOS ? 2 : 0) + this.#noProperties + size;
+    if (length > this.#short) return this.#publish(name, payload, flags);
     const start = this.room(1 + lengthSize(length) + length);
     let at = this.#head(start, name, length, flags);
     const { block } = this;
@@ -94,6 +118,16 @@ export abstract class Packer {
     return at - start;
   }
 
+  /**
+   * The same with properties of version 5, encoded, with their length. It is apart as one more parameter of `publish`, left
+   * out, costs 15 % of its time.
+   */
+  publishWith(topic: string, payload: string | Uint8Array, flags: number, properties: Uint8Array): number {
+    checkPayload(payload);
+    if (typeof topic !== "string") checkName(topic);
+    return this.#publish(this.#names.get(topic) ?? this.#learn(topic), payload, flags, properties);
+  }
+
   /** Writes all that comes before the payload; where that goes. */
   #head(start: number, { length: nameLength, words }: Name, length: number, flags: number): number {
     const { block } = this, view = this.#view;
@@ -101,10 +135,13 @@ export abstract class Packer {
     let at = putLength(block, start + 1, length);
     for (let i = 0; i < words.length; i++) view.setInt32(at + 4 * i, words[i]!, true);
     at += nameLength;
-    if ((flags & QOS) === 0) return at;
-    block[at] = 0;
-    block[at + 1] = 1;
-    return at + 2;
+    if ((flags & QOS) !== 0) {
+      block[at] = 0;
+      block[at + 1] = 1;
+      at += 2;
+    }
+    block[at] = 0; // of version 4, the payload is written over it: there is room for it, as names are written in words
+    return at + this.#noProperties;
   }
 
   /** A topic name that was not published to lately. Of more than are kept, some stay while others come and go. */
@@ -119,19 +156,33 @@ export abstract class Packer {
     return name;
   }
 
-  /** Any message, whatever its length and its letters. */
-  #publish(name: Name, message: string | Uint8Array, flags: number): number {
+  /** Any message, whatever its length, its letters and its properties. */
+  #publish(name: Name, message: string | Uint8Array, flags: number, properties?: Uint8Array): number {
     const payload = typeof message === "string" ? utf8.encode(message) : message;
-    const length = name.length + (flags & QOS ? 2 : 0) + payload.length;
+    const before = name.length + (flags & QOS ? 2 : 0) + (properties?.length ?? this.#noProperties);
+    const length = before + payload.length;
     if (length > MAX_REMAINING_LENGTH) {
       throw new RangeError(`Cannot publish ${payload.length} bytes as a packet has at most ${MAX_REMAINING_LENGTH}`);
     }
-    const start = this.room(1 + lengthSize(length) + length);
-    const at = this.#head(start, name, length, flags);
+    const size = 1 + lengthSize(length) + length;
+    if (size > this.#largest) throw tooLarge(size, this.#largest);
+    const start = this.room(size);
+    let at = this.#head(start, name, length, flags);
+    if (properties !== undefined) {
+      at -= this.#noProperties;
+      this.block.set(properties, at);
+      at += properties.length;
+    }
     this.block.set(payload, at);
     this.at = at + payload.length;
     return this.at - start;
   }
+}
+
+/** The error of a packet that is too large for the broker. */
+export function tooLarge(size: number, largest: number): MqttError {
+  const message = `Cannot use a packet of ${size} bytes: this broker takes ${largest} at most [MQTT5-3.2.2-15]`;
+  return new MqttError("unsupported", message);
 }
 
 /** @throws {TypeError} If it is neither text nor bytes, also of another realm. */

@@ -46,12 +46,15 @@ export function checkFilter(filter: unknown): asserts filter is string {
   const what = "the topic filter";
   checkString(filter, what);
   if (filter === "") throw refused(what, "is empty [MQTT-4.7.3-1]");
-  if (/#./s.test(filter) || /[^/]#/.test(filter)) {
-    throw refused(what, `has a # that is not its last level [MQTT-4.7.1-2]: received "${filter}"`);
-  }
-  if (/[^/]\+|\+[^/]/.test(filter)) {
-    throw refused(what, `has a + that does not fill a level [MQTT-4.7.1-3]: received "${filter}"`);
-  }
+  const wrong = wrongWildcard(filter);
+  if (wrong === "#") throw refused(what, `has a # that is not its last level [MQTT-4.7.1-2]: received "${filter}"`);
+  if (wrong === "+") throw refused(what, `has a + that does not fill a level [MQTT-4.7.1-3]: received "${filter}"`);
+}
+
+/** The wildcard that is in the wrong place of a topic filter, if one is. */
+export function wrongWildcard(filter: string): "#" | "+" | undefined {
+  if (/#./s.test(filter) || /[^/]#/.test(filter)) return "#";
+  return /[^/]\+|\+[^/]/.test(filter) ? "+" : undefined;
 }
 
 /** A topic name with the values last matched to it, so that each name is matched once. */

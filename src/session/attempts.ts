@@ -36,8 +36,17 @@ export interface Verdict {
   readonly failures: number;
 }
 
-/** Another attempt cannot mend these: the broker's return codes for version, identifier and credentials, and a server that is not trusted. */
-const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([1, 2, 4, 5, "untrusted", "wrongname", "expired"]);
+/**
+ * Another attempt cannot mend these: the broker's return codes for version, identifier and credentials, and their like in MQTT 5,
+ * with those for what CONNECT has of a will; and a server that is not trusted.
+ */
+const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...[1, 2, 4, 5, 129, 130, 132, 133, 134, 135, 138, 140, 144, 149, 153, 154, 155, 157] as const,
+  ...["untrusted", "wrongname", "expired"] as const,
+]);
+
+/** The reason code of MQTT 5 for a session that another client has taken over. */
+const TAKEN_OVER = 142;
 
 /** After so many connections in a row that the broker accepted and soon closed, another client with the same id may be the reason. */
 const MOST_SHORT = 3;
@@ -56,7 +65,9 @@ export class Attempts {
   #refusals = 0;
   /** Connections in a row that the broker accepted and soon closed. */
   #short = 0;
-  /** Whether a broker has ever accepted the client: then no failure is final. */
+  /** Whether the last connection that the broker had accepted ended as another client took the session over. */
+  #wasTakenOver = false;
+  /** Whether a broker has ever accepted the client: then no failure is final, but one. */
   wasAccepted = false;
 
   constructor(settings: AttemptsSettings) {
@@ -67,6 +78,11 @@ export class Attempts {
   /** An attempt begins: at which place, and which one since a connection was accepted. */
   begin(): { place: number; address: string | undefined; credentials: CredentialsGiven; attempt: number } {
     return { place: this.#place, ...this.#current, attempt: ++this.#inRow };
+  }
+
+  /** The attempt is made once more, in another way: it counts as one. */
+  repeat(): void {
+    this.#inRow--;
   }
 
   get #current(): Place {
@@ -95,7 +111,9 @@ export class Attempts {
       return { next: "end", error: this.#summary(error), delay: 0, failures };
     }
     const told = this.#hint(error, lasted);
-    if (delay === undefined || isOver) return { next: "end", error: told, delay: 0, failures };
+    if (delay === undefined || isOver || this.#isDuel(error, lasted)) {
+      return { next: "end", error: told, delay: 0, failures };
+    }
     return { next: asksPolicy ? "ask" : "wait", error: told, delay, failures };
   }
 
@@ -106,11 +124,19 @@ export class Attempts {
     return this.#refusals >= this.#settings.places.length;
   }
 
+  /** Whether another client has taken the session over for the second time, soon after it was taken back: that would go on for ever. */
+  #isDuel({ code }: MqttError, lasted: number | undefined): boolean {
+    if (lasted === undefined) return false;
+    const isAgain = this.#wasTakenOver && lasted < (this.#settings.reconnect?.stableAfter ?? 0);
+    this.#wasTakenOver = code === TAKEN_OVER;
+    return this.#wasTakenOver && isAgain;
+  }
+
   /** The last failure, with those of the other addresses. */
   #summary(error: MqttError): MqttError {
     if (this.#first.length === 1) return error;
     const message = `None of ${this.#first.length} addresses: ${this.#first.join("; ")}`;
-    return new MqttError(error.code, message, error.cause);
+    return new MqttError(error.code, message, error.cause, error);
   }
 
   /** A broker closes the connection of a client when another one connects with its identifier [MQTT-3.1.4-2], and cannot say so. */

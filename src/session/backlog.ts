@@ -113,9 +113,12 @@ export class Backlog {
       const consumer = consumers[i]!;
       if (consumer.isIdle) {
         begun = true;
-        const promise = handling.call(consumer.onpub, message);
+        const { failed } = this, promise = handling.call(consumer.onpub, message);
         if (promise !== undefined) {
           this.#begin({ consumer, delivery: delivery ??= this.#hold(message, packetId) }, promise, handling);
+        } else if (this.failed !== failed) {
+          delivery ??= this.#hold(message, packetId);
+          delivery.failed = true;
         }
       } else {
         this.#queue(consumer, delivery ??= this.#hold(message, packetId));
@@ -129,7 +132,7 @@ export class Backlog {
 
   /** A message will not be settled at once; it is pending for who gives it out. */
   #hold(message: Message, packetId: number): Delivery {
-    const delivery: Delivery = { message, packetId, pending: 1, begun: false, receipt: "none" };
+    const delivery: Delivery = { message, packetId, pending: 1, begun: false, failed: false, receipt: "none" };
     this.#count++;
     this.#bytes += sizeOf(message) + EXTRA;
     this.#fresh.push(delivery);
@@ -177,7 +180,10 @@ export class Backlog {
   /** The promise of a handler has settled. */
   settle({ consumer, delivery }: Work, failed: boolean): void {
     consumer.running--;
-    if (failed) this.failed++;
+    if (failed) {
+      this.failed++;
+      delivery.failed = true;
+    }
     if (consumer.queue.length > 0) this.#ready.push(consumer);
     this.#done(delivery);
   }
@@ -195,7 +201,8 @@ export class Backlog {
       while (queue.length > 0 && consumer.running < consumer.concurrency) {
         const delivery = queue.shift()!;
         delivery.begun = true;
-        const promise = handling.call(consumer.onpub, delivery.message);
+        const { failed } = this, promise = handling.call(consumer.onpub, delivery.message);
+        delivery.failed ||= this.failed !== failed;
         if (promise !== undefined) this.#begin({ consumer, delivery }, promise, handling);
         this.#done(delivery);
       }
@@ -320,6 +327,12 @@ export class Backlog {
     delivery.begun = true;
     if (delivery.packetId > 0) this.#given = delivery;
     else this.#done(delivery);
+  }
+
+  /** A handler has thrown. */
+  countFailure(): void {
+    this.failed++;
+    if (this.#given !== undefined) this.#given.failed = true;
   }
 
   /** The program is done with the message that it has. */

@@ -1,12 +1,15 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { MqttError, violation } from "../errors.ts";
+import { disconnectReason, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
+import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
 import { encode } from "../protocol/encoder.ts";
 import {
   type AckPacket,
+  AUTH,
+  type AuthPacket,
   CONNACK,
   type ConnackPacket,
   CONNECT,
@@ -18,14 +21,17 @@ import {
   SUBSCRIBE,
   type UnsubackPacket,
   UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
-import { isConnackStart, notConnack } from "./connack.ts";
+import { broken, must, RULES } from "../protocol/rules.ts";
+import { disconnected, isConnackStart, notConnack, olderConnack } from "./connack.ts";
 import { KeepAlive } from "./keepalive.ts";
+import type { Limits } from "../options5.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
 
 /** What a broker may send after CONNACK, apart from messages. */
-export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | {
+export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | AuthPacket | {
   readonly type: typeof PINGRESP;
 };
 
@@ -45,7 +51,8 @@ export interface Credentials {
 /** What of the settings a connection needs. */
 type ConnectionSettings = Pick<
   SessionSettings,
-  "id" | "will" | "keepalive" | "pingAfter" | "cleanSession" | "maxPacketSize"
+  | ("version" | "id" | "will" | "keepalive" | "pingPart" | "cleanSession")
+  | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize" | "topicAliases" | "properties" | "auth")
 >;
 
 /**
@@ -57,6 +64,8 @@ type ConnectionSettings = Pick<
 export class Connection {
   /** The number of the attempt. */
   readonly attempt: number;
+  /** The version of the protocol that it speaks. */
+  readonly version: Version;
   /** What CONNECT has of user name and password. */
   given: CredentialsGiven;
   /** Decodes what has come; once the broker has accepted, its packets go through `check`. */
@@ -69,6 +78,12 @@ export class Connection {
   lastByte: number = -Infinity;
   /** When the broker accepted; undefined before. */
   acceptedAt: number | undefined;
+  /** Gives topic aliases to what is written; undefined where there are none. */
+  aliases: Aliases | undefined;
+  /** Why it is to end, once the broker has been told; undefined as long as it goes on. */
+  failure: MqttError | undefined;
+  /** The DISCONNECT that tells it, until it is taken. */
+  #refusal: Uint8Array<ArrayBuffer> | undefined;
   readonly #settings: ConnectionSettings;
   #keepAlive = new KeepAlive(0, 0);
   /** CONNECT, until it is taken. */
@@ -76,17 +91,73 @@ export class Connection {
   #isConnectTaken = false;
 
   constructor(attempt: number, given: CredentialsGiven, settings: ConnectionSettings) {
+    this.version = settings.version;
     this.attempt = attempt;
     this.given = given;
     this.#settings = settings;
-    this.decoder = new Decoder(settings.maxPacketSize);
+    this.decoder = new Decoder(settings.maxPacketSize, settings.version, settings.topicAliases);
   }
 
-  /** The credentials are known: CONNECT can be taken. */
-  login(credentials: Credentials, now: number): void {
-    const { id, will, keepalive, cleanSession, pingAfter } = this.#settings;
-    this.#keepAlive = new KeepAlive(pingAfter, now);
-    this.#connect = encode({ type: CONNECT, keepalive, cleanSession, id, will, ...credentials });
+  /** The credentials are known: CONNECT can be taken. `id`: the client identifier, if the broker has assigned one before. */
+  login(credentials: Credentials, id: string, now: number): void {
+    const { version, will, keepalive, cleanSession, pingPart, properties: given } = this.#settings;
+    const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize, topicAliases, auth } = this.#settings;
+    const properties = {
+      ...given,
+      authMethod: auth?.method,
+      authData: auth?.data,
+      sessionExpiry,
+      receiveMaximum,
+      maximumPacketSize,
+      topicAliasMaximum: topicAliases === 0 ? undefined : topicAliases,
+    };
+    this.#keepAlive = new KeepAlive(keepalive * pingPart, now);
+    const what = { keepalive, cleanSession, id, will, properties, ...credentials };
+    this.#connect = encode({ type: CONNECT, ...what }, version);
+  }
+
+  /** The broker has accepted, and can do this. */
+  accepted({ keepalive, topicAliases, maxPacketSize }: Limits, now: number): void {
+    this.acceptedAt = now;
+    const most = Math.min(topicAliases, this.#settings.topicAliases);
+    if (most > 0) this.aliases = new Aliases(most, maxPacketSize);
+    this.#keepAlive.change(keepalive * this.#settings.pingPart);
+  }
+
+  /**
+   * The connection is to end, as the broker has made a mistake: whether it is told first [MQTT5-4.13.1-1]. Then
+   * `takeRefusal`, and what comes is for nobody.
+   */
+  refuse(failure: MqttError): boolean {
+    if (!this.isOpen || this.failure !== undefined || this.version === 4) return false;
+    const code = disconnectReason(failure);
+    if (code === undefined) return false;
+    this.failure = failure;
+    this.#refusal = encode({ type: DISCONNECT, code }, 5);
+    return true;
+  }
+
+  /** The DISCONNECT that tells the broker why, once. */
+  takeRefusal(): Uint8Array<ArrayBuffer> | undefined {
+    const bytes = this.#refusal;
+    this.#refusal = undefined;
+    return bytes;
+  }
+
+  /** Whether the broker was told. */
+  get hasRefused(): boolean {
+    return this.failure !== undefined && this.#refusal === undefined;
+  }
+
+  /** Whether an end with this error, before it was accepted, may be that of a broker that does not speak version 5. */
+  isTooNew({ code }: MqttError): boolean {
+    const isRefusal = code === 1 || code === 132 || code === "socketclosed";
+    return this.version === 5 && this.#isConnectTaken && !this.isOpen && isRefusal;
+  }
+
+  /** What the client says before it is accepted, when CONNECT has gone. */
+  say(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#connect = bytes;
   }
 
   /** CONNECT, once; an answer may come from then on. */
@@ -121,12 +192,26 @@ export class Connection {
    *
    * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
    */
-  answer(): ConnackPacket | undefined {
-    const { decoder } = this;
+  answer(): ConnackPacket | AuthPacket | undefined {
+    const { decoder } = this, { version, cleanSession } = this.#settings;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
-    if (!this.#isConnectTaken || !isConnackStart(head, this.#settings.cleanSession)) throw notConnack(head);
-    return decoder.next() as ConnackPacket | undefined;
+    const isChallenge = this.#isConnectTaken && version === 5 && this.#settings.auth !== undefined &&
+      head[0] === AUTH << 4;
+    if (isChallenge) return decoder.next() as AuthPacket | undefined;
+    const isRight = this.#isConnectTaken && isConnackStart(head, cleanSession, version);
+    if (!isRight) throw notConnack(head, version);
+    if (version === 5 && head[1] === 2) return head[3] === undefined ? undefined : olderConnack(head[3]);
+    try {
+      const packet = decoder.next() as ConnackPacket | undefined;
+      if (version === 5 && packet?.sessionPresent) { // of version 4, the bytes were looked at
+        must(packet.code === 0, "a refusal with a session present", RULES.presentRefused, version);
+        must(!cleanSession, "a session present after a clean start", RULES.presentAnew, version);
+      }
+      return packet;
+    } catch (error) {
+      throw new MqttError("invalidresp", (error as MqttError).message, error);
+    }
   }
 
   /**
@@ -140,13 +225,16 @@ export class Connection {
         this.#keepAlive.answered();
         return { type: PINGRESP };
       case CONNACK:
-        throw violation("a second CONNACK", "3.2.0-1");
+        throw broken("a second CONNACK", RULES.secondConnack, this.version);
       case CONNECT:
       case SUBSCRIBE:
       case UNSUBSCRIBE:
       case PINGREQ:
-      case DISCONNECT:
         throw clientsOnly(packet.type);
+      case DISCONNECT:
+        if (this.#settings.version === 4) throw clientsOnly(packet.type);
+        must(packet.properties?.sessionExpiry === undefined, "a session expiry", RULES.serverExpiry, this.version);
+        throw disconnected(packet);
       default:
         return packet;
     }

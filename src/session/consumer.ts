@@ -18,6 +18,8 @@ export interface Delivery extends Waiting {
   readonly packetId: number;
   /** Whether a handler was called with it, or an iterator has it: then nobody need bring it again. */
   begun: boolean;
+  /** Whether a handler has failed on it. */
+  failed: boolean;
   /** Its acknowledgement: there is none, it is due when all are done with it, or it may be sent. */
   receipt: "none" | "due" | "settled";
 }
@@ -52,6 +54,6 @@ export interface Work {
 export interface Handling {
   /** Calls a handler; its promise when it returned one, and undefined otherwise. */
   call(onpub: OnPublish, message: Message): unknown;
-  /** Lets `Session.settle` be called with the work when the promise has settled. */
+  /** Lets `settle` of the backlog be called with the work when the promise has settled. */
   watch(promise: unknown, work: Work): void;
 }

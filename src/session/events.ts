@@ -21,6 +21,14 @@ export interface RetryEvent {
   readonly delay: number;
 }
 
+/** What the broker has sent to authenticate the client, and whether it awaits an answer. */
+export interface AuthEvent {
+  readonly type: "auth";
+  readonly attempt: number;
+  readonly data: Uint8Array;
+  readonly isAwaited: boolean;
+}
+
 /**
  * | event | what the shell does |
  * |---|---|
@@ -29,6 +37,8 @@ export interface RetryEvent {
  * | `retry` | asks the program when the next attempt is, then `plan` |
  * | `login` | asks for the credentials, then `login` or `lost` |
  * | `end` | says to the transport that nothing more will be written |
+ * | `auth` | asks the program what it answers, then `authentication.answered` or `lost` |
+ * | `keepalive` | tells the transport, if that sends the pings, after how many seconds it does; 0: never |
  * | `hangup` | closes the transport, or gives up the attempt |
  * | `settled` | settles the call |
  * | `inbox` | wakes the iterator that waits |
@@ -42,6 +52,8 @@ export type SessionEvent =
   | RetryEvent
   | { readonly type: "login"; readonly attempt: number }
   | { readonly type: "end" | "hangup" }
+  | AuthEvent
+  | { readonly type: "keepalive"; readonly seconds: number }
   | {
     readonly type: "settled";
     readonly call: Call;
@@ -94,6 +106,6 @@ export class Events {
 
   /** An attempt is over: what it has not begun yet is not begun. */
   cancelAttempt(): void {
-    this.#queue.discard(({ type }) => type === "dial" || type === "login");
+    this.#queue.discard(({ type }) => type === "dial" || type === "login" || type === "auth");
   }
 }

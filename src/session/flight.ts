@@ -1,9 +1,11 @@
 /** Messages of QoS 1 and 2 on their way to the broker, until it has acknowledged them.
  * @module */
 
+import type { Limits } from "../options5.ts";
 import type { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
-import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL } from "../protocol/packet.ts";
+import { convertPublish } from "../protocol/convert.ts";
+import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { FreedIds } from "./freed_ids.ts";
@@ -21,12 +23,14 @@ import {
   type Outgoing,
   type Publication,
   RECEIVED,
+  refusedError,
   SENT,
   sessionLostError,
   staleError,
   WAITING,
 } from "./outgoing.ts";
-import { Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
+import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
+import { reduceExpiry, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
@@ -39,6 +43,7 @@ export interface FlightSettings {
   readonly maxInflight: number;
   readonly maxInflightQoS2: number;
   readonly maxBuffered: number;
+  readonly version: Version;
   readonly sessionLost: SessionLost | undefined;
 }
 
@@ -73,12 +78,15 @@ export interface FlightParts {
  */
 export class Flight {
   readonly #settings: FlightSettings;
+  #version: Version;
   readonly #output: Output;
   readonly #events: Events;
   readonly #ids: PacketIds;
   readonly #journal: Journal;
   readonly #onDone: OnDone;
   readonly #shelf: Shelf;
+  /** How many the broker of this connection takes before it has acknowledged them [MQTT5-3.3.4-9]. */
+  #receiveMaximum = Infinity;
   /** Bytes that were let out, and wait for the store. */
   #held = 0;
   /** Those that wait, in the order of accepting; among them such as do not wait any more. Of QoS 0 they wait for a connection. */
@@ -106,12 +114,13 @@ export class Flight {
 
   constructor(settings: FlightSettings, { output, events, ids, journal, onDone }: FlightParts) {
     this.#settings = settings;
+    this.#version = settings.version;
     this.#output = output;
     this.#events = events;
     this.#ids = ids;
     this.#journal = journal;
     this.#onDone = onDone;
-    this.#shelf = new Shelf(settings.maxBuffered);
+    this.#shelf = new Shelf(settings.maxBuffered, settings.version);
     ids.add(this.#sent);
     ids.add(this.#received);
   }
@@ -147,8 +156,12 @@ export class Flight {
    * @throws {TypeError | RangeError} If `topic` is no topic name, or `message` no message.
    * @throws {MqttError} `"overflow"`; nothing is accepted then.
    */
-  publish({ topic, message, flags, expiry }: Publication, call: Call | undefined, now: number): Outgoing {
-    const shelved = this.#shelf.last(this.#shelf.publish(topic, message, flags));
+  publish(publication: Publication, call: Call | undefined, now: number): Outgoing {
+    const { topic, message, flags, expiry, properties } = publication, shelf = this.#shelf;
+    const size = properties === undefined
+      ? shelf.publish(topic, message, flags)
+      : shelf.publishWith(topic, message, flags, properties);
+    const shelved = shelf.last(size);
     const due = expiry === undefined ? Infinity : now + 1000 * expiry;
     const outgoing = this.#accept(shelved, this.#accepted++, due);
     outgoing.call = call;
@@ -161,7 +174,7 @@ export class Flight {
     this.#pending++;
     this.#soonest = Math.min(this.#soonest, due);
     const qos = (page.bytes[start]! & 6) >> 1 as Level;
-    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due };
+    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due, code: 0 };
   }
 
   /** Takes what a process before this one had accepted; `offset`: `now` less the milliseconds since 1970. */
@@ -169,10 +182,13 @@ export class Flight {
     this.#accepted = accepted;
     const inOrder = [...messages.values()].sort((one, other) => one.number - other.number);
     const found = new Map<number, Outgoing>();
-    for (const { number, packet, packetId, due } of inOrder) {
+    const poorer: Outgoing[] = [];
+    for (const { number, packet: written, version, packetId, due } of inOrder) {
+      const { packet, isPoorer } = convertPublish(written, version, this.#settings.version);
       const outgoing = this.#accept(this.#shelf.place(packet), number, due + offset);
       outgoing.packetId = packetId;
       found.set(number, outgoing);
+      if (isPoorer && !received.has(number)) poorer.push(outgoing);
       if (received.has(number)) continue;
       if (packetId > 0) this.#sent.set(packetId, outgoing);
       this.#waiting[outgoing.qos].push(outgoing);
@@ -181,6 +197,15 @@ export class Flight {
       const outgoing = found.get(number)!;
       outgoing.state = RECEIVED;
       this.#received.set(outgoing.packetId, outgoing);
+    }
+    for (const outgoing of poorer) this.#end(outgoing, versionUnsupported("a message with properties"));
+  }
+
+  /** The version is 4, and not 5: what has properties is given up. */
+  downgrade(): void {
+    this.#version = 4;
+    for (const outgoing of this.all) {
+      if (this.#shelf.downgrade(outgoing)) this.#end(outgoing, versionUnsupported("a message with properties"));
     }
   }
 
@@ -232,12 +257,13 @@ export class Flight {
   #next(now: number): Outgoing | undefined {
     const { maxInflight, maxInflightQoS2 } = this.#settings;
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
-    if (qos1 + qos2 >= maxInflight) return undefined;
+    if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;
     const first = this.#first(1, now), other = qos2 < maxInflightQoS2 ? this.#first(2, now) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
-    const isOther = other !== undefined && (first === undefined || other.number < first.number) && this.#stamp(other);
+    const isBefore = other !== undefined && (first === undefined || other.number < first.number);
+    const isOther = isBefore && this.#stamp(other, now);
     const next = isOther ? other : first;
-    if (next === undefined || !isOther && !this.#stamp(next)) return undefined;
+    if (next === undefined || !isOther && !this.#stamp(next, now)) return undefined;
     this.#waiting[next.qos].shift();
     this.#sending[next.qos]++;
     next.state = SENT;
@@ -267,7 +293,7 @@ export class Flight {
   }
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
-  #stamp(next: Outgoing): boolean {
+  #stamp(next: Outgoing, now: number): boolean {
     const isNew = next.packetId === NEW;
     const isRepeat = next.packetId > 0;
     if (!isRepeat) {
@@ -278,9 +304,16 @@ export class Flight {
       this.#journal.change(SENT_RECORD, next.number, packetId);
     }
     stamp(next, next.packetId, { dup: isRepeat });
+    this.#reduce(next, now);
     if (isNew) this.sent++;
     else this.resent++;
     return true;
+  }
+
+  /** The time that a message has waited is taken off its expiry [MQTT5-3.3.2-6]; one of 0 would be none to some brokers. */
+  #reduce(next: Outgoing, now: number): void {
+    if (next.due === Infinity || this.#version === 4) return;
+    reduceExpiry(next, Math.max(Math.ceil((next.due - now) / 1000), 1));
   }
 
   /** Whether messages of QoS 0 wait for a connection: later ones wait behind them. */
@@ -291,6 +324,7 @@ export class Flight {
   /** There is a connection: messages of QoS 0 go to the output, and are done. */
   letGo(now: number): void {
     for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
+      this.#reduce(first, now);
       this.#output.addCopies(bytesOf(first));
       this.#output.published++;
       this.#end(first);
@@ -317,9 +351,17 @@ export class Flight {
   // ---- from the broker
 
   /** PUBACK, PUBREC or PUBCOMP. One that is for nothing is counted: brokers repeat them rightly when a message is sent again. */
-  answered(type: AckPacket["type"], packetId: number): void {
+  answered(packet: AckPacket): void {
+    const { type, packetId, code = 0 } = packet;
     const outgoing = (type === PUBCOMP ? this.#received : this.#sent).get(packetId);
-    if (outgoing !== undefined && type === PUBACK && outgoing.qos === 1) return this.#end(outgoing);
+    // PUBREC with a reason code from 128 on frees the identifier [MQTT5-4.3.3-4]; in PUBCOMP, it says nothing of the message.
+    const isRefused = code >= 128 && (type === PUBREC ? outgoing?.qos === 2 : type === PUBACK && outgoing?.qos === 1);
+    if (outgoing !== undefined && isRefused) return this.#end(outgoing, refusedError(packet));
+    if (outgoing !== undefined && type === PUBREC) outgoing.code = code;
+    if (outgoing !== undefined && type === PUBACK && outgoing.qos === 1) {
+      outgoing.code = code;
+      return this.#end(outgoing);
+    }
     if (type === PUBCOMP && outgoing !== undefined) return this.#end(outgoing);
     if (type === PUBCOMP && this.#freed?.add(packetId)) return;
     if (type === PUBREC && outgoing?.qos === 2) this.#receive(outgoing);
@@ -366,7 +408,8 @@ export class Flight {
     if (call === undefined) return error && this.#tell(outgoing, error);
     outgoing.call = undefined;
     this.#calls--;
-    this.#events.settle(call, error === undefined ? ACKNOWLEDGED : { error });
+    const { code } = outgoing;
+    this.#events.settle(call, error === undefined ? code === 0 ? ACKNOWLEDGED : { code } : { error });
   }
 
   /** Nobody waits for a message that was given up: the status tells it. */
@@ -385,17 +428,35 @@ export class Flight {
       this.#sending[qos] = 0;
     }
     this.#held = 0;
+    this.#receiveMaximum = Infinity;
+    this.#shelf.limit(Infinity);
   }
 
   /** The broker has accepted. `isTakenOver`: its session is that of a client before this one, whose messages nobody knows. */
-  connected({ sessionPresent, isTakenOver }: { sessionPresent: boolean; isTakenOver: boolean }): void {
+  connected(
+    { sessionPresent, isTakenOver, limits }: { sessionPresent: boolean; isTakenOver: boolean; limits: Limits },
+  ): void {
+    this.#receiveMaximum = limits.receiveMaximum;
     if (isTakenOver && this.#freed === undefined) {
       const { maxInflightQoS2 } = this.#settings;
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));
     }
     if (!sessionPresent) this.#forget();
     for (const packetId of this.#received.keys()) this.#release(packetId);
+    this.#shelf.limit(limits.maxPacketSize);
+    if (isLimited(limits)) this.#refuse(limits);
     this.#freed?.connected();
+  }
+
+  /** Gives up what the broker of this connection does not take, also such as was sent to one that did. */
+  #refuse(limits: Limits): void {
+    for (const outgoing of this.all) {
+      const { page, start, size, state, qos, packetId } = outgoing;
+      const error = messageUnsupported(limits, { flags: page.bytes[start]! & 15, size });
+      if (error === undefined || state !== WAITING) continue;
+      if (qos === 2 && packetId > 0) this.#release(packetId); // the broker may have it, and would keep its identifier
+      this.#end(outgoing, error);
+    }
   }
 
   /** The broker has forgotten the session, and what it knew of the messages that were sent. */

@@ -6,6 +6,8 @@ import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Output } from "../protocol/output.ts";
 import {
+  AUTH,
+  type AuthPacket,
   type ConnackPacket,
   PINGRESP,
   PUBACK,
@@ -43,6 +45,8 @@ export interface Reading {
   now(): number;
   /** The answer to CONNECT has come. */
   connacked(connection: Connection, packet: ConnackPacket): void;
+  /** AUTH has come. */
+  challenged(connection: Connection, packet: AuthPacket): void;
   /** Nothing more is decoded, as it is not wanted now. */
   held(): void;
   /** The broker has made a mistake. */
@@ -143,6 +147,7 @@ export class Intake {
     try {
       if (!connection.isOpen) {
         const answer = connection.answer();
+        if (answer?.type === AUTH) return reading.challenged(connection, answer);
         return answer && reading.connacked(connection, answer);
       }
       if (output.isFlooded) throw notRead(output.buffered);
@@ -155,7 +160,8 @@ export class Intake {
           const { packetId } = decoder;
           received++;
           if (!receiver.accept(packet, packetId)) continue;
-          const delivery = deliver(subscriptions.recipients(decoder.topic), packet, packetId);
+          const recipients = subscriptions.recipients(decoder.topic, decoder.found.subscriptionIds);
+          const delivery = deliver(recipients, packet, packetId);
           receiver.delivered(packet, packetId, delivery);
           if (this.#taken !== undefined) return;
         }
@@ -179,7 +185,9 @@ export class Intake {
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
-        return flight.answered(packet.type, packet.packetId);
+        return flight.answered(packet);
+      case AUTH:
+        return this.#reading.challenged(this.#reading.connection()!, packet);
       case PUBREL:
         return receiver.release(packet.packetId);
       case "oversized":

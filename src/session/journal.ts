@@ -2,6 +2,7 @@
  * @module */
 
 import type { MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
 import { Fifo } from "./fifo.ts";
 
 /**
@@ -17,12 +18,14 @@ import { Fifo } from "./fifo.ts";
  * | `DONE` | number, count | it is acknowledged, or given up |
  * | `RECORDED` | packet identifier, count | a message of QoS 2 that the broker has sent is settled |
  * | `RELEASED` | packet identifier, count | the broker will not send that again |
+ * | `ACCEPTED5` | as `ACCEPTED` | the same of a PUBLISH of MQTT 5, which has properties |
  *
  * A number counts the messages that were accepted, `due` is when one gets stale, in milliseconds since 1970 or Infinity:
  * eight bytes each, IEEE 754; packet identifiers and counts have two. All are big-endian. A count is of messages, or
  * identifiers, one after the other: a run of them takes one record, as most changes come in runs.
  */
 export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DONE = 5, RECORDED = 6, RELEASED = 7;
+export const ACCEPTED5 = 8;
 
 /** What a store adds to each record, about; bytes. */
 export const FRAME = 16;
@@ -71,6 +74,8 @@ export interface Keeping {
  */
 export class Journal {
   readonly #log: Log | undefined;
+  /** The type of the records that have messages. */
+  #accepts = ACCEPTED;
   /** Runs of changes that are not kept yet, and how many of these numbers are of those that are being flushed. */
   #changes: number[] = [];
   #flushedChanges = 0;
@@ -94,9 +99,15 @@ export class Journal {
   #view = new DataView(this.#scratch.buffer);
 
   /** Without a log, nothing is written, and everything is done at once. */
-  constructor(log: Log | undefined, size: number) {
+  constructor(log: Log | undefined, size: number, version: Version = 4) {
     this.#log = log;
+    this.speak(version);
     this.#size = size;
+  }
+
+  /** Messages are of this version from now on. */
+  speak(version: Version): void {
+    this.#accepts = version === 5 ? ACCEPTED5 : ACCEPTED;
   }
 
   /** Whether there is a log. */
@@ -157,7 +168,7 @@ export class Journal {
   encodeAccepted({ number, due, packet }: Accepted, offset: number): Uint8Array {
     const size = 17 + packet.length;
     if (size > this.#scratch.length) this.#grow(size);
-    this.#scratch[0] = ACCEPTED;
+    this.#scratch[0] = this.#accepts;
     this.#view.setFloat64(1, number);
     this.#view.setFloat64(9, due + offset);
     this.#scratch.set(packet, 17);

@@ -18,8 +18,8 @@ const SILENCE = 2;
 /** The keep alive of one connection; who sends for it tells what happens. Times are in milliseconds. */
 export class KeepAlive {
   /** PINGREQ goes out a little before the keep alive is over, so that it is never exceeded [MQTT-3.1.2-23]. */
-  readonly #after: number;
-  readonly #wait: number;
+  #after = Infinity;
+  #wait = 0;
   #lastSent: number;
   /** When it was last checked whether anything comes. */
   #lastLook: number;
@@ -38,9 +38,14 @@ export class KeepAlive {
 
   /** `keepalive` in seconds; 0 = off. */
   constructor(keepalive: number, now: number) {
+    this.change(keepalive);
+    this.#lastSent = this.#lastLook = now;
+  }
+
+  /** The server wants another one [MQTT5-3.2.2-21]; seconds, 0 = off. */
+  change(keepalive: number): void {
     this.#after = keepalive === 0 ? Infinity : keepalive * 950;
     this.#wait = Math.min(keepalive * 1000, PING_WAIT);
-    this.#lastSent = this.#lastLook = now;
   }
 
   /** Bytes have gone out: it starts anew. */

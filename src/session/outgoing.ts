@@ -2,7 +2,9 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { type AckPacket, PUBACK } from "../protocol/packet.ts";
 import type { Call } from "./events.ts";
+import { reasonError } from "./reasons.ts";
 import type { Shelved } from "./shelf.ts";
 
 /** Where a message is. */
@@ -29,6 +31,8 @@ export interface Outgoing extends Shelved {
   state: typeof WAITING | typeof SENT | typeof RECEIVED | typeof DONE;
   /** `NEW` or `ANEW` until it is sent. */
   packetId: number;
+  /** The reason code of the broker's PUBACK or PUBREC; 0 before. */
+  code: number;
   /** When it is not sent any more; milliseconds. */
   readonly due: number;
 }
@@ -38,6 +42,8 @@ export interface Publication {
   readonly topic: string;
   readonly message: string | Uint8Array;
   readonly flags: number;
+  /** The properties of version 5, encoded, with their length. */
+  readonly properties?: Uint8Array | undefined;
   /** Seconds until it is not sent any more, if it has not been sent by then. */
   readonly expiry?: number | undefined;
   /** Whether the call waits no longer than until the store has it. */
@@ -55,6 +61,12 @@ export function isUnsent({ state, packetId }: Outgoing): boolean {
 /** Whether it is too old to be sent for the first time. */
 export function isStale(outgoing: Outgoing, now: number): boolean {
   return outgoing.due <= now && isUnsent(outgoing);
+}
+
+/** The broker does not take it. */
+export function refusedError({ type, code = 0, properties }: AckPacket): MqttError {
+  const statement = type === PUBACK ? "[MQTT5-3.4.2-1]" : "[MQTT5-3.5.2-1]";
+  return reasonError(code, { what: "does not take the message", properties, statement });
 }
 
 /** It was too old. */

@@ -5,7 +5,8 @@ import { MqttError, violation } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { OversizedPublish } from "../protocol/decoder.ts";
 import type { Output } from "../protocol/output.ts";
-import { PUBACK, PUBCOMP, PUBREC, type QoS } from "../protocol/packet.ts";
+import { PUBACK, PUBCOMP, PUBREC, type QoS, type Version } from "../protocol/packet.ts";
+import { broken, RULES } from "../protocol/rules.ts";
 import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
@@ -13,8 +14,14 @@ import { type Journal, RECORDED, RELEASED } from "./journal.ts";
 
 /** Sizes in bytes. */
 export interface ReceiverSettings {
+  readonly version: Version;
   readonly maxPacketSize: number;
+  /** As CONNECT has it. */
+  readonly receiveMaximum: number;
 }
+
+/** The reason code of MQTT 5 for a message that a handler has failed on. */
+const FAILED = 131;
 
 /** What it works with. */
 export interface ReceiverParts {
@@ -24,7 +31,7 @@ export interface ReceiverParts {
 }
 
 /** What is acknowledged when it is settled. */
-type Receipt = Pick<Delivery, "packetId" | "receipt">;
+type Receipt = Pick<Delivery, "packetId" | "receipt" | "failed">;
 
 /** There are so many packet identifiers: a broker that has used more without an acknowledgement uses one twice. */
 const MOST_RECEIPTS = 65_535;
@@ -47,8 +54,19 @@ export class Receiver {
   readonly #inHand = new Map<number, Delivery>();
   readonly #earlier = new Map<number, Delivery>();
   readonly #recorded: Set<number>;
+  /** What came on this connection and is not acknowledged to the end, where the broker may not send more than so many. */
+  readonly #open = new Set<number>();
+  #maximum = Infinity;
+  /** How a message is acknowledged that a handler has failed on. */
+  #failure = 0;
   /** Whether there is a connection to acknowledge on. */
   #isOpen = false;
+  /** The version is known. */
+  speak(version: Version): void {
+    this.#maximum = version === 5 ? this.#settings.receiveMaximum : Infinity;
+    this.#failure = version === 5 ? FAILED : 0;
+  }
+
   /** How many messages were passed over. */
   #dropped = 0;
 
@@ -59,6 +77,7 @@ export class Receiver {
     this.#events = events;
     this.#journal = journal;
     this.#recorded = new Set(recorded);
+    this.speak(settings.version);
   }
 
   /** How many messages were passed over as they exceed `maxPacketSize`. */
@@ -73,6 +92,7 @@ export class Receiver {
    */
   accept(message: Message, packetId: number): boolean {
     if (packetId === 0) return true;
+    if (this.#maximum < Infinity) this.#count(packetId);
     const { qos } = message;
     const inHand = this.#inHand.get(packetId), earlier = this.#earlier.get(packetId);
     if (inHand !== undefined && isRepeat(message, inHand.message)) return false;
@@ -82,14 +102,21 @@ export class Receiver {
       return false;
     }
     if (qos !== 2 || !this.#recorded.has(packetId)) return true;
-    this.#acknowledge(qos, packetId);
+    this.#acknowledge(qos, packetId, false);
     return false;
+  }
+
+  /** One more is not acknowledged [MQTT5-3.3.4-9]. */
+  #count(packetId: number): void {
+    if (this.#open.add(packetId).size <= this.#maximum) return;
+    const mistake = `more than ${this.#maximum} messages that are not acknowledged`;
+    throw broken(mistake, RULES.tooMany, 5);
   }
 
   /** A message was delivered; without a delivery, it is settled. */
   delivered({ qos }: Message, packetId: number, delivery: Delivery | undefined): void {
     if (packetId === 0) return;
-    if (delivery === undefined || delivery.pending === 0) this.#settled(qos, packetId);
+    if (delivery === undefined || delivery.pending === 0) this.#settled(qos, packetId, delivery?.failed ?? false);
     else this.#hold(delivery);
   }
 
@@ -103,11 +130,11 @@ export class Receiver {
 
   /** Nobody is busy with a message any more. */
   settle(delivery: Delivery): void {
-    const { packetId, message: { qos } } = delivery;
+    const { packetId, message: { qos }, failed } = delivery;
     if (delivery.receipt !== "due") return; // QoS 0, forgotten, or not delivered to all yet
     this.#remove(delivery);
     delivery.receipt = "settled";
-    if (qos === 2) this.#record(packetId);
+    if (qos === 2) this.#record(packetId, failed);
     this.#sendSettled(qos);
   }
 
@@ -132,39 +159,43 @@ export class Receiver {
     receipts.push(receipt);
   }
 
-  #settled(qos: QoS, packetId: number): void {
-    if (qos === 2) this.#record(packetId);
-    if (this.#isOpen) this.#acknowledge(qos, packetId);
+  #settled(qos: QoS, packetId: number, failed: boolean): void {
+    if (qos === 2) this.#record(packetId, failed);
+    if (this.#isOpen) this.#acknowledge(qos, packetId, failed);
   }
 
-  #acknowledge(qos: QoS, packetId: number): void {
-    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId);
-    else this.#expect(qos, { packetId, receipt: "settled" });
+  #acknowledge(qos: QoS, packetId: number, failed: boolean): void {
+    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId, failed);
+    else this.#expect(qos, { packetId, receipt: "settled", failed });
   }
 
   /** Sends what need not wait any more. */
   #sendSettled(qos: QoS): void {
     const receipts = this.#receipts[qos as 1 | 2];
     while (receipts.first !== undefined && receipts.first.receipt !== "due") {
-      const { packetId, receipt } = receipts.shift()!;
-      if (receipt === "settled") this.#send(qos, packetId);
+      const { packetId, receipt, failed } = receipts.shift()!;
+      if (receipt === "settled") this.#send(qos, packetId, failed);
     }
   }
 
-  #record(packetId: number): void {
-    if (this.#recorded.has(packetId)) return;
+  /** PUBREC with a reason code from 128 on ends it: its identifier may be another message's then [MQTT5-4.3.3-9]. */
+  #record(packetId: number, failed: boolean): void {
+    if (this.#recorded.has(packetId) || failed && this.#failure > 0) return;
     this.#recorded.add(packetId);
     this.#journal.change(RECORDED, packetId);
   }
 
-  #send(qos: QoS, packetId: number): void {
-    if (qos === 1) this.#output.acknowledge(PUBACK, packetId);
-    else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId));
+  #send(qos: QoS, packetId: number, failed: boolean): void {
+    const code = failed ? this.#failure : 0;
+    if (qos === 1 || code > 0) this.#open.delete(packetId);
+    if (qos === 1) this.#output.acknowledge(PUBACK, packetId, code);
+    else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId, code));
   }
 
   /** PUBREL: the broker will not send that message again, but perhaps another one with its packet identifier. */
   release(packetId: number): void {
     if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);
+    this.#open.delete(packetId);
     this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));
   }
 
@@ -178,6 +209,7 @@ export class Receiver {
     this.#isOpen = false;
     this.#receipts[1].clear();
     this.#receipts[2].clear();
+    this.#open.clear();
     for (const [packetId, delivery] of this.#inHand) this.#earlier.set(packetId, delivery);
     this.#inHand.clear();
   }
@@ -194,7 +226,7 @@ export class Receiver {
   drop(packet: OversizedPublish): void {
     const { topic, size, qos, packetId } = packet;
     const isRepeat = this.#recorded.has(packetId);
-    if (qos > 0) this.#settled(qos, packetId);
+    if (qos > 0) this.#settled(qos, packetId, false);
     if (isRepeat) return;
     this.#dropped++;
     const { maxPacketSize } = this.#settings;

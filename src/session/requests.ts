@@ -1,7 +1,7 @@
 /** SUBSCRIBE and UNSUBSCRIBE until they are answered: their packet identifiers, deadlines, and what a lost connection does to them.
  * @module */
 
-import { MqttError, violation } from "../errors.ts";
+import { MqttError } from "../errors.ts";
 import { encode } from "../protocol/encoder.ts";
 import {
   type FilterRequest,
@@ -10,8 +10,10 @@ import {
   type SubackPacket,
   SUBSCRIBE,
   type UnsubackPacket,
-  type UNSUBSCRIBE,
+  UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
+import { broken, RULES } from "../protocol/rules.ts";
 import type { Call } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
 import type { PacketIds } from "./packet_ids.ts";
@@ -159,20 +161,21 @@ export class Requests {
    *
    * @throws {MqttError} If it answers none, or not as it should: the broker's mistake.
    */
-  answer(packet: SubackPacket | UnsubackPacket): { request: Request; abandoned: boolean } {
+  answer(packet: SubackPacket | UnsubackPacket, version: Version): { request: Request; abandoned: boolean } {
     const name = NAMES[packet.type];
     const abandoned = this.#abandoned.get(packet.packetId);
     const request = this.#sent.get(packet.packetId) ?? abandoned;
     if (request === undefined || request.type + 1 !== packet.type) {
-      throw violation(`a ${name} for packet identifier ${packet.packetId}, which asked for none`, "2.3.1-7");
+      const mistake = `a ${name} for packet identifier ${packet.packetId}, which asked for none`;
+      throw broken(mistake, RULES.answersNothing, version);
     }
     if (packet.type === SUBACK && request.type === SUBSCRIBE) {
       const { codes } = packet, { filters } = request;
       if (codes.length !== filters.length) {
-        throw violation(`a SUBACK with ${codes.length} codes for ${filters.length} filters`, "3.8.4-5");
+        throw broken(`a SUBACK with ${codes.length} codes for ${filters.length} filters`, RULES.answerCount, version);
       }
-      if (codes.some((code, i) => code !== 128 && code > filters[i]!.qos)) {
-        throw violation("a SUBACK that grants more than was asked", "3.8.4-6");
+      if (codes.some((code, i) => code < 128 && code > filters[i]!.qos)) {
+        throw broken("a SUBACK that grants more than was asked", RULES.answerQoS, version);
       }
     }
     this.#sent.delete(packet.packetId);
@@ -213,9 +216,16 @@ export class Requests {
   }
 }
 
-/** The bytes of a request's packet. */
-export function encodeRequest({ type, packetId, filters }: Request): Uint8Array<ArrayBuffer> {
-  return encode({ type, packetId, filters } as Parameters<typeof encode>[0]);
+/** The bytes of a request's packet; `ids`: whether the broker takes subscription identifiers. */
+export function encodeRequest(
+  request: Request,
+  { version, ids }: { version: Version; ids: boolean },
+): Uint8Array<ArrayBuffer> {
+  const { type, packetId } = request;
+  if (type === UNSUBSCRIBE) return encode({ type, packetId, filters: request.filters }, version);
+  const { filters, group: { id, properties } } = request;
+  const subscriptionIds = ids && id !== undefined ? [id] : undefined;
+  return encode({ type, packetId, filters, properties: { ...properties, subscriptionIds } }, version);
 }
 
 function sizeOf({ filters }: Request): number {

@@ -2,9 +2,11 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
 import {
   ACCEPTED,
   type Accepted,
+  ACCEPTED5,
   CLIENT,
   CONNECTED,
   DONE,
@@ -19,6 +21,8 @@ import {
 export interface RestoredMessage extends Accepted {
   /** 0 when it was never sent. */
   packetId: number;
+  /** The version of its packet. */
+  readonly version: Version;
 }
 
 /**
@@ -54,10 +58,11 @@ export class Restored {
       this.wasConnected = true;
       this.isTakenOver = record[1] === 1;
       if (!this.isTakenOver) this.#forget();
-    } else if (type === ACCEPTED && length > 17) {
+    } else if ((type === ACCEPTED || type === ACCEPTED5) && length > 17) {
       const number = view.getFloat64(1), due = view.getFloat64(9);
       if (!this.messages.has(number)) {
-        this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0 });
+        const version = type === ACCEPTED ? 4 : 5;
+        this.messages.set(number, { number, due, packet: record.slice(17), packetId: 0, version });
       }
       this.accepted = Math.max(this.accepted, number + 1);
     } else if (type === SENT && length === 13) {

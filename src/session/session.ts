@@ -6,33 +6,39 @@
 
 import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import type { MqttError } from "../errors.ts";
-import type { Message } from "../message.ts";
-import { encode } from "../protocol/encoder.ts";
+import type { Limits } from "../options5.ts";
 import { Output } from "../protocol/output.ts";
-import { TopicName } from "../protocol/topic.ts";
-import { type ConnackPacket, DISCONNECT, type FilterRequest, type QoS } from "../protocol/packet.ts";
+import type { ConnackPacket } from "../protocol/packet.ts";
+import { Authentication } from "./authentication.ts";
 import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
+import { Claims } from "./claims.ts";
 import { connectionRefused, endedEarly } from "./connack.ts";
 import { Connection, type Credentials, type Link } from "./connection.ts";
-import type { Handling, Work } from "./consumer.ts";
+import type { Handling } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
 import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
+import { type DisconnectRequest, encodeFarewell } from "./farewell.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
 import type { Inbox } from "./inbox.ts";
 import { Intake, type Reading } from "./intake.ts";
 import { Journal } from "./journal.ts";
 import { Ledger } from "./ledger.ts";
+import { limitsOf } from "./limits.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
 import { PacketIds } from "./packet_ids.ts";
+import { Publisher } from "./publisher.ts";
 import { Receiver } from "./receiver.ts";
 import { SecondLook } from "./second_look.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { Stall } from "./stall.ts";
-import { HEARD_WITHIN, HIGH_WATER, HINTED, LINGER, type State } from "./state.ts";
+import { HEARD_WITHIN, HINTED, LINGER, type State } from "./state.ts";
+import { statsOf } from "./stats.ts";
 import { type Handler, Subscriber } from "./subscriber.ts";
+import type { Asked } from "./subscriptions.ts";
+import { Versions } from "./versions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /**
@@ -44,6 +50,7 @@ import { type CredentialsGiven, distrust } from "./trust.ts";
  */
 export class Session {
   readonly #settings: SessionSettings;
+  readonly #versions: Versions;
   readonly #random: () => number;
   readonly #events: Events = new Events((error) => this.#ending.rejected(error));
   readonly #ending: Ending = new Ending(this.#events);
@@ -54,9 +61,13 @@ export class Session {
   readonly #backlog: Backlog;
   readonly #flight: Flight;
   readonly #flushes: Flushes;
+  readonly #publisher: Publisher;
   readonly #subscriber: Subscriber;
   readonly #attempts: Attempts;
+  readonly #authentication: Authentication;
   readonly #secondLook = new SecondLook();
+  /** The client identifier: the broker may have assigned it. */
+  #id: string;
   #state: State = "connecting";
   #now: number;
   /** When the state has lasted too long. */
@@ -76,22 +87,22 @@ export class Session {
   readonly #stall: Stall;
   /** How many messages were settled when it was last looked whether disconnect() has to wait for more. */
   #settledThen = 0;
-  /** Until when messages that a session had left may find somebody who takes them. */
-  #claimDue = Infinity;
+  readonly #claims: Claims;
+  /** DISCONNECT, as the program has asked for it. */
+  #farewell: Uint8Array<ArrayBuffer> | undefined;
   /** Those who disconnect when what was received is settled. */
   #draining: Call[] = [];
   /** Who waits for the first connection. */
   #opening: Call | undefined;
-  /** Who waits for room to publish. */
-  #publishing: Call | undefined;
   /** What decoding looks at, and tells. */
   readonly #reading: Reading = {
-    connection: () => this.#connection,
+    connection: () => this.#state === "refusing" ? undefined : this.#connection,
     isReading: () => this.isReading,
     isDelivering: () => this.#isDelivering,
-    mayClaim: () => this.#claimDue < Infinity,
+    mayClaim: () => this.#claims.areOpen,
     now: () => this.#now,
     connacked: (connection, packet) => this.#connacked(connection, packet),
+    challenged: (connection, packet) => this.#authentication.challenged(connection, packet),
     held: () => this.#stall.watch(this.#now),
     failed: (error) => this.#lose(error),
   };
@@ -99,10 +110,12 @@ export class Session {
   /** `call` is settled with the first connection; at once if the client may begin offline. */
   constructor(settings: SessionSettings, { random, durable, ...handlers }: SessionParts, call: Call, now: number) {
     this.#settings = settings;
+    this.#id = settings.id;
+    this.#versions = new Versions(settings);
     this.#random = random;
-    this.#output = new Output(settings.maxBuffered);
+    this.#output = new Output(settings.maxBuffered, settings.version);
     const restored = durable?.restored;
-    this.#journal = new Journal(durable?.log, restored?.size ?? 0);
+    this.#journal = new Journal(durable?.log, restored?.size ?? 0, settings.version);
     const ways = { output: this.#output, events: this.#events, journal: this.#journal };
     this.#receiver = new Receiver(settings, ways, restored?.recorded);
     this.#backlog = new Backlog(settings, this.#events, this.#receiver);
@@ -113,10 +126,14 @@ export class Session {
     this.#flight = new Flight(settings, parts);
     const { id } = settings, others = { receiver: this.#receiver, flight: this.#flight };
     this.#ledger = new Ledger(durable, { id, ...ways, ...others }, now);
+    this.#publisher = new Publisher(settings.version, { ...ways, flight: this.#flight, ledger: this.#ledger });
     this.#subscriber = new Subscriber(settings, { ...handlers, ...parts });
+    this.#claims = new Claims(this.#backlog, this.#subscriber.subscriptions);
     const readers = { ...others, subscriber: this.#subscriber, flushes: this.#flushes };
     this.#intake = new Intake(this.#reading, { ...parts, ...readers });
     this.#attempts = new Attempts(settings);
+    const asking = { checkEnd: () => this.#checkEnd(), connection: () => this.#connection };
+    this.#authentication = new Authentication(settings, { ...ways, ...asking });
     if (settings.offline) this.#events.settle(call);
     else this.#opening = call;
     this.#now = now;
@@ -130,20 +147,20 @@ export class Session {
     return this.#status;
   }
 
+  /** The client identifier: that of the settings, or the one that the broker has assigned [MQTT5-3.2.2-16]. */
+  get id(): string {
+    return this.#id;
+  }
+
+  /** What the broker of this connection can do; undefined while there is none. */
+  get limits(): Limits | undefined {
+    return this.#status.type === "connected" ? this.#status.limits : undefined;
+  }
+
   /** Counters. */
   get stats(): Stats {
-    const { count, failed, unclaimed } = this.#backlog;
-    return {
-      sent: this.#output.sent + this.#flight.sent,
-      resent: this.#flight.resent,
-      received: this.#intake.received,
-      dropped: this.#receiver.dropped,
-      unsettled: count,
-      failed,
-      unclaimed,
-      unacknowledged: this.#flight.unacknowledged,
-      ignored: this.#flight.ignored,
-    };
+    const counting = { output: this.#output, flight: this.#flight, intake: this.#intake };
+    return statsOf({ ...counting, receiver: this.#receiver, backlog: this.#backlog });
   }
 
   /** Tells that a publish was rejected, or that a message was lost; `size` is that of the packet, in bytes. */
@@ -156,9 +173,9 @@ export class Session {
     return this.#ending.reason;
   }
 
-  /** How many messages wait for `next` as the shell took none. */
-  get kept(): number {
-    return this.#backlog.kept;
+  /** What was received and is not settled: handlers and iterators tell it what becomes of that. */
+  get backlog(): Pick<Backlog, "kept" | "settle" | "settleGiven" | "countFailure" | "take" | "setWaiting"> {
+    return this.#backlog;
   }
 
   /** Those who get the last message that `next` gave. */
@@ -199,7 +216,7 @@ export class Session {
   /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
   get #isAwaited(): boolean {
     const { isBlocked } = this.#intake;
-    return isBlocked || this.#publishing !== undefined || this.#backlog.isAsked || this.#subscriber.isAwaited ||
+    return isBlocked || this.#publisher.isAwaited || this.#backlog.isAsked || this.#subscriber.isAwaited ||
       this.#flushes.isAwaited || this.#flight.isAwaited;
   }
 
@@ -212,14 +229,19 @@ export class Session {
 
   /** When the keep alive wants `tick`; never after DISCONNECT, when nothing is sent any more [MQTT-3.14.4-2]. */
   get #pingDue(): number {
-    return this.#state === "leaving" ? Infinity : this.#connection?.due ?? Infinity;
+    return this.#isOver ? Infinity : this.#connection?.due ?? Infinity;
+  }
+
+  /** Whether DISCONNECT has ended the connection, or is about to: what comes is for nobody. */
+  get #isOver(): boolean {
+    return this.#state === "leaving" || this.#state === "refusing";
   }
 
   /** When the first of those that wait has failed. */
   get #failing(): number {
     if (this.#state === "closed") return this.#deadline;
-    const kept = Math.min(this.#journal.due, this.#flight.due);
-    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claimDue, this.#flushDue, kept);
+    const kept = Math.min(this.#journal.due, this.#flight.due, this.#authentication.due);
+    return Math.min(this.#deadline, this.#subscriber.due, this.#stall.due, this.#claims.due, this.#flushDue, kept);
   }
 
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
@@ -242,13 +264,7 @@ export class Session {
    */
   publish(topic: string, message: string | Uint8Array, flags: number): boolean {
     this.#checkEnd();
-    if (this.#flight.holdsQoS0) {
-      this.#flight.publish({ topic, message, flags }, undefined, this.#now);
-      return false;
-    }
-    this.#output.publish(topic, message, flags);
-    this.#output.published++;
-    return this.#output.buffered > HIGH_WATER;
+    return this.#publisher.publish(topic, message, flags, this.#now);
   }
 
   /**
@@ -260,16 +276,7 @@ export class Session {
    */
   send(publication: Publication, call: Call, now: number): Outgoing | undefined {
     this.#checkEnd();
-    const { topic, message, flags, expiry } = publication;
-    const isDirect = flags < 2 && (expiry === undefined || this.#isOpen);
-    if (!isDirect) {
-      const outgoing = this.#flight.publish(publication, call, now);
-      this.#ledger.accepted(outgoing, publication.untilStored ?? false, now);
-      return outgoing;
-    }
-    this.publish(topic, message, flags);
-    this.#events.settle(call, { code: 0 });
-    return undefined;
+    return this.#publisher.send(publication, call, now);
   }
 
   /** Takes back a message that was never sent; its call fails with the error. */
@@ -279,7 +286,7 @@ export class Session {
 
   /** Whether a call of `awaitRoom` waits. */
   get isRoomAwaited(): boolean {
-    return this.#publishing !== undefined;
+    return this.#publisher.isAwaited;
   }
 
   /** Settles the call with 0 when a publish need not wait any more; one at a time. */
@@ -288,8 +295,7 @@ export class Session {
       this.listen();
       return this.#events.settle(call, { error: this.reason });
     }
-    this.#publishing = call;
-    this.#makeRoom();
+    this.#publisher.awaitRoom(call);
   }
 
   /**
@@ -297,28 +303,21 @@ export class Session {
    *
    * @throws {MqttError} `"overflow"`; why the client has ended. Nothing is asked for then.
    */
-  subscribe(filters: readonly FilterRequest[], handler: Handler, call: Call, now: number): void {
+  subscribe(asked: Asked, handler: Handler, call: Call, now: number): void {
     this.#checkEnd();
-    this.#subscriber.subscribe({ filters, current: 0 }, handler, call, now);
-    this.#claim();
+    this.#subscriber.subscribe(asked, handler, call, now);
+    this.#claims.claim();
   }
 
   /** Asks for a subscription whose messages go to the inbox, which hears of a failure, too. */
-  iterate(inbox: Inbox, qos: QoS, now: number): void {
+  iterate(inbox: Inbox, asked: Asked, now: number): void {
     try {
       this.#checkEnd();
-      this.#subscriber.iterate(inbox, qos, now);
-      this.#claim();
+      this.#subscriber.iterate(inbox, asked, now);
+      this.#claims.claim();
     } catch (error) {
       this.#backlog.end(inbox, error as MqttError);
     }
-  }
-
-  /** Messages that nobody took may be for a new consumer. */
-  #claim(): void {
-    if (!this.#backlog.hasUnclaimed) return;
-    const { subscriptions } = this.#subscriber;
-    this.#backlog.claim(({ topic }) => subscriptions.recipients(new TopicName(topic)));
   }
 
   /**
@@ -329,31 +328,6 @@ export class Session {
   unsubscribe(filters: readonly string[], call: Call, now: number): void {
     this.#checkEnd();
     this.#subscriber.unsubscribe(filters, { call, leaves: false }, now);
-  }
-
-  /** The next message of an inbox; the one before is settled, as far as its iterator goes. */
-  take(inbox: Inbox): Message | undefined {
-    return this.#backlog.take(inbox);
-  }
-
-  /** Whether the iterator of an inbox has nothing, and waits for a message. */
-  setWaiting(inbox: Inbox, waiting: boolean): void {
-    this.#backlog.setWaiting(inbox, waiting);
-  }
-
-  /** The promise of a handler has settled; `failed`: it was rejected. */
-  settle(work: Work, failed: boolean): void {
-    this.#backlog.settle(work, failed);
-  }
-
-  /** A program that blocks is done with the message that `next` gave. */
-  settleGiven(): void {
-    this.#backlog.settleGiven();
-  }
-
-  /** A handler has thrown. */
-  countFailure(): void {
-    this.#backlog.failed++;
   }
 
   /**
@@ -386,9 +360,14 @@ export class Session {
   /**
    * Sends what was accepted, then DISCONNECT [MQTT-3.14.4-1]; nothing more is accepted. `cause` is why.
    * `drain`: first, what was received is settled; until then calls can be made, as handlers do.
+   *
+   * @throws {MqttError} `"unsupported"`: DISCONNECT cannot say that.
    */
-  disconnect(call: Call, { cause, drain }: { cause?: unknown; drain?: boolean }, now: number): void {
+  disconnect(call: Call, { cause, drain, ...farewell }: DisconnectRequest, now: number): void {
     this.#now = now;
+    const { sessionExpiry } = this.#settings;
+    const bytes = encodeFarewell(farewell, { version: this.#versions.version, sessionExpiry });
+    if (this.reason === undefined) this.#farewell = bytes;
     if (this.#state === "closed") {
       // Who leaves a client that has failed, and nobody knows, hears of it here.
       const { isHeard, reason } = this.#ending;
@@ -446,6 +425,11 @@ export class Session {
     throw reason;
   }
 
+  /** What the program answers the broker that authenticates it. */
+  get authentication(): Pick<Authentication, "answered" | "again"> {
+    return this.#authentication;
+  }
+
   // ---- what the connection says
 
   /** The connection of the attempt, unless that is an earlier one. */
@@ -476,7 +460,7 @@ export class Session {
   login(attempt: number, credentials: Credentials, now: number): boolean {
     const connection = this.#of(attempt);
     this.#now = now;
-    connection?.login(credentials, now);
+    connection?.login(credentials, this.#id, now);
     return connection !== undefined;
   }
 
@@ -487,7 +471,7 @@ export class Session {
 
   /** The first `length` bytes of the chunk have come. */
   received(attempt: number, chunk: Uint8Array, length: number, now: number): void {
-    if (this.#state === "leaving") return; // what comes after DISCONNECT is for nobody
+    if (this.#isOver) return;
     this.#now = now;
     this.#backlog.copyWaiting();
     this.#of(attempt)?.receive(chunk, length, now);
@@ -500,8 +484,8 @@ export class Session {
     this.#now = now;
     this.#output.written();
     connection.written(now);
-    this.#makeRoom();
-    if (this.#state !== "leaving") return;
+    this.#publisher.makeRoom();
+    if (this.#state !== "leaving" && !connection.hasRefused) return;
     this.#events.push({ type: "end" });
     this.#deadline = now + LINGER;
   }
@@ -511,6 +495,7 @@ export class Session {
     const connection = this.#of(attempt);
     if (connection === undefined) return;
     this.#now = now;
+    if (connection.failure !== undefined) return this.#lose(connection.failure);
     this.#lose(connection.link && !connection.isOpen ? endedEarly(error, connection.link.trusted) : error);
   }
 
@@ -521,15 +506,18 @@ export class Session {
     let bytes: Uint8Array<ArrayBuffer> | undefined;
     if (this.#state === "connecting") {
       bytes = connection.takeConnect();
+    } else if (this.#state === "refusing") {
+      bytes = connection.takeRefusal();
     } else if (this.#state !== "leaving") {
       this.#flight.fill(now);
       bytes = this.#output.take();
       if (bytes === undefined && this.#state === "closing" && !this.#ledger.isBusy) {
         this.#state = "leaving";
         this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT
-        bytes = encode({ type: DISCONNECT });
+        bytes = this.#farewell;
       } else if (bytes !== undefined) {
         this.#flushes.taken(bytes);
+        bytes = connection.aliases?.replace(bytes) ?? bytes;
       }
     }
     connection.writing = bytes !== undefined;
@@ -576,12 +564,10 @@ export class Session {
     const error = unanswered(this.#settings.timeout, { reading, unsettled: this.#backlog.count });
     if (this.#deadline <= by) this.#expire();
     if (this.#stall.due <= by && this.#stall.check(this, this.#now)) this.#giveUpStalled();
+    if (this.#authentication.due <= by) this.#authentication.fail(error);
     if (this.#journal.due <= by) this.#journal.retry();
     if (this.#flight.due <= by) this.#flight.expire(this.#now);
-    if (this.#claimDue <= by) {
-      this.#claimDue = Infinity;
-      this.#backlog.giveUpUnclaimed();
-    }
+    if (this.#claims.due <= by) this.#claims.giveUp();
     const failure = this.#subscriber.expire(by, { reading, error, now });
     if (this.#flushDue <= by) this.#flushes.expire(by, this.#lastByte, error);
     if (failure !== undefined) this.#lose(failure);
@@ -619,7 +605,8 @@ export class Session {
       this.#deadline = Infinity;
       if (!this.#ending.isHeard) this.#events.push({ type: "unheard", error: this.reason! });
     } else {
-      this.#lose(this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent));
+      const failure = this.#state === "connecting" ? notConnected(timeout) : notSentInTime(timeout, this.#unsent);
+      this.#lose(this.#connection?.failure ?? failure);
     }
   }
 
@@ -627,11 +614,7 @@ export class Session {
   #giveUpStalled(): void {
     const { timeout } = this.#settings, { count } = this.#backlog;
     if (this.#flight.isAwaited) this.#flight.fail(unread(`No acknowledgement was read within ${timeout} ms`, count));
-    if (this.#publishing === undefined) return;
-    this.#events.settle(this.#publishing, {
-      error: unread(`There was no room to publish within ${timeout} ms`, count),
-    });
-    this.#publishing = undefined;
+    this.#publisher.settle({ error: unread(`There was no room to publish within ${timeout} ms`, count) });
   }
 
   #ping(): void {
@@ -661,40 +644,43 @@ export class Session {
     return this.#intake.nextDelivering(handling);
   }
 
-  #connacked(connection: Connection, { code, sessionPresent }: ConnackPacket): void {
-    if (code !== 0) return this.#lose(connectionRefused(code, connection.given));
+  #connacked(connection: Connection, packet: ConnackPacket): void {
+    const { code, sessionPresent } = packet, { version } = connection;
+    if (code !== 0) return this.#lose(connectionRefused(packet, connection.given));
+    const speakers = { journal: this.#journal, receiver: this.#receiver, publisher: this.#publisher };
+    const error = this.#versions.accepted(version, { ...speakers, subscriber: this.#subscriber }, this.#now);
+    if (error !== undefined) return this.#close(error);
+    const limits = limitsOf(packet, { ...this.#settings, version });
+    this.#authentication.accepted(connection, packet);
     this.#state = "open";
     this.#deadline = Infinity;
-    connection.acceptedAt = this.#now;
+    connection.accepted(limits, this.#now);
+    this.#id = packet.properties?.assignedId ?? this.#id;
+    if (limits.keepalive !== this.#settings.keepalive) {
+      this.#events.push({ type: "keepalive", seconds: limits.keepalive });
+    }
     if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);
     this.#receiver.connected(sessionPresent);
-    // Also when what nobody has taken is of a session that was lost since: it takes up room until then.
-    const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;
-    this.#claimDue = mayClaim ? this.#now + this.#settings.timeout : Infinity;
-    this.#status = this.#events.tell({ type: "connected", sessionPresent, version: 4 });
-    this.#subscriber.connected(sessionPresent, this.#now);
-    this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent) });
+    this.#claims.connected(sessionPresent, this.#now + this.#settings.timeout);
+    this.#status = this.#events.tell({ type: "connected", sessionPresent, version, limits });
+    this.#publisher.connected(limits);
+    this.#subscriber.connected({ sessionPresent, limits }, this.#now);
+    this.#flight.connected({ sessionPresent, isTakenOver: this.#ledger.isTakenOver(sessionPresent), limits });
     this.#ledger.connected(sessionPresent);
     this.#flight.letGo(this.#now);
     this.#flushes.connected();
     this.#attempts.accepted();
     this.#events.settle(this.#opening);
     this.#opening = undefined;
-    this.#makeRoom();
+    this.#publisher.makeRoom();
   }
 
-  #makeRoom(): void {
-    if (this.#publishing === undefined || this.#output.buffered > HIGH_WATER) return;
-    this.#events.settle(this.#publishing, { code: 0 });
-    this.#publishing = undefined;
-  }
-
-  /** Begins an attempt. */
-  #dial(): ConnectionStatus {
+  /** Begins an attempt, which has failed at a time. */
+  #dial(deadline: number = this.#now + this.#settings.timeout): ConnectionStatus {
     const number = this.#begun++, { place, address, credentials, attempt } = this.#attempts.begin();
     this.#state = "connecting";
-    this.#deadline = this.#now + this.#settings.timeout;
-    this.#connection = new Connection(number, credentials, this.#settings);
+    this.#deadline = deadline;
+    this.#connection = new Connection(number, credentials, { ...this.#settings, version: this.#versions.tries });
     this.#events.push({ type: "dial", attempt: number, place });
     return this.#events.tell({ type: "connecting", attempt, address });
   }
@@ -706,6 +692,17 @@ export class Session {
 
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(failure: MqttError): void {
+    if (!this.#ending.isAsked && this.#versions.fallsBack(this.#connection, failure, this.#attempts.wasAccepted)) {
+      this.#drop(failure);
+      this.#attempts.repeat();
+      this.#status = this.#dial(this.#deadline);
+      return;
+    }
+    if (this.#connection?.refuse(failure)) {
+      this.#state = "refusing";
+      this.#deadline = this.#now + LINGER;
+      return;
+    }
     const acceptedAt = this.#connection?.acceptedAt;
     const lasted = acceptedAt === undefined ? undefined : this.#now - acceptedAt;
     const { next, error, delay, failures } = this.#attempts.failed(failure, lasted, this.#random());
@@ -749,9 +746,11 @@ export class Session {
     this.#events.push({ type: "hangup" });
     this.#secondLook.cancel();
     this.#stall.cancel();
-    this.#claimDue = Infinity;
+    this.#claims.lost();
+    this.#authentication.fail(error);
     this.#flushes.lost(error, this.#output.restart());
     this.#journal.lost();
+    this.#publisher.lost();
     this.#flight.lost();
     this.#receiver.lost();
   }
@@ -769,7 +768,7 @@ export class Session {
     this.#flushes.fail(reason);
     this.#flight.fail(reason);
     for (const call of this.#draining.splice(0)) this.#events.settle(call, { error: reason });
-    this.#events.settle(this.#publishing, { error: reason });
+    this.#publisher.settle({ error: reason });
     this.#events.settle(this.#opening, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
     const unsent = wasAccepted ? unsentThen : this.#output.buffered;

@@ -3,8 +3,9 @@
 
 import type { OnPublish } from "../api.ts";
 import type { MqttError } from "../errors.ts";
-import type { WillFields } from "../protocol/packet.ts";
+import type { Properties, Version, WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";
+import type { AuthSettings } from "./authentication.ts";
 import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
 import type { Restored } from "./restored.ts";
@@ -13,12 +14,23 @@ import type { TrustPolicy } from "./trust.ts";
 
 /** Times are in milliseconds, sizes in bytes. */
 export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "rejectUntrusted"> {
+  readonly version: Version;
+  /** Whether version 4 is tried where the broker does not take 5. */
+  readonly fallsBack: boolean;
   readonly will: WillFields | undefined;
   /** Seconds, as CONNECT tells the broker; 0 = off. */
   readonly keepalive: number;
-  /** Seconds after which it sends PINGREQ; 0 = never. */
-  readonly pingAfter: number;
+  /** In which part of the keep alive PINGREQ is sent; 0: never, as the thread does that which has the connection. */
+  readonly pingPart: number;
   readonly cleanSession: boolean;
+  /** Seconds for which the broker is to keep the session, as version 5 tells it; 0: not at all. */
+  readonly sessionExpiry: number;
+  /** How many topic aliases there may be, both ways. */
+  readonly topicAliases: number;
+  /** What CONNECT says besides. */
+  readonly properties: Properties | undefined;
+  /** How it proves who it is, in more than one step. */
+  readonly auth: AuthSettings | undefined;
   /** Of what comes. */
   readonly maxPacketSize: number;
   /** Of what waits to be sent. */

@@ -2,7 +2,10 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { convertPublish } from "../protocol/convert.ts";
 import { Packer } from "../protocol/packer.ts";
+import type { Version } from "../protocol/packet.ts";
+import { writeExpiry } from "../protocol/properties.ts";
 
 /** Blocks are as small as this at first. */
 const FIRST_BLOCK = 256;
@@ -40,8 +43,8 @@ export class Shelf extends Packer {
   #held = 0;
 
   /** More than `max` bytes of packets are never kept. */
-  constructor(max: number) {
-    super();
+  constructor(max: number, version: Version = 4) {
+    super(version);
     this.#max = max;
   }
 
@@ -60,6 +63,16 @@ export class Shelf extends Packer {
     this.#page.wanted++;
     this.#bytes += size;
     return { page: this.#page, start: this.at - size, size };
+  }
+
+  /** The version is 4, and not 5: a packet that waits is made of that; whether it had properties, which version 4 has not. */
+  downgrade(packet: Shelved): boolean {
+    this.speak(4);
+    const { page, start, size } = packet;
+    const { packet: other, isPoorer } = convertPublish(page.bytes.slice(start, start + size), 5, 4);
+    this.drop(packet);
+    Object.assign(packet, this.place(other));
+    return isPoorer;
   }
 
   /** Takes a packet that another process has packed, whatever there is already. */
@@ -122,28 +135,42 @@ export class Shelf extends Packer {
   }
 }
 
-/** Where a PUBLISH has its topic name. */
-function topicStart({ page, start }: Shelved): number {
+/** Where a PUBLISH that begins at a place has its topic name. */
+function topicStart(bytes: Uint8Array, start: number): number {
   let at = start + 1;
-  while (page.bytes[at]! > 127) at++;
+  while (bytes[at]! > 127) at++;
   return at + 1;
 }
 
-/** Where a PUBLISH has what follows its topic name; of QoS 1 and 2, the packet identifier. */
-function topicEnd(packet: Shelved): number {
-  const { bytes } = packet.page, at = topicStart(packet);
+/** Where it has what follows its topic name; of QoS 1 and 2, the packet identifier. */
+function topicEnd(bytes: Uint8Array, start: number): number {
+  const at = topicStart(bytes, start);
   return at + 2 + (bytes[at]! << 8 | bytes[at + 1]!);
 }
 
+/** The topic name of the PUBLISH that begins at a place. */
+export function topicIn(bytes: Uint8Array, start = 0): string {
+  return new TextDecoder().decode(bytes.subarray(topicStart(bytes, start) + 2, topicEnd(bytes, start)));
+}
+
 /** The topic name of a PUBLISH. */
-export function topicOf(packet: Shelved): string {
-  return new TextDecoder().decode(packet.page.bytes.subarray(topicStart(packet) + 2, topicEnd(packet)));
+export function topicOf({ page, start }: Shelved): string {
+  return topicIn(page.bytes, start);
 }
 
 /** Writes its packet identifier into a PUBLISH, and DUP when it is sent again [MQTT-3.3.1-1]. */
-export function stamp(packet: Shelved, packetId: number, { dup }: { dup: boolean }): void {
-  const { bytes } = packet.page, at = topicEnd(packet);
+export function stamp({ page: { bytes }, start }: Shelved, packetId: number, { dup }: { dup: boolean }): void {
+  const at = topicEnd(bytes, start);
   bytes[at] = packetId >> 8;
   bytes[at + 1] = packetId & 255;
-  bytes[packet.start] = bytes[packet.start]! & ~8 | (dup ? 8 : 0);
+  bytes[start] = bytes[start]! & ~8 | (dup ? 8 : 0);
+}
+
+/**
+ * Writes into a PUBLISH of version 5 how many seconds of its expiry are left: the time that it has waited is taken off.
+ * One that was packed as version 4 has no expiry.
+ */
+export function reduceExpiry({ page: { bytes }, start }: Shelved, seconds: number): void {
+  const properties = topicEnd(bytes, start) + ((bytes[start]! & 6) === 0 ? 0 : 2);
+  writeExpiry(bytes, properties, seconds);
 }

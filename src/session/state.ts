@@ -16,11 +16,12 @@ export const HEARD_WITHIN = 1000;
  * | state | in which | what ends it in time | leads to |
  * |---|---|---|---|
  * | `connecting` | a connection is opened, CONNACK awaited | `timeout` | `open`, `waiting`, `connecting` at the next address, `closed` |
- * | `open` | the broker has accepted | the keep alive | `waiting`, `draining`, `closing`, `closed` |
+ * | `open` | the broker has accepted | the keep alive | `waiting`, `draining`, `closing`, `refusing`, `closed` |
  * | `waiting` | time passes until the next attempt, or the program is asked when that is | the delay | `connecting`, `closed` |
  * | `draining` | what was received is settled, nothing more is delivered | `timeout` in which nothing is settled | `closing`, `closed` |
  * | `closing` | what was accepted is sent, then DISCONNECT | `timeout` | `leaving`, `closed` |
  * | `leaving` | DISCONNECT is sent, the broker may close | a second | `closed` |
+ * | `refusing` | the broker has made a mistake, and DISCONNECT tells it (MQTT 5) | a second | `waiting`, `closed` |
  * | `closed` | everything is settled | | |
  */
-export type State = "connecting" | "open" | "waiting" | "draining" | "closing" | "leaving" | "closed";
+export type State = "connecting" | "open" | "waiting" | "draining" | "closing" | "leaving" | "refusing" | "closed";

@@ -2,8 +2,10 @@
  * @module */
 
 import type { OnPublish } from "../api.ts";
+import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
+import { tooLarge } from "../protocol/packer.ts";
 import {
   type FilterRequest,
   type QoS,
@@ -12,13 +14,19 @@ import {
   SUBSCRIBE,
   type UnsubackPacket,
   UNSUBSCRIBE,
+  type Version,
 } from "../protocol/packet.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
+import { filterUnsupported, subscriptionIdUnsupported, versionUnsupported } from "./limits.ts";
 import type { PacketIds } from "./packet_ids.ts";
+import { reasonError } from "./reasons.ts";
 import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Group, Subscriptions } from "./subscriptions.ts";
+import { type Asked, type Group, Subscriptions } from "./subscriptions.ts";
+
+/** Identifiers that the client chooses begin here: those that programs choose are smaller. */
+const FIRST_ID = 1024;
 
 /** On so many connections a request is sent, then it fails. */
 const MOST_LOST = 2;
@@ -27,6 +35,7 @@ const RENEWED_AT_ONCE = 32_768;
 
 /** What it is made with. */
 export interface SubscriberSettings {
+  readonly version: Version;
   readonly cleanSession: boolean;
   /** Bytes of requests that may wait for a connection. */
   readonly maxBuffered: number;
@@ -53,11 +62,11 @@ export interface Handler {
 }
 
 /** A subscription from the first connection on. */
-export interface Planned extends FilterRequest, Handler {}
+export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
 
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {
-  readonly #settings: SubscriberSettings;
+  #settings: SubscriberSettings;
   readonly #output: Output;
   readonly #events: Events;
   readonly #backlog: Backlog;
@@ -70,8 +79,10 @@ export class Subscriber {
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */
   #toRenew: Group[] = [];
-  /** Whether the broker can be asked now. */
-  #isOpen = false;
+  /** The next identifier that the client chooses. */
+  #nextId = FIRST_ID;
+  /** What the broker can do that can be asked now; undefined when none can. */
+  #limits: Limits | undefined;
 
   constructor(
     settings: SubscriberSettings,
@@ -83,8 +94,10 @@ export class Subscriber {
     this.#backlog = backlog;
     this.subscriptions = new Subscriptions(onpub);
     this.#requests = new Requests(settings.maxBuffered, ids);
-    for (const { topic, qos, ...handler } of subscriptions) {
-      this.#enter({ filters: [{ topic, qos }], current: 0 }, handler);
+    for (const { onpub, concurrency, id, properties, ...request } of subscriptions) {
+      // A subscription that is there already has had what was retained.
+      const filters = [settings.version === 5 ? { retainHandling: 1 as const, ...request } : request];
+      this.#enter(this.#group({ filters, id, properties }), { onpub, concurrency });
       this.#isIncomplete = true; // a session that is present may be of a process that had others
     }
   }
@@ -100,13 +113,44 @@ export class Subscriber {
   }
 
   /**
-   * Asks for the filters of a group; the call gets the granted QoS, the lowest of several.
+   * What is asked for in one packet, with its identifier.
    *
-   * @throws {MqttError} `"overflow"`; nothing is asked for then.
+   * @throws {MqttError} `"unsupported"`
    */
-  subscribe(group: Group, handler: Handler, call: Call, now: number): void {
+  #group({ filters, id, properties }: Asked): Group {
+    if (this.#settings.version === 5) {
+      return { filters, id: id ?? this.#nextId++, isChosen: id !== undefined, properties, current: 0 };
+    }
+    const error = olderError({ filters, id, properties });
+    if (error !== undefined) throw error;
+    return { filters, id: undefined, current: 0 };
+  }
+
+  /**
+   * Asks for filters; the call gets the granted QoS, the lowest of several.
+   *
+   * @throws {MqttError} `"overflow"`, `"unsupported"`; nothing is asked for then.
+   */
+  subscribe(asked: Asked, handler: Handler, call: Call, now: number): void {
+    const group = this.#group(asked);
+    if (asked.id !== undefined && this.#limits?.subscriptionIds === false) throw subscriptionIdUnsupported(asked.id);
     this.#ask({ group, call, inbox: undefined }, now);
     this.#enter(group, handler);
+  }
+
+  /** The version is 4, and not 5: subscriptions that version 4 cannot ask for are refused. */
+  downgrade(now: number): void {
+    this.#settings = { ...this.#settings, version: 4 };
+    for (const request of this.#requests.waiting) {
+      const error = olderError(plain(request.group));
+      if (error !== undefined) this.#failed(request, error, now);
+    }
+    for (const group of this.subscriptions.groupsBut([])) {
+      const error = olderError(plain(group));
+      if (error !== undefined) {
+        this.subscriptions.current(group).forEach(({ topic }) => this.#refuse(topic, group, error));
+      }
+    }
   }
 
   /** Enters the filters of a group, and who gets their messages. */
@@ -121,10 +165,12 @@ export class Subscriber {
    *
    * @throws {MqttError} `"overflow"`; nothing is asked for then.
    */
-  iterate(inbox: Inbox, qos: QoS, now: number): void {
-    // The QoS that the filter has for others is not lowered.
-    const wanted = Math.max(qos, this.subscriptions.qosOf(inbox.filter)) as QoS;
-    const group = { filters: [{ topic: inbox.filter, qos: wanted }], current: 0 };
+  iterate(inbox: Inbox, asked: Asked, now: number): void {
+    // The QoS that the filter has for others is not lowered, and the rest is as it is for them.
+    const [given] = asked.filters, before = this.subscriptions.wantedOf(inbox.filter);
+    const qos = Math.max(given!.qos, before?.request.qos ?? 0) as QoS;
+    const { id, properties } = before === undefined ? asked : { ...before.group, id: undefined };
+    const group = this.#group({ filters: [{ ...given!, ...before?.request, qos }], id, properties });
     this.#ask({ group, call: undefined, inbox }, now);
     // Before the answer: the broker may send messages first (section 3.8.4).
     this.subscriptions.join(group, inbox);
@@ -132,7 +178,7 @@ export class Subscriber {
 
   #ask(asked: Pick<SubscribeRequest, "group" | "call" | "inbox">, now: number): void {
     const request = this.#subscribeRequest(asked);
-    if (this.#isOpen) this.#send(request, now);
+    if (this.#limits !== undefined) this.#send(request, now);
     else this.#requests.wait(request);
   }
 
@@ -141,9 +187,28 @@ export class Subscriber {
     return { type: SUBSCRIBE, packetId: this.#requests.freeId(), filters, renews: false, lost: 0, due: 0, ...asked };
   }
 
-  /** Sends a request on this connection. */
+  #encode(request: Request): Uint8Array<ArrayBuffer> {
+    return encodeRequest(request, { version: this.#settings.version, ids: this.#limits!.subscriptionIds });
+  }
+
+  /** Why the broker of this connection would not take a request; undefined if it does. */
+  #unsupported(request: Request): MqttError | undefined {
+    const limits = this.#limits!, { maxPacketSize } = limits;
+    if (request.type === SUBSCRIBE) {
+      for (const { topic } of request.filters) {
+        const error = filterUnsupported(limits, topic);
+        if (error !== undefined) return error;
+      }
+    }
+    const { length } = this.#encode(request);
+    return length > maxPacketSize ? tooLarge(length, maxPacketSize) : undefined;
+  }
+
+  /** Sends a request on this connection; it is refused before its packet identifier is in use. */
   #send(request: Request, now: number): void {
-    this.#output.add(encodeRequest(request));
+    const error = this.#unsupported(request);
+    if (error !== undefined) throw error;
+    this.#output.add(this.#encode(request));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -154,7 +219,7 @@ export class Subscriber {
    * @throws {MqttError} `"overflow"`
    */
   unsubscribe(filters: readonly string[], { call, leaves }: { call: Call; leaves: boolean }, now: number): void {
-    if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
+    if (this.#limits !== undefined) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);
     else this.#giveUpAway(filters, this.subscriptions.groupsOf(filters), call);
   }
 
@@ -192,8 +257,12 @@ export class Subscriber {
    * forgotten, in the packets in which they were asked for, or, if it has not, the filters given up meanwhile;
    * then the requests that were not answered. All of them go before what the output has.
    */
-  connected(sessionPresent: boolean, now: number): void {
-    this.#isOpen = true;
+  connected({ sessionPresent, limits }: { sessionPresent: boolean; limits: Limits }, now: number): void {
+    this.#limits = limits;
+    for (const request of this.#requests.waiting) {
+      const error = this.#unsupported(request);
+      if (error !== undefined) this.#failed(request, error, now);
+    }
     const unanswered = this.#requests.waiting;
     const hasAll = sessionPresent && !this.#isIncomplete;
     const groups = hasAll ? [] : this.subscriptions.groupsBut(unanswered.map(({ group }) => group));
@@ -213,12 +282,12 @@ export class Subscriber {
   #sendFirst(requests: readonly Request[], now: number): void {
     if (requests.length === 0) return;
     for (const request of requests) this.#requests.send(request, now + this.#settings.timeout);
-    this.#output.addFirst(concat(requests.map(encodeRequest)));
+    this.#output.addFirst(concat(requests.map((request) => this.#encode(request))));
   }
 
   /** Sends a request that no call asks for: nobody could be told that there is no room. */
   #sendUnasked(request: Request, now: number): void {
-    this.#output.addAnyway(encodeRequest(request));
+    this.#output.addAnyway(this.#encode(request));
     this.#requests.send(request, now + this.#settings.timeout);
   }
 
@@ -228,10 +297,17 @@ export class Subscriber {
     while (renewals.length < most) {
       const group = this.#toRenew.pop();
       if (group === undefined) break;
-      const filters = this.subscriptions.current(group);
+      const filters = this.subscriptions.current(group).filter(({ topic }) => {
+        const error = filterUnsupported(this.#limits!, topic);
+        if (error !== undefined) this.#refuse(topic, group, error);
+        return error === undefined;
+      });
       if (filters.length === 0) continue; // given up, or asked for in another packet since
       const asked = { group, call: undefined, inbox: undefined };
-      renewals.push({ ...this.#subscribeRequest(asked), filters, renews: true });
+      const renewal = { ...this.#subscribeRequest(asked), filters, renews: true };
+      const error = this.#unsupported(renewal);
+      if (error === undefined) renewals.push(renewal);
+      else for (const { topic } of filters) this.#refuse(topic, group, error);
     }
     return renewals;
   }
@@ -243,26 +319,53 @@ export class Subscriber {
    * @throws {MqttError} The broker's mistake.
    */
   answered(packet: SubackPacket | UnsubackPacket, now: number): void {
-    const { request, abandoned } = this.#requests.answer(packet);
-    if (request.type === UNSUBSCRIBE) {
-      request.filters.forEach((filter, i) => this.#forget(filter, request.groups[i]));
-      return this.#events.settle(request.call);
-    }
+    const { request, abandoned } = this.#requests.answer(packet, this.#settings.version);
+    if (request.type === UNSUBSCRIBE) return this.#givenUpAnswered(request, packet);
     if (abandoned || packet.type !== SUBACK) return; // its caller was told that it failed
     const { codes } = packet, { filters, group, renews, call } = request;
-    const refused = filters.filter((_, i) => codes[i] === 128).map(({ topic }) => topic);
+    const refused = filters.flatMap(({ topic }, i) => codes[i]! < 128 ? [] : [topic]);
+    const code = codes.find((code) => code >= 128) ?? 0;
     filters.forEach(({ topic }, i) => {
-      if (codes[i] === 128) return;
+      if (codes[i]! >= 128) return;
       this.subscriptions.grant(topic);
       this.#givenUp.delete(topic);
     });
-    const error = refused.length === 0 ? undefined : subscriptionRefused(refused);
-    for (const filter of refused) {
-      this.#forget(filter, group, error);
-      if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });
-    }
+    const error = refused.length === 0 ? undefined : this.#refused(refused, code, packet);
+    filters.forEach(({ topic }, i) => {
+      if (codes[i]! < 128) return;
+      this.#forget(topic, group, error);
+      if (!renews) return;
+      this.#events.tell({ type: "refused", filter: topic, error: this.#refused([topic], codes[i]!, packet) });
+    });
     this.#events.settle(call, { code: codes.reduce((lowest, code) => Math.min(lowest, code)), error });
     for (const next of renews ? this.#takeRenewals(1) : []) this.#sendUnasked(next, now);
+  }
+
+  /** UNSUBACK: what the broker does not give up stays [MQTT5-3.11.3-2]. */
+  #givenUpAnswered(
+    { filters, groups, call }: UnsubscribeRequest,
+    { codes = [], properties }: UnsubackPacket | SubackPacket,
+  ) {
+    filters.forEach((filter, i) => {
+      if ((codes[i] ?? 0) < 128) this.#forget(filter, groups[i]);
+    });
+    const at = codes.findIndex((code) => code >= 128);
+    const what = `did not give up the subscription to "${filters[at]}"`;
+    const error = at < 0 ? undefined : reasonError(codes[at]!, { what, properties, statement: "[MQTT5-3.11.3-2]" });
+    this.#events.settle(call, { error });
+  }
+
+  /** A filter is not to be had any more; the status tells that, as no call waits for it. */
+  #refuse(filter: string, group: Group, error: MqttError): void {
+    this.#forget(filter, group, error);
+    this.#events.tell({ type: "refused", filter, error });
+  }
+
+  /** The error of filters that are refused; the code is that of the first. */
+  #refused(filters: readonly string[], code: number, { properties }: SubackPacket): MqttError {
+    const what = `refused the subscription to ${filters.map((filter) => `"${filter}"`).join(", ")}`;
+    if (this.#settings.version === 5) return reasonError(code, { what, properties, statement: "[MQTT5-3.9.3-2]" });
+    return new MqttError(128, `The broker ${what} [MQTT-3.9.3-2]`);
   }
 
   /**
@@ -317,13 +420,13 @@ export class Subscriber {
     const alone = groups[0] === undefined || this.subscriptions.leave(inbox);
     this.#backlog.end(inbox, error);
     if (!alone) return;
-    if (!this.#isOpen) return this.#giveUpAway(filters, groups, undefined);
+    if (this.#limits === undefined) return this.#giveUpAway(filters, groups, undefined);
     this.#sendUnasked(this.#unsubscribeRequest(filters), now);
   }
 
   /** The connection is lost: a SUBSCRIBE without an answer is asked once more, an UNSUBSCRIBE needs no answer any more. */
   lost(error: MqttError, now: number): void {
-    this.#isOpen = false;
+    this.#limits = undefined;
     this.#isIncomplete ||= this.#toRenew.length > 0;
     for (const request of this.#requests.lost()) {
       if (request.type === UNSUBSCRIBE) this.#giveUpAway(request.filters, request.groups, request.call);
@@ -336,7 +439,7 @@ export class Subscriber {
 
   /** The client has ended: everything settles. Whether somebody iterates, and so hears of it when the messages before it are taken. */
   close(reason: MqttError): boolean {
-    this.#isOpen = false;
+    this.#limits = undefined;
     for (const request of [...this.#requests.lost(), ...this.#requests.waiting]) {
       // Who leaves an iterator has got what he wanted: nothing comes any more.
       const isDone = request.type === UNSUBSCRIBE && request.leaves;
@@ -349,9 +452,19 @@ export class Subscriber {
   }
 }
 
-function subscriptionRefused(filters: readonly string[]): MqttError {
-  const names = filters.map((filter) => `"${filter}"`).join(", ");
-  return new MqttError(128, `The broker refused the subscription to ${names} [MQTT-3.9.3-2]`);
+/** Why version 4 cannot ask for this; undefined if it can. Those that are asked for on the first connection have retain handling 1 without saying so. */
+function olderError({ filters, id, properties }: Asked): MqttError | undefined {
+  const isPlain = id === undefined && properties === undefined &&
+    filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
+      noLocal === undefined && retainAsPublished === undefined && (retainHandling ?? 1) === 1
+    );
+  if (isPlain) return undefined;
+  return versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
+}
+
+/** What the program has asked for: identifiers that the client chooses say nothing to it. */
+function plain({ filters, id, isChosen, properties }: Group): Asked {
+  return { filters, id: isChosen ? id : undefined, properties };
 }
 
 function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -2,14 +2,25 @@
  * @module */
 
 import type { OnPublish } from "../api.ts";
-import type { FilterRequest, QoS } from "../protocol/packet.ts";
+import type { FilterRequest, Properties, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
 import { Consumer } from "./consumer.ts";
 import type { Inbox } from "./inbox.ts";
 
-/** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
-export interface Group {
+/** What is asked for in one SUBSCRIBE. */
+export interface Asked {
   readonly filters: readonly FilterRequest[];
+  /** The subscription identifier that the program wants, and what the packet says besides. */
+  readonly id?: number | undefined;
+  readonly properties?: Pick<Properties, "user"> | undefined;
+}
+
+/** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
+export interface Group extends Asked {
+  /** The subscription identifier by which the client tells the copies of a message apart; undefined in version 4. */
+  readonly id: number | undefined;
+  /** Whether the program has chosen it. */
+  readonly isChosen?: boolean | undefined;
   /** How many of them were not asked for in another packet since. */
   current: number;
 }
@@ -34,6 +45,8 @@ interface Subscription {
 export interface Recipients {
   readonly consumers: readonly Consumer[];
   readonly inboxes: readonly Inbox[];
+  /** The subscriptions that they have, if these are several. */
+  readonly several?: readonly Subscription[] | undefined;
 }
 
 /** All subscriptions by filter, and the way of a message to its recipients. */
@@ -120,9 +133,11 @@ export class Subscriptions {
     return filters.map((filter) => this.#all.get(filter)?.group);
   }
 
-  /** At which QoS a filter was asked for last; 0 if it was not. */
-  qosOf(filter: string): QoS {
-    return this.#all.get(filter)?.qos ?? 0;
+  /** How a filter was asked for last, and what the packet said besides; undefined if it was not. */
+  wantedOf(filter: string): { request: FilterRequest; group: Group } | undefined {
+    const group = this.#all.get(filter)?.group;
+    const request = group?.filters.find(({ topic }) => topic === filter);
+    return group && request && { request, group };
   }
 
   /** The broker has granted a filter. */
@@ -169,17 +184,40 @@ export class Subscriptions {
     else this.#routes.delete(route);
   }
 
-  /** Those who get the messages of a topic. */
-  recipients(topic: TopicName): Recipients {
-    return this.#routes.size === 0 ? this.#others : this.#routes.match(topic, this.#combine);
+  /** Those who get the messages of a topic; `ids`: the identifiers of the subscriptions for which this copy comes. */
+  recipients(topic: TopicName, ids: readonly number[] = NO_IDS): Recipients {
+    if (this.#routes.size === 0) return this.#others;
+    const all = this.#routes.match(topic, this.#combine);
+    return ids.length === 0 || all.several === undefined ? all : chosen(all, all.several, ids);
   }
 
   readonly #combine = (found: (readonly Subscription[])[]): Recipients => {
     if (found.length === 0) return this.#others;
     const subscriptions = found.flat();
-    return {
-      consumers: subscriptions.flatMap(({ consumer }) => consumer ?? []),
-      inboxes: subscriptions.flatMap(({ inboxes }) => inboxes),
-    };
+    const several = subscriptions.length > 1 ? subscriptions : undefined;
+    return { ...recipientsOf(subscriptions), several };
   };
+}
+
+const NO_IDS: readonly number[] = [];
+
+function recipientsOf(subscriptions: readonly Subscription[]): Recipients {
+  return {
+    consumers: subscriptions.flatMap(({ consumer }) => consumer ?? []),
+    inboxes: subscriptions.flatMap(({ inboxes }) => inboxes),
+  };
+}
+
+/**
+ * Where several filters match, a broker sends one copy for each, or one for all of them [MQTT5-3.3.4-2]: a copy goes to the
+ * subscriptions whose identifiers it has, and of those that were asked for in one packet, to one. Identifiers that none has
+ * are of a process before this one.
+ */
+function chosen(all: Recipients, several: readonly Subscription[], ids: readonly number[]): Recipients {
+  const found: Subscription[] = [];
+  for (const id of ids) {
+    const subscription = several.find((each) => each.group.id === id && !found.includes(each));
+    if (subscription !== undefined) found.push(subscription);
+  }
+  return found.length === 0 ? all : recipientsOf(found);
 }

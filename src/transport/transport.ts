@@ -32,6 +32,8 @@ export interface Transport {
   write(bytes: Uint8Array): boolean;
   /** Reads again after `received` returned false. */
   resume(): void;
+  /** Sends PINGREQ after so many seconds from now on, 0: never; undefined where the client does that itself. */
+  keepAlive?(seconds: number): void;
   /** Says that nothing more will be written; what was written still arrives. */
   end(): void;
   /** Gives up the connection at once. */

@@ -4,6 +4,7 @@
 import { setImmediate } from "node:timers";
 import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { FromRelay } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
@@ -18,6 +19,8 @@ const DEATH = 5000;
 export interface DialSettings {
   /** Seconds; 0 = off. */
   keepalive: number;
+  /** That of the protocol: 4 by default. */
+  version?: Version;
 }
 
 /** A client's way to its connections, one after the other. */
@@ -58,7 +61,7 @@ export class Connector implements User {
   }
 
   /** Starts to open a connection. */
-  open(target: Target, { keepalive }: DialSettings): PortTransport {
+  open(target: Target, { keepalive, version }: DialSettings): PortTransport {
     if (this.#thread?.isOver) void this.#leave();
     const thread = this.#thread ??= this.#sharing.join(this);
     const { port1, port2: port } = new MessageChannel();
@@ -66,7 +69,7 @@ export class Connector implements User {
     const said = this.blocking ? this.#said = new Int32Array(new SharedArrayBuffer(4)) : undefined;
     this.#heard = this.#silent = 0;
     const { input: { memory: input }, output: { memory: output } } = connection;
-    thread.post({ target, keepalive, input, output, port, said }, [port]);
+    thread.post({ target, keepalive, mayChange: version === 5, input, output, port, said }, [port]);
     return connection;
   }
 

@@ -15,7 +15,10 @@ export interface ThreadData {
 /** How a connection is opened, and the memory and the port it has with the client. */
 export interface Dialling {
   target: Target;
+  /** Seconds; 0 = off. */
   keepalive: number;
+  /** Whether the server may want another one. */
+  mayChange: boolean;
   input: SharedArrayBuffer;
   output: SharedArrayBuffer;
   port: MessagePort;
@@ -26,8 +29,8 @@ export interface Dialling {
 /** To the thread itself: open a connection; end. */
 export type ToThread = Dialling | "exit";
 
-/** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; give a sign of life; the end. */
-export type ToRelay = "look" | ArrayBuffer | "areYouAlive" | "end" | "close";
+/** To a connection in the thread: look at the rings; a block outside them, which is after all that is in them; another keep alive, in seconds; give a sign of life; the end. */
+export type ToRelay = "look" | ArrayBuffer | { keepalive: number } | "areYouAlive" | "end" | "close";
 
 /** From there: look at the rings; the block outside them is sent; it is open; it is over, after the `rest`. */
 export type FromRelay = "look" | "sent" | { trusted: Trust } | { over: CarriedError; rest: Uint8Array };
@@ -41,6 +44,9 @@ export interface CarriedError {
   cause: CarriedError | undefined;
   /** Whether it is an {@linkcode UnusableError}. */
   unusable?: boolean;
+  /** What the broker has said of an {@linkcode MqttError}. */
+  reason?: string | undefined;
+  serverReference?: string | undefined;
 }
 
 /** The longest chain of causes that crosses: one may lead back to itself. */
@@ -58,6 +64,7 @@ export function carry(error: unknown, causes: number = MAX_CAUSES): CarriedError
     stack: typeof stack === "string" ? stack : undefined,
     cause: cause === undefined || causes === 0 ? undefined : carry(cause, causes - 1),
     unusable: error instanceof UnusableError,
+    ...(error instanceof MqttError && { reason: error.reason, serverReference: error.serverReference }),
   };
 }
 
@@ -71,11 +78,11 @@ function describe(value: unknown): string {
 }
 
 /** Unpacks it: an {@linkcode MqttError} and a TypeError are that again. */
-export function restore({ name, message, code, stack, cause, unusable }: CarriedError): Error {
-  const reason = cause && restore(cause);
-  if (unusable) return new UnusableError(code as ErrorCode, message, reason);
-  if (name === "MqttError") return new MqttError(code as ErrorCode, message, reason);
-  const options = reason && { cause: reason };
+export function restore({ name, message, code, stack, cause: carried, unusable, ...told }: CarriedError): Error {
+  const cause = carried && restore(carried);
+  if (unusable) return new UnusableError(code as ErrorCode, message, cause);
+  if (name === "MqttError") return new MqttError(code as ErrorCode, message, cause, told);
+  const options = cause && { cause };
   const error = name === "TypeError" ? new TypeError(message, options) : new Error(message, options);
   Object.assign(error, { name, stack }, code !== undefined && { code });
   return error;

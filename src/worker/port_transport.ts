@@ -159,6 +159,10 @@ export class PortTransport implements Transport {
     this.look();
   }
 
+  keepAlive(seconds: number): void {
+    this.#tell({ keepalive: seconds });
+  }
+
   end(): void {
     this.#tell("end");
   }

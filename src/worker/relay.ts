@@ -53,7 +53,7 @@ class Relay implements Sink {
   readonly #said: Int32Array | undefined;
   readonly #input: Ring;
   readonly #output: Ring;
-  readonly #keepalive: number;
+  #keepalive: number;
   readonly #closed: () => void;
   readonly #abort = new AbortController();
   /** Undefined when there are no pings. */
@@ -72,13 +72,13 @@ class Relay implements Sink {
   #done: (() => void) | undefined;
 
   /** `closed` is called when the client has closed it. */
-  constructor({ port, keepalive, input, output, said }: Dialling, closed: () => void) {
+  constructor({ port, keepalive, mayChange, input, output, said }: Dialling, closed: () => void) {
     const wake = said === undefined ? () => this.#tell("look") : () => this.say();
     this.#port = port;
     this.#said = said;
     this.#keepalive = keepalive;
     this.#closed = closed;
-    if (keepalive > 0) this.#answers = new Answers();
+    if (keepalive > 0 || mayChange) this.#answers = new Answers();
     this.#input = new Ring(input, wake);
     this.#output = new Ring(output, wake);
     port.on("message", (message: ToRelay) => this.#hear(message));
@@ -114,6 +114,10 @@ class Relay implements Sink {
       this.#transport?.end();
     } else if (message === "close") {
       this.#close();
+    } else if ("keepalive" in message) {
+      this.#keepalive = message.keepalive;
+      this.#keepAlive = new KeepAlive(message.keepalive, performance.now());
+      this.#arm();
     } else {
       this.#large = new Uint8Array(message);
       this.#write();

@@ -4,6 +4,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connect, MqttError } from "../../mod.ts";
+import { CONNACK } from "../../src/protocol/packet.ts";
 import { connectionRefused, endedEarly, notConnack } from "../../src/session/connack.ts";
 import { needs, run } from "../support/process.ts";
 import { type Action, close, end, reset, send, startScripted, wait } from "../support/scripted.ts";
@@ -94,7 +95,7 @@ test("an end before CONNACK: is this a TLS port? unless TLS is on", () => {
 
 test("an answer that is no CONNACK: whose it is", () => {
   const message = (...head: number[]) => {
-    const error = notConnack(head);
+    const error = notConnack(head, 4);
     assertEquals(error.code, "invalidresp");
     assertMatch(error.message, /\[MQTT-3\.2\.0-1\]$/);
     return error.message;
@@ -108,12 +109,13 @@ test("an answer that is no CONNACK: whose it is", () => {
 });
 
 test("refused with 4 or 5: check uname and passwd, and whether any were given", () => {
-  for (const code of [4, 5]) {
+  const connack = (code: number) => ({ type: CONNACK, sessionPresent: false, code }) as const;
+  for (const code of [4, 5, 134, 135].map(connack)) {
     assertStringIncludes(connectionRefused(code, "none").message, "passwd; none were given");
     assertStringIncludes(connectionRefused(code, "uname").message, "passwd; no passwd was given");
     assertStringIncludes(connectionRefused(code, "both").message, "passwd; both were given");
   }
-  for (const code of [1, 2, 3]) assert(!connectionRefused(code, "both").message.includes("passwd"));
+  for (const code of [1, 2, 3, 136].map(connack)) assert(!connectionRefused(code, "both").message.includes("passwd"));
 });
 
 if (runtime === "deno") {

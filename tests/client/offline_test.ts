@@ -1,7 +1,7 @@
 /** `offline: true` in each mode: the client is there at once, and its first connection is like any other. */
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import type { ConnectOptions, MqttError } from "../../mod.ts";
+import type { ConnectOptions, MqttError, Status } from "../../mod.ts";
 import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { atGates, modes, quick } from "./gates.ts";
@@ -32,7 +32,9 @@ for (const [mode, open] of modes) {
       const flushed = outcome(() => mqtt.flush());
       assertEquals(await Promise.all([subscribed, published, flushed]), [1, 0, undefined]);
       await gates.until(mqtt, () => gates.told("connected").length === 1, "connected");
-      assertEquals(mqtt.status, { type: "connected", sessionPresent: false, version: 4 });
+      const { limits, ...status } = mqtt.status as Extract<Status, { type: "connected" }>;
+      assertEquals(status, { type: "connected", sessionPresent: false, version: 4 });
+      assertEquals([limits.maxQoS, limits.receiveMaximum, limits.subscriptionIds], [2, 65_535, false]);
       await gates.until(mqtt, () => gates.said().length >= 3, "what it sends");
       assertEquals(gates.said().sort(), ["0 CONNECT - -", "0 PUBLISH b 1 1", "0 SUBSCRIBE a 1"]);
       const waits = gates.told("waiting").map(({ error }) => error.code);

@@ -5,6 +5,7 @@ import {
   type Client,
   connect,
   type ConnectOptions,
+  type ConnectProperties,
   type DisconnectOptions,
   fileStore,
   type Message,
@@ -13,6 +14,7 @@ import {
   type PublishOptions,
   type ReconnectOptions,
   type SubscribeOptions,
+  type SubscriptionOptions,
   type TlsOptions,
   type Will,
 } from "../../mod.ts";
@@ -133,9 +135,17 @@ const everything: Required<ConnectOptions> = {
   } satisfies Required<TlsOptions>,
   keepalive: 60,
   id: "ID",
+  version: 5,
+  topicAliases: 5,
+  properties: { user: [["a", "b"]], requestResponse: true, requestProblem: false } satisfies Required<
+    ConnectProperties
+  >,
+  auth: { method: "M", data: new Uint8Array(1), answer: (data) => data },
   uname: "u",
   passwd: "p",
-  will: { topic: "t", message: "m", qos: 1, retain: true } satisfies Required<Will>,
+  will: { topic: "t", message: "m", qos: 1, retain: true, delay: 0, expiry: 1, properties: {} } satisfies Required<
+    Will
+  >,
   session: 60,
   timeout: 1000,
   proxy: "http://localhost",
@@ -162,13 +172,21 @@ test("every option of the types is known by its name", () => {
     expiry: 1,
     until: "stored",
     signal: new AbortController().signal,
+    properties: {},
   };
-  const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2 };
-  const messages: Required<MessagesOptions> = { qos: 0, limit: 1 };
-  assertEquals(parseSubscribe(subscribe), subscribe);
-  assertEquals(parseMessages(messages), messages);
-  const disconnect: Required<DisconnectOptions> = { drain: true };
-  assertEquals(checkDisconnect(disconnect), disconnect);
+  const of5: Required<SubscriptionOptions> = {
+    noLocal: true,
+    retainAsPublished: true,
+    retainHandling: 2,
+    id: 1,
+    properties: { user: [] },
+  };
+  const subscribe: Required<SubscribeOptions> = { qos: 0, onpub: () => {}, concurrency: 2, ...of5 };
+  const messages: Required<MessagesOptions> = { qos: 0, limit: 1, ...of5 };
+  assertEquals<unknown>(parseSubscribe(subscribe), subscribe);
+  assertEquals<unknown>(parseMessages(messages), messages);
+  const disconnect: Required<DisconnectOptions> = { drain: true, will: true, session: 0, properties: { user: [] } };
+  assertEquals<unknown>(checkDisconnect(disconnect), disconnect);
   assertEquals(publishFlags(publish), 5);
 });
 

@@ -1,33 +1,12 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertMatch, assertThrows } from "@std/assert";
-import { connect, connectWorker, flightRecorder, type Trace, type TraceRecord } from "../../mod.ts";
-import type { Sink, Transport } from "../../src/transport/transport.ts";
-import { traceDial } from "../../src/transport/trace.ts";
+import { connect, connectWorker, flightRecorder, type TraceRecord } from "../../mod.ts";
 import { join } from "../support/bytes.ts";
 import { encodeNaive, type NaivePacket } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { startAedes } from "../support/servers.ts";
+import { taps } from "./taps.ts";
 import { within } from "./support.ts";
-
-/** A transport that carries nothing, for its two taps. */
-async function taps(trace: Trace): Promise<{ send(bytes: Uint8Array): void; receive(bytes: Uint8Array): void }> {
-  let tap: Sink | undefined;
-  const bare: Transport = {
-    sock: undefined,
-    trusted: false,
-    start: (sink) => tap = sink,
-    write: () => true,
-    resume: () => {},
-    end: () => {},
-    close: () => {},
-  };
-  const transport = await traceDial(() => Promise.resolve(bare), trace)(new AbortController().signal);
-  transport.start({ space: () => new Uint8Array(1), received: () => true, written: () => {}, closed: () => {} });
-  return {
-    send: (bytes) => transport.write(bytes),
-    receive: (bytes) => void tap!.received(bytes, bytes.length),
-  };
-}
 
 function expected(packet: NaivePacket): Omit<TraceRecord, "direction" | "time"> {
   const { type } = packet, size = encodeNaive(packet).length;

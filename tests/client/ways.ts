@@ -46,6 +46,8 @@ export interface Way {
   hasNoSpaces?: boolean;
   /** Whether the broker grants every subscription, as RabbitMQ does here. */
   refusesNone?: boolean;
+  /** The code of a subscription that is refused: 128 by default. */
+  refusal?: 128 | 135;
   stop(): Promise<void>;
 }
 
@@ -356,3 +358,13 @@ export const handedIn: Record<string, () => Promise<Way>> = {
   ...overDenoConn && { "a Deno.Conn": overDenoConn },
   ...overDenoTlsConn && { "a Deno.TlsConn": overDenoTlsConn },
 };
+
+/** The same way with MQTT 5. */
+export function withVersion5(start: () => Promise<Way>): () => Promise<Way> {
+  return async () => {
+    const way = await start(), open = way.connect;
+    way.connect = (onpub, op) => open(onpub, { version: 5, ...op });
+    way.refusal = 135; // not authorized
+    return way;
+  };
+}

@@ -121,6 +121,12 @@ test("examples/at_least_once.ts", tools, () =>
     assertEquals(await output("at_least_once", `mqtt://127.0.0.1:${port}`), `${lines.join("\n")}\n`);
   }));
 
+test("examples/request.ts", tools, () =>
+  withMosquitto({}, async ({ port }) => {
+    const lines = ["2 + 3 = 5", 'Nobody has subscribed to "nobody/answers", and answers the request'];
+    assertEquals(await output("request", `mqtt://127.0.0.1:${port}`), `${lines.join("\n")}\n`);
+  }));
+
 test("examples/iterator.ts", tools, () =>
   withMosquitto({}, async ({ port }) => {
     const lines = ["1: tea", "2: milk", "3: sugar", "4: nothing more"].map((text) => `demo/orders/${text}\n`);

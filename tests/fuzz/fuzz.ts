@@ -1,5 +1,5 @@
 /**
- * Bytes that no broker would send, into the decoder and the session: nothing comes out but packets and
+ * Bytes that no broker would send, of both versions, into the decoder and the session: nothing comes out but packets and
  * `MqttError`s, the same at any cut, with no more memory than a block, and the same that the tests' own
  * codec says; with a small limit, messages over it are passed over, and the rest stays the same.
  *
@@ -10,16 +10,20 @@ import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";
 import { Decoder } from "../../src/protocol/decoder.ts";
 import type { Packet } from "../../src/protocol/decoder.ts";
+import type { Version } from "../../src/protocol/packet.ts";
 import { Session } from "../../src/session/session.ts";
 import type { SessionSettings } from "../../src/session/settings.ts";
 import { plain } from "../protocol/compare.ts";
 import { hex, join } from "../support/bytes.ts";
-import { decodeNaive, Malformed, type NaivePacket } from "../support/naive.ts";
+import { decodeNaive, Malformed, NaiveConnection, type NaivePacket, type Publish } from "../support/naive.ts";
+import { encodeProperties } from "../support/naive_properties.ts";
 import { Inputs } from "./inputs.ts";
 import { comparePeer } from "./peer.ts";
 
 /** The largest packet of the protocol: nothing is passed over. */
 const MAX = 268_435_460;
+/** The topic aliases of a connection of version 5. */
+const ALIASES = 3;
 /** A block that reads may fill, and an input that waits; `Decoder` says how they grow. */
 const MOST_MEMORY = 262_144 + 2 * 300;
 /** So far an input that ends within a packet is filled up, to see what comes of the packet. */
@@ -50,35 +54,39 @@ export async function fuzz(seed: number, count: number): Promise<Tally> {
   for (; tally.inputs < count; tally.inputs++) {
     // A test that never gives way cannot be stopped by its deadline.
     if (tally.inputs % 10_000 === 0) await new Promise((resolve) => setTimeout(resolve));
-    const input = inputs.next();
+    const version = tally.inputs % 2 === 0 ? 4 : 5;
+    const input = inputs.next(version);
     try {
-      one(input, inputs, tally);
+      one(version, input, inputs, tally);
     } catch (error) {
       Error.stackTraceLimit = stackTraceLimit;
-      throw new Error(`Seed ${seed}, input ${tally.inputs}: ${hex(input)}: ${(error as Error).stack}`, {
-        cause: error,
-      });
+      throw new Error(
+        `Seed ${seed}, input ${tally.inputs}, version ${version}: ${hex(input)}: ${(error as Error).stack}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
   Error.stackTraceLimit = stackTraceLimit;
   return tally;
 }
 
-function one(input: Uint8Array, inputs: Inputs, tally: Tally): void {
+function one(version: Version, input: Uint8Array, inputs: Inputs, tally: Tally): void {
   const { random } = inputs;
-  const whole = digest(input, []);
+  const whole = digest(version, input, []);
   tally.packets += whole.packets;
   const key = String(whole.error?.code ?? "none");
   count(tally.errors, key);
   const cuts = Array.from({ length: random.int(1, 3) }, () => random.int(0, input.length)).sort((a, b) => a - b);
-  const pieces = digest(input, random.chance(0.1) ? Array.from(input, (_, i) => i) : cuts);
+  const pieces = digest(version, input, random.chance(0.1) ? Array.from(input, (_, i) => i) : cuts);
   if (pieces.hash !== whole.hash || pieces.packets !== whole.packets) assertEquals(pieces, whole, `cut at ${cuts}`);
   if (String(pieces.error) !== String(whole.error)) assertEquals(pieces.error, whole.error, `cut at ${cuts}`);
-  if (random.chance(0.2)) session(input, random.int(0, input.length), random.pick([20, 60, 300]));
-  if (random.chance(0.1)) count(tally.errors, limited(input, random.int(1, 60), cuts));
-  if (random.chance(0.1)) compareNaive(input, found(input));
+  if (version === 4 && random.chance(0.4)) session(input, random.int(0, input.length), random.pick([20, 60, 300]));
+  if (random.chance(0.1)) count(tally.errors, limited(version, input, { max: random.int(1, 60), cuts }));
+  if (random.chance(0.1)) compareNaive(version, input, found(version, input));
   if (random.chance(0.05)) {
-    const reason = comparePeer(input, found(input));
+    const reason = comparePeer(version, input, found(version, input));
     if (reason !== undefined) count(tally.differences, reason);
   }
 }
@@ -88,8 +96,12 @@ function count(counts: Map<string, number>, what: string): void {
 }
 
 /** Decodes in pieces, and makes one number of all that came of it: comparing values costs more than decoding. */
-function digest(input: Uint8Array, cuts: number[]): { hash: number; packets: number; error: MqttError | undefined } {
-  const decoder = new Decoder(MAX);
+function digest(
+  version: Version,
+  input: Uint8Array,
+  cuts: number[],
+): { hash: number; packets: number; error: MqttError | undefined } {
+  const decoder = new Decoder(MAX, version, ALIASES);
   let hash = 0, packets = 0;
   try {
     for (let i = 0, at = 0; i <= cuts.length; i++) {
@@ -118,23 +130,26 @@ function mix(hash: number, packet: Packet, decoder: Decoder): number {
     add(decoder.packetId);
     for (let i = 0; i < packet.topic.length; i++) add(packet.topic.charCodeAt(i));
     for (const byte of packet.payload) add(byte);
+    add(JSON.stringify(packet.properties ?? "").length);
+    add(decoder.found.topicAlias);
   } else if ("packetId" in packet) {
     add(packet.packetId);
   }
-  if ("codes" in packet) packet.codes.forEach(add);
-  if ("code" in packet) add(packet.code);
+  if ("codes" in packet) packet.codes?.forEach(add);
+  if ("code" in packet) add(packet.code ?? 0);
+  if ("properties" in packet) add(JSON.stringify(packet.properties ?? "").length);
   if ("filters" in packet) add(JSON.stringify(packet.filters).length);
   return hash;
 }
 
 /** All packets, in the form of the naive codec. */
-export function found(input: Uint8Array): Found {
-  const decoder = new Decoder(MAX);
+export function found(version: Version, input: Uint8Array): Found {
+  const decoder = new Decoder(MAX, version, ALIASES);
   const packets: NaivePacket[] = [];
   try {
     decoder.receive(input);
     for (let packet = decoder.next(); packet !== undefined; packet = decoder.next()) {
-      packets.push(plain(packet, decoder));
+      packets.push(plain(packet, decoder, version));
     }
   } catch (error) {
     if (!(error instanceof MqttError)) throw error;
@@ -147,21 +162,26 @@ export function found(input: Uint8Array): Found {
  * With a small limit: messages over it are passed over, another packet over it is an error, and all the rest
  * is what a decoder without a limit gives. Returns the code of the error.
  */
-function limited(input: Uint8Array, max: number, cuts: readonly number[]): string {
-  const { whole, isLarge } = fillUp(input);
+function limited(
+  version: Version,
+  input: Uint8Array,
+  { max, cuts }: { max: number; cuts: readonly number[] },
+): string {
+  const { whole, isLarge } = fillUp(version, input);
   const without: string[] = [], within: string[] = [];
   let code = "none";
 
-  const decoder = new Decoder(MAX);
+  const decoder = new Decoder(MAX, version, ALIASES);
   try {
     decoder.receive(whole);
     for (let waiting = decoder.waiting;; waiting = decoder.waiting) {
       const packet = decoder.next();
       if (packet === undefined) break;
       const size = waiting - decoder.waiting;
-      if (size <= max) without.push(JSON.stringify(plain(packet, decoder)));
-      else if (packet instanceof Message) without.push(passedOver(packet.topic, size, packet.qos, decoder.packetId));
-      else {
+      if (size <= max) without.push(JSON.stringify(plain(packet, decoder, version)));
+      else if (packet instanceof Message && isPassedOver(plain(packet, decoder, version) as Publish, max)) {
+        without.push(passedOver(packet.topic, size, packet.qos, decoder.packetId));
+      } else {
         without.push("overflow");
         break;
       }
@@ -171,14 +191,14 @@ function limited(input: Uint8Array, max: number, cuts: readonly number[]): strin
     without.push(String(error));
   }
 
-  const small = new Decoder(max);
+  const small = new Decoder(max, version, ALIASES);
   try {
     for (let i = 0, at = 0; i <= cuts.length; i++) {
       const end = cuts[i] ?? whole.length;
       if (end > at) small.receive(whole.slice(at, end));
       at = end;
       for (let packet = small.next(); packet !== undefined; packet = small.next()) {
-        if (packet.type !== "oversized") within.push(JSON.stringify(plain(packet, small)));
+        if (packet.type !== "oversized") within.push(JSON.stringify(plain(packet, small, version)));
         else within.push(passedOver(packet.topic, packet.size, packet.qos, packet.packetId));
       }
     }
@@ -196,13 +216,18 @@ function limited(input: Uint8Array, max: number, cuts: readonly number[]): strin
   return code;
 }
 
+/** Properties are kept until all of them have come: they are not over the limit, or the packet is a mistake. */
+function isPassedOver({ properties }: Publish, max: number): boolean {
+  return properties === undefined || encodeProperties(properties).length <= max;
+}
+
 function passedOver(topic: string, size: number, qos: number, packetId: number): string {
   return `passed over: ${size} bytes, QoS ${qos}, ${packetId}, ${topic}`;
 }
 
 /** An input that ends within a packet, with zeros to the packet's end, unless that is very large. */
-function fillUp(input: Uint8Array): { whole: Uint8Array; isLarge: boolean } {
-  const decoder = new Decoder(MAX);
+function fillUp(version: Version, input: Uint8Array): { whole: Uint8Array; isLarge: boolean } {
+  const decoder = new Decoder(MAX, version, ALIASES);
   try {
     decoder.receive(input);
     while (decoder.next() !== undefined);
@@ -238,7 +263,7 @@ function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
   one.written(0, 0);
   const open = cut % 8 > 0;
   if (open) hear(CONNACK);
-  one.subscribe([{ topic: "a", qos: 2 }], { onpub: undefined, concurrency: 1 }, NOBODY, 0);
+  one.subscribe({ filters: [{ topic: "a", qos: 2 }] }, { onpub: undefined, concurrency: 1 }, NOBODY, 0);
   hear(input.subarray(0, cut));
   hear(input.subarray(cut));
   assertEquals(one.stats.dropped, dropped);
@@ -254,10 +279,16 @@ function session(input: Uint8Array, cut: number, maxPacketSize: number): void {
 const NOBODY = { resolve() {}, reject() {} };
 
 const SETTINGS: SessionSettings = {
+  version: 4,
+  fallsBack: false,
+  sessionExpiry: 0,
+  topicAliases: 0,
+  properties: undefined,
+  auth: undefined,
   id: "f",
   will: undefined,
   keepalive: 60,
-  pingAfter: 60,
+  pingPart: 1,
   cleanSession: true,
   maxPacketSize: 300,
   maxBuffered: 1000,
@@ -274,27 +305,28 @@ const SETTINGS: SessionSettings = {
   rejectUntrusted: false,
 };
 
-function compareNaive(input: Uint8Array, { packets, error }: Found): void {
+function compareNaive(version: Version, input: Uint8Array, { packets, error }: Found): void {
+  const connection = new NaiveConnection(version, ALIASES);
   let at = 0;
   for (const packet of packets) {
-    const naive = decodeNaive(input.subarray(at));
+    const naive = decodeNaive(input.subarray(at), connection);
     assert(naive !== undefined, `a packet that the naive codec does not see: ${JSON.stringify(packet)}`);
     assertEquals<NaivePacket>(packet, naive.packet);
     at += naive.length;
   }
   let statement: string | undefined;
   try {
-    const more = decodeNaive(input.subarray(at));
+    const more = decodeNaive(input.subarray(at), connection);
     if (error === undefined) assertEquals(more, undefined, "a packet that only the naive codec sees");
   } catch (naive) {
     if (!(naive instanceof Malformed)) throw naive;
     statement = naive.statement;
   }
   if (error === undefined) assertEquals(statement, undefined, "a mistake that only the naive codec sees");
-  else if (statement === undefined) foundEarly(input.subarray(at), error);
+  else if (statement === undefined) foundEarly(input.subarray(at), connection, error);
 }
 
 /** Ours finds a mistake in what has come of a packet: then no bytes that follow make it whole and right. */
-function foundEarly(rest: Uint8Array, error: MqttError): void {
-  assertEquals(decodeNaive(rest), undefined, `a mistake that only the decoder sees: ${error.message}`);
+function foundEarly(rest: Uint8Array, connection: NaiveConnection, error: MqttError): void {
+  assertEquals(decodeNaive(rest, connection), undefined, `a mistake that only the decoder sees: ${error.message}`);
 }

@@ -1,17 +1,23 @@
 /** Inputs for the fuzzer: valid streams, broken in ways that keep their structure, and plain noise. */
 import { join } from "../support/bytes.ts";
-import { encodeNaive } from "../support/naive.ts";
+import { encodeNaive, encodeNaive5, type NaivePacket } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 
-/** Bytes that decide something somewhere: types and flags, lengths, identifiers, ends of UTF-8 ranges, wildcards. */
+/** Bytes that decide something somewhere: types and flags, lengths, identifiers, properties, ends of UTF-8 ranges, wildcards. */
 const TELLING = [
   0x00,
   0x01,
   0x02,
+  0x03,
   0x04,
+  0x08,
+  0x0b,
   0x10,
+  0x15,
+  0x1f,
   0x20,
   0x23,
+  0x26,
   0x2b,
   0x2f,
   0x30,
@@ -45,21 +51,47 @@ const TELLING = [
 
 export class Inputs {
   readonly random: Random;
-  readonly #valid: Uint8Array[];
+  readonly #all: Record<4 | 5, Uint8Array[]>;
+  #valid: Uint8Array[] = [];
 
   constructor(seed: number) {
     this.random = new Random(seed);
-    this.#valid = Array.from({ length: 1500 }, () => {
+    this.#all = { 4: this.#some(4), 5: this.#some(5) };
+  }
+
+  /** Valid packets of a version. */
+  #some(version: 4 | 5): Uint8Array[] {
+    const { random } = this;
+    return Array.from({ length: 1500 }, () => {
       for (;;) {
-        const packet = encodeNaive(this.random.packet(20));
+        const packet = version === 4
+          ? encodeNaive(random.packet(20))
+          : encodeNaive5(random.chance(0.1) ? this.#aliased() : random.packet5(20));
         if (packet.length < 60) return packet;
       }
     });
   }
 
+  /** A PUBLISH that gives an alias its meaning, or goes to one; some of those stand for nothing. */
+  #aliased(): NaivePacket {
+    const { random } = this, topic = random.chance(0.6) ? random.name() : "";
+    const payload = random.bytes(3), alias = random.int(1, 4);
+    return {
+      type: "PUBLISH",
+      topic,
+      payload,
+      qos: 0,
+      retain: false,
+      dup: false,
+      packetId: 0,
+      properties: [[35, alias]],
+    };
+  }
+
   /** The next input: a stream of a few dozen bytes. */
-  next(): Uint8Array {
+  next(version: 4 | 5): Uint8Array {
     const { random } = this;
+    this.#valid = this.#all[version];
     if (random.chance(0.05)) return random.bytes(random.int(1, 40));
     let stream = random.pick(this.#valid);
     for (let more = random.int(0, 2); more > 0; more--) stream = join([stream, random.pick(this.#valid)]);

@@ -59,7 +59,7 @@ const MATCHES: [statement: string, filter: string, name: string, matches: boolea
   ["[MQTT-4.7.1-3]", "+/#", "a/b/c", true],
   ["[MQTT-4.7.1-3]", "+/+/#", "a", false],
   // The examples of section 4.7.2
-  ["[MQTT-4.7.2-1]", "#", "$SYS", false],
+  ["[MQTT-4.7.2-1] [MQTT5-4.7.2-1]", "#", "$SYS", false],
   ["[MQTT-4.7.2-1]", "#", "$SYS/broker", false],
   ["[MQTT-4.7.2-1]", "+", "$SYS", false],
   ["[MQTT-4.7.2-1]", "+/#", "$SYS", false],
@@ -78,7 +78,7 @@ const MATCHES: [statement: string, filter: string, name: string, matches: boolea
   ["[MQTT-4.7.3-1]", "a/", "a", false],
   ["[MQTT-4.7.3-1]", "a//b", "a//b", true],
   ["[MQTT-4.7.3-1]", "a//b", "a/b", false],
-  ["[MQTT-4.7.3-4]", "ACCOUNTS", "Accounts", false],
+  ["[MQTT-4.7.3-4] [MQTT5-4.7.3-4]", "ACCOUNTS", "Accounts", false],
   ["[MQTT-4.7.3-4]", "Accounts payable", "Accounts payable", true],
   ["[MQTT-4.7.3-4]", "caf\u00e9", "caf\u00e9", true],
   ["[MQTT-4.7.3-4]", "caf\u00e9", "cafe\u0301", false],
@@ -190,7 +190,7 @@ describe("topic names: what is none", () => {
     assertThrows(() => checkName("#", "the will's topic"), TypeError, "the will's topic");
   });
 
-  test("[MQTT-4.7.3-2] U+0000 is refused anywhere in names and filters", () => {
+  test("[MQTT-4.7.3-2] [MQTT5-4.7.3-2] U+0000 is refused anywhere in names and filters", () => {
     for (const text of ["\0", "\0a", "a/\0/b", "é\0", "a\0".repeat(1000)]) {
       for (const check of [checkName, checkFilter] as ((value: unknown) => void)[]) {
         assertThrows(() => check(text), TypeError, "U+0000");
@@ -199,7 +199,7 @@ describe("topic names: what is none", () => {
   });
 
   for (const [letter, size] of [["a", 1], ["é", 2], ["€", 3], ["😀", 4]] as const) {
-    test(`[MQTT-4.7.3-3] 65,535 bytes of ${letter} are taken, 65,536 are not`, () => {
+    test(`[MQTT-4.7.3-3] [MQTT5-4.7.3-3] 65,535 bytes of ${letter} are taken, 65,536 are not`, () => {
       const most = letter.repeat(Math.floor(65_535 / size)) + "x".repeat(65_535 % size);
       assertEquals(utf8.encode(most).length, 65_535);
       for (const check of [checkName, checkFilter] as ((value: unknown) => void)[]) {

@@ -10,7 +10,7 @@ export interface Good {
   statement: string;
   bytes: string;
   packet: NaivePacket;
-  /** The remaining length takes more bytes than it needs, which section 2.2.3 does not forbid: nobody encodes it so. */
+  /** Nobody encodes it so: its remaining length takes more bytes than it needs, its properties are in another order, or a field is there that may be left out. */
   lengthy?: true;
 }
 
@@ -22,6 +22,8 @@ export interface Bad {
   code: "protocol" | "unknowncp";
   /** With how many bytes the mistake is found; the fixed header's at once, others with the whole packet. */
   found?: number;
+  /** In version 5, the reason code that DISCONNECT has for it. */
+  reason?: number;
 }
 
 const utf8 = new TextEncoder();

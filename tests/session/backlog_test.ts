@@ -72,8 +72,8 @@ describe("backlog: handlers", () => {
     assertEquals(desk.unsettled, 1);
     desk.settles("1");
     desk.settles("plus 1");
-    assertEquals([desk.unsettled, `${desk.talk.session.take(inbox)}`, desk.unsettled], [1, "1", 1]);
-    assertEquals([desk.talk.session.take(inbox), desk.unsettled], [undefined, 0]);
+    assertEquals([desk.unsettled, `${desk.talk.session.backlog.take(inbox)}`, desk.unsettled], [1, "1", 1]);
+    assertEquals([desk.talk.session.backlog.take(inbox), desk.unsettled], [undefined, 0]);
   });
 
   test("a handler that fails is counted, and the message settled", () => {
@@ -155,7 +155,7 @@ describe("backlog: what is read", () => {
         const inbox = talk.iterate("x");
         talk.sends();
         talk.gets(suback(1, 0));
-        talk.session.setWaiting(inbox, true);
+        talk.session.backlog.setWaiting(inbox, true);
       }],
     ];
     for (const [what, wait] of waits) {

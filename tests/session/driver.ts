@@ -9,17 +9,31 @@ import type { Handling, Work } from "../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../src/session/events.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 import type { Credentials } from "../../src/session/connection.ts";
+import type { Farewell } from "../../src/session/farewell.ts";
 import { Session } from "../../src/session/session.ts";
 import type { SessionParts, SessionSettings } from "../../src/session/settings.ts";
+import type { Asked as SubscriptionAsked } from "../../src/session/subscriptions.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
-import { encodeNaive, type NaivePacket, NaiveReader } from "../support/naive.ts";
+import { encodeNaive, encodeNaive5, NaiveConnection, type NaivePacket, NaiveReader } from "../support/naive.ts";
+import type { NaiveProperty } from "../support/naive_properties.ts";
 
 /** The broker accepts; it accepts and has kept the session. */
 export const CONNACK = "20 02 00 00", PRESENT = "20 02 01 00";
 
+/** The CONNACK of a broker that speaks version 5. */
+export function connack5(properties: NaiveProperty[] = [], sessionPresent = false): Uint8Array {
+  return encodeNaive5({ type: "CONNACK", sessionPresent, code: 0, properties });
+}
+
 /** A client of no particular kind. */
-export const SETTINGS: Omit<SessionSettings, "pingAfter" | "maxUnsettled"> = {
+export const SETTINGS: Omit<SessionSettings, "pingPart" | "maxUnsettled"> = {
+  version: 4,
+  fallsBack: false,
+  sessionExpiry: 0,
+  topicAliases: 0,
+  properties: undefined,
+  auth: undefined,
   id: "ID",
   will: undefined,
   keepalive: 60,
@@ -128,6 +142,9 @@ export class Talk {
   chance = 1;
   /** The number of the last attempt that was begun. */
   attempt = -1;
+  /** Reads what is sent on this connection, in version 5. */
+  #reader: NaiveReader | undefined;
+  readonly #version: number;
   /** All that the session told. */
   readonly told: SessionEvent[] = [];
 
@@ -137,10 +154,11 @@ export class Talk {
   ) {
     const { maxBuffered = SETTINGS.maxBuffered } = settings;
     const whole = { ...SETTINGS, maxUnsettled: maxBuffered, ...settings };
+    this.#version = whole.version;
     const random = () => this.chance;
     this.#credentials = { uname: undefined, passwd: undefined, ...credentials };
     this.session = new Session(
-      { pingAfter: whole.keepalive, ...whole },
+      { pingPart: 1, ...whole },
       { ...handlers, random },
       this.opening,
       this.now,
@@ -156,6 +174,19 @@ export class Talk {
     return talk;
   }
 
+  /** The same of version 5; CONNACK says what it is given. */
+  static open5(
+    settings: Partial<SessionSettings> = {},
+    properties: NaiveProperty[] = [],
+    parts: TalkParts = {},
+  ): Talk {
+    const talk = new Talk({ version: 5, ...settings }, parts);
+    talk.connect();
+    talk.hears(connack5(properties));
+    assertEquals(talk.opening.fate, undefined);
+    return talk;
+  }
+
   /** Everything until CONNECT can be taken. */
   login(trusted: Trust = false): void {
     this.drain();
@@ -167,6 +198,7 @@ export class Talk {
   /** Opens the connection that is wanted; returns CONNECT. */
   connect(): Uint8Array {
     this.login();
+    if (this.#version === 5) this.#reader = new NaiveReader(new NaiveConnection(5, 100));
     return this.sends();
   }
 
@@ -226,7 +258,7 @@ export class Talk {
   }
 
   /** The connection breaks; the next one is accepted. Returns what was told from CONNACK on. */
-  reconnect(connack: string = CONNACK): SessionEvent[] {
+  reconnect(connack: string | Uint8Array = CONNACK): SessionEvent[] {
     this.breaks();
     this.redials();
     this.connect();
@@ -251,7 +283,7 @@ export class Talk {
   }
 
   packets(): NaivePacket[] {
-    return new NaiveReader().push(this.sends());
+    return (this.#reader ?? new NaiveReader()).push(this.sends());
   }
 
   /** The packets that are sent, as text. */
@@ -288,10 +320,14 @@ export class Talk {
   }
 
   /** Asks for topic filters, at QoS 0 where none is said. */
-  subscribe(filters: readonly (string | FilterRequest)[], onpub?: OnPublish): Asked {
+  subscribe(
+    filters: readonly (string | FilterRequest)[],
+    onpub?: OnPublish,
+    more: Omit<SubscriptionAsked, "filters"> = {},
+  ): Asked {
     const call = new Asked(`subscribe ${filters.map((filter) => typeof filter === "string" ? filter : filter.topic)}`);
     const asked = filters.map((filter) => typeof filter === "string" ? { topic: filter, qos: 0 as QoS } : filter);
-    this.session.subscribe(asked, { onpub, concurrency: 1 }, call, this.now);
+    this.session.subscribe({ filters: asked, ...more }, { onpub, concurrency: 1 }, call, this.now);
     return call;
   }
 
@@ -313,13 +349,13 @@ export class Talk {
   /** Asks for the messages of a filter as an iterator does. */
   iterate(filter: string, limit = 1000, qos: QoS = 0): Inbox {
     const inbox = new Inbox(filter, limit, () => {});
-    this.session.iterate(inbox, qos, this.now);
+    this.session.iterate(inbox, { filters: [{ topic: filter, qos }] }, this.now);
     return inbox;
   }
 
-  disconnect(): Asked {
+  disconnect(farewell: Farewell = {}): Asked {
     const call = new Asked("disconnect");
-    this.session.disconnect(call, {}, this.now);
+    this.session.disconnect(call, farewell, this.now);
     return call;
   }
 }
@@ -340,7 +376,13 @@ export class Desk {
   };
 
   constructor(settings: Partial<SessionSettings> = {}, onpub?: (topic: string, message: Message) => unknown) {
-    this.talk = Talk.open({ keepalive: 0, ...settings }, onpub && { onpub });
+    const open = settings.version === 5 ? (op: object, parts?: TalkParts) => Talk.open5(op, [], parts) : Talk.open;
+    this.talk = open({ keepalive: 0, ...settings }, onpub && { onpub });
+  }
+
+  /** The same of version 5. */
+  static open5(settings: Partial<SessionSettings> = {}, onpub?: (topic: string, message: Message) => unknown): Desk {
+    return new Desk({ version: 5, ...settings }, onpub);
   }
 
   /** What the session tells meanwhile. */
@@ -358,7 +400,7 @@ export class Desk {
 
   /** The promise of a call settles. */
   settles(name: string, failed = false): void {
-    this.talk.session.settle(this.works.get(name)!, failed);
+    this.talk.session.backlog.settle(this.works.get(name)!, failed);
     this.works.delete(name);
     this.drain();
   }
@@ -386,7 +428,7 @@ export class Desk {
 
   subscribes(filter: string, onpub: (topic: string, message: Message) => unknown, concurrency = 1): void {
     const { talk } = this, call = new Asked(`subscribe ${filter}`);
-    talk.session.subscribe([{ topic: filter, qos: 0 }], { onpub, concurrency }, call, talk.now);
+    talk.session.subscribe({ filters: [{ topic: filter, qos: 0 }] }, { onpub, concurrency }, call, talk.now);
     const [packet] = talk.packets();
     assert(packet?.type === "SUBSCRIBE");
     this.hears(suback(packet.packetId, 0));

@@ -6,7 +6,14 @@ import type { Delivery } from "../../src/session/consumer.ts";
 import { Inbox } from "../../src/session/inbox.ts";
 
 function message(topic = "a"): Delivery {
-  return { message: new Message(topic, 0x30, NO_BLOCK, 0, 0), packetId: 0, pending: 1, begun: false, receipt: "none" };
+  return {
+    message: new Message(topic, 0x30, NO_BLOCK, 0, 0),
+    packetId: 0,
+    pending: 1,
+    begun: false,
+    failed: false,
+    receipt: "none",
+  };
 }
 
 function inbox(limit: number): Inbox {

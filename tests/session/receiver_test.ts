@@ -43,7 +43,7 @@ describe("messages that wait while the shell takes none", () => {
     talk.sends();
     talk.gets(join([publish("own", "1"), publish("x", "2", 7), suback(1, 0), publish("own", "3")]));
     assertEquals(drainKeeping(talk).map(show), ["subscribe own: 0"]);
-    assertEquals([asked.fate, talk.session.kept], [0, 3]);
+    assertEquals([asked.fate, talk.session.backlog.kept], [0, 3]);
     assertEquals(hex(talk.sends()), "", "not acknowledged while it waits");
     talk.gets(publish("y", "4"));
     const found: [string, boolean][] = [];
@@ -53,7 +53,7 @@ describe("messages that wait while the shell takes none", () => {
       if (found.length === 3) assertEquals(hex(talk.sends()), "40 02 00 07", "but when it asks for the next one");
     }
     assertEquals(found, [["own: 1", true], ["x: 2", false], ["own: 3", true], ["y: 4", false]]);
-    assertEquals(talk.session.kept, 0);
+    assertEquals(talk.session.backlog.kept, 0);
   });
 
   test("the handlers are those of the time when it came", () => {
@@ -76,22 +76,22 @@ describe("messages that wait while the shell takes none", () => {
       drainKeeping(talk);
       assertLessOrEqual(sent, 12);
     }
-    assertEquals([sent, talk.session.kept], [10, 10], "each counts as its payload and 256 bytes");
+    assertEquals([sent, talk.session.backlog.kept], [10, 10], "each counts as its payload and 256 bytes");
     for (let i = 0; i < 5; i++) talk.gets(publish("a", `${sent++}`));
     assertEquals(drainKeeping(talk), []);
-    assertEquals(talk.session.kept, 10, "what comes all the same waits to be decoded");
+    assertEquals(talk.session.backlog.kept, 10, "what comes all the same waits to be decoded");
     const found: string[] = [];
     found.push(...messages([talk.session.next()!]));
-    assertEquals([talk.session.isReading, talk.session.kept], [false, 9], "until an eighth of them is taken");
+    assertEquals([talk.session.isReading, talk.session.backlog.kept], [false, 9], "until an eighth of them is taken");
     found.push(...messages(talk.drain()));
     assertEquals(found.map((each) => Number(each.slice(3))), Array.from({ length: sent }, (_, i) => i));
-    assertEquals([talk.session.isReading, talk.session.kept], [true, 0]);
+    assertEquals([talk.session.isReading, talk.session.backlog.kept], [true, 0]);
   });
 
   test("other events come through meanwhile", () => {
     const talk = Talk.open({ maxPacketSize: 100 });
     const asked = talk.subscribe(["b"]), inbox = talk.iterate("a", 1);
-    talk.session.setWaiting(inbox, true);
+    talk.session.backlog.setWaiting(inbox, true);
     talk.sends();
     talk.gets(join([
       publish("a", "1"),
@@ -102,7 +102,7 @@ describe("messages that wait while the shell takes none", () => {
     ]));
     const told = ["inbox a", "dropped overflow", "subscribe b: 0"];
     assertEquals(drainKeeping(talk).map(show), told, "an iterator that is full stops nobody who waits for the broker");
-    assertEquals([asked.fate, talk.session.kept, `${talk.session.take(inbox)}`], [0, 2, "1"]);
+    assertEquals([asked.fate, talk.session.backlog.kept, `${talk.session.backlog.take(inbox)}`], [0, 2, "1"]);
   });
 
   test("what was kept can still be taken after the end, but not after disconnect()", () => {
@@ -118,7 +118,7 @@ describe("messages that wait while the shell takes none", () => {
         talk.session.lost(talk.attempt, talk.session.reason!, talk.now);
       }
       assertEquals(messages([...talk.told, ...talk.drain()]).length, left);
-      assertEquals(talk.session.kept, 0);
+      assertEquals(talk.session.backlog.kept, 0);
     }
   });
 
@@ -142,19 +142,19 @@ describe("messages of iterators", () => {
     talk.hears(join([suback(1, 0), suback(2, 0)]));
     for (let i = 0; i < 4; i++) talk.gets(publish("a", `${i}`));
     assertEquals([messages(talk.drain()).length, talk.session.isReading], [2, false], "two is full");
-    talk.session.take(two);
+    talk.session.backlog.take(two);
     assertEquals(talk.session.isReading, true);
     assertEquals([messages(talk.drain()).length, talk.session.isReading], [1, false]);
-    talk.session.take(two);
+    talk.session.backlog.take(two);
     assertEquals([messages(talk.drain()).length, talk.session.isReading], [1, false], "both are full");
-    talk.session.take(two);
-    talk.session.take(two);
+    talk.session.backlog.take(two);
+    talk.session.backlog.take(two);
     assertEquals(talk.session.isReading, false, "one is");
-    talk.session.take(one);
+    talk.session.backlog.take(one);
     assertEquals(talk.session.isReading, false);
-    talk.session.take(one);
+    talk.session.backlog.take(one);
     assertEquals(talk.session.isReading, true);
-    assertEquals([`${talk.session.take(one)}`, `${talk.session.take(one)}`], ["2", "3"]);
+    assertEquals([`${talk.session.backlog.take(one)}`, `${talk.session.backlog.take(one)}`], ["2", "3"]);
   });
 
   test("one that is left, or ends, stops nobody", () => {
@@ -177,7 +177,7 @@ describe("messages of iterators", () => {
     talk.sends();
     talk.hears(suback(1, 0));
     assertEquals(messages(talk.hears(publish("a", "1"))).length, 1);
-    talk.session.setWaiting(inbox, true);
+    talk.session.backlog.setWaiting(inbox, true);
     assertEquals(talk.hears(publish("a", "2")).map(show).sort(), ["a: 2", "inbox a"]);
     assertGreater(talk.breaks().map(show).indexOf("inbox a"), -1);
     assertEquals([inbox.ended, inbox.error?.code], [true, "socketclosed"]);
@@ -248,8 +248,8 @@ describe("acknowledgements: when a message is settled", () => {
     talk.sends();
     talk.hears(suback(1, 2));
     talk.hears(join([pub(1, 1, "1"), pub(2, 2, "2"), pub(1, 3, "3")]));
-    assertEquals([`${talk.session.take(inbox)}`, answers(talk)], ["1", []]);
-    assertEquals([`${talk.session.take(inbox)}`, answers(talk)], ["2", ["PUBACK 1"]]);
+    assertEquals([`${talk.session.backlog.take(inbox)}`, answers(talk)], ["1", []]);
+    assertEquals([`${talk.session.backlog.take(inbox)}`, answers(talk)], ["2", ["PUBACK 1"]]);
     talk.session.leave(inbox);
     assertEquals(answers(talk), ["PUBREC 2", "PUBACK 3"]);
   });
@@ -262,10 +262,10 @@ describe("acknowledgements: when a message is settled", () => {
     answers(desk);
     desk.hears(suback(3, 0), pub(1, 1, "1"));
     desk.settles("other 1");
-    desk.talk.session.take(inbox);
+    desk.talk.session.backlog.take(inbox);
     desk.settles("1");
     assertEquals(answers(desk), []);
-    desk.talk.session.take(inbox);
+    desk.talk.session.backlog.take(inbox);
     assertEquals(answers(desk), ["PUBACK 1"]);
   });
 
@@ -484,12 +484,12 @@ describe("acknowledgements: what nobody has begun, on a new connection", () => {
     const inbox = talk.iterate("a", 3, 2);
     talk.sends();
     desk.hears(suback(1, 2), pub(1, 1, "1"), pub(1, 2, "2"), pub(2, 3, "3"));
-    assertEquals([talk.session.isReading, `${talk.session.take(inbox)}`], [false, "1"]);
+    assertEquals([talk.session.isReading, `${talk.session.backlog.take(inbox)}`], [false, "1"]);
     desk.reconnect(PRESENT);
     assertEquals([inbox.length, talk.session.isReading], [0, true]);
     desk.hears(pub(1, 1, "1", again), pub(1, 2, "2", again), pub(2, 3, "3", again));
-    assertEquals([`${talk.session.take(inbox)}`, answers(talk)], ["2", ["PUBACK 1"]]);
-    assertEquals([`${talk.session.take(inbox)}`, answers(talk)], ["3", ["PUBACK 2"]]);
+    assertEquals([`${talk.session.backlog.take(inbox)}`, answers(talk)], ["2", ["PUBACK 1"]]);
+    assertEquals([`${talk.session.backlog.take(inbox)}`, answers(talk)], ["3", ["PUBACK 2"]]);
   });
 
   test("session present: and from what a program that blocks has not taken", () => {
@@ -498,7 +498,7 @@ describe("acknowledgements: what nobody has begun, on a new connection", () => {
     drainKeeping(talk);
     talk.session.lost(talk.attempt, new MqttError("socketclosed", "gone"), talk.now);
     drainKeeping(talk);
-    assertEquals(talk.session.kept, 3);
+    assertEquals(talk.session.backlog.kept, 3);
     while (talk.session.status.type !== "connecting") {
       talk.now = talk.session.due;
       talk.session.tick(talk.now);
@@ -510,7 +510,7 @@ describe("acknowledgements: what nobody has begun, on a new connection", () => {
     talk.sends();
     talk.gets(PRESENT);
     drainKeeping(talk);
-    assertEquals(talk.session.kept, 1);
+    assertEquals(talk.session.backlog.kept, 1);
     talk.gets(join([pub(1, 1, "1", again), pub(2, 2, "2", again)]));
     drainKeeping(talk);
     assertEquals(messages(talk.drain()), ["a: 0", "a: 1", "a: 2"]);
@@ -581,8 +581,8 @@ describe("acknowledgements: what a session had left, and nobody takes", () => {
     const desk = resumed();
     desk.hears(pub(1, 1, "1"));
     const inbox = desk.talk.iterate("a");
-    assertEquals(`${desk.talk.session.take(inbox)}`, "1");
-    desk.talk.session.take(inbox);
+    assertEquals(`${desk.talk.session.backlog.take(inbox)}`, "1");
+    desk.talk.session.backlog.take(inbox);
     assertEquals(answers(desk), ["SUBSCRIBE 1", "PUBACK 1"].sort().reverse());
   });
 

@@ -6,6 +6,7 @@ import { Output } from "../../src/protocol/output.ts";
 import { SUBACK } from "../../src/protocol/packet.ts";
 import { Backlog } from "../../src/session/backlog.ts";
 import { Events } from "../../src/session/events.ts";
+import { limitsOf } from "../../src/session/limits.ts";
 import { PacketIds } from "../../src/session/packet_ids.ts";
 import { Subscriber } from "../../src/session/subscriber.ts";
 import { bytes, join } from "../support/bytes.ts";
@@ -21,7 +22,8 @@ test("requests: more subscriptions than are made again at once: the others follo
     forget() {},
   });
   const none = { onpub: undefined, concurrency: 1 };
-  const settings = { cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
+  const settings = { version: 4 as const, cleanSession: true, maxBuffered: 1 << 24, timeout: 1000 };
+  const limits = limitsOf({}, { version: 4, keepalive: 60, sessionExpiry: 0 });
   const subscriber = new Subscriber(settings, { output, events, backlog, ids: new PacketIds() });
   const all = Array.from({ length: 33_000 }, (_, i) => `f/${i}`);
   /** What goes out, as SUBSCRIBE packets, and their answers. */
@@ -37,24 +39,24 @@ test("requests: more subscriptions than are made again at once: the others follo
     }
     return filters;
   };
-  subscriber.connected(false, 0);
+  subscriber.connected({ sessionPresent: false, limits }, 0);
   for (const topic of all) {
-    const group = { filters: [{ topic, qos: 0 as const }], current: 0 };
+    const group = { filters: [{ topic, qos: 0 as const }] };
     subscriber.subscribe(group, none, { resolve() {}, reject() {} }, 0);
   }
   assertEquals(answer(), all);
   subscriber.lost(new MqttError("socketclosed", "gone"), 0);
-  subscriber.connected(false, 0);
+  subscriber.connected({ sessionPresent: false, limits }, 0);
   assertEquals(answer(), all);
 
   // What is given up, or asked for in another packet, before its turn has come is not asked for again.
   subscriber.lost(new MqttError("socketclosed", "gone"), 0);
-  subscriber.connected(false, 0);
+  subscriber.connected({ sessionPresent: false, limits }, 0);
   const call = { resolve() {}, reject() {} };
   const given = all.at(-1)!, again = all.at(-2)!;
-  subscriber.subscribe({ filters: [{ topic: again, qos: 0 }], current: 0 }, none, call, 0);
+  subscriber.subscribe({ filters: [{ topic: again, qos: 0 }] }, none, call, 0);
   subscriber.subscribe(
-    { filters: [{ topic: given, qos: 0 }, { topic: "other", qos: 0 }], current: 0 },
+    { filters: [{ topic: given, qos: 0 }, { topic: "other", qos: 0 }] },
     none,
     call,
     0,
@@ -212,8 +214,8 @@ describe("requests: deadlines", () => {
     const other = talk.subscribe(["b"]);
     talk.pass(100_000);
     assertEquals([talk.session.status.type, other.fate], ["connected", "error overflow"], "who waits for it is told");
-    talk.session.take(inbox);
-    talk.session.take(inbox);
+    talk.session.backlog.take(inbox);
+    talk.session.backlog.take(inbox);
     talk.hears(suback(2, 0));
     talk.pass(100_000);
     assertEquals(talk.session.status.type, "connected");
@@ -416,7 +418,7 @@ describe("requests: a connection that is lost", () => {
     assertEquals([again.fate, inbox.ended], [0, false]);
     talk.hears('30 03 0001 "a"');
     assertStrictEquals(talk.session.handlers[0], onpub);
-    assertEquals(talk.session.take(inbox)?.topic, "a");
+    assertEquals(talk.session.backlog.take(inbox)?.topic, "a");
     talk.reconnect();
     assertEquals(talk.says(), ["SUBSCRIBE 6 a"], "and it is made again");
   });

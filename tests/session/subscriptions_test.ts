@@ -10,7 +10,7 @@ import { bytes, join } from "../support/bytes.ts";
 import { CONNACK, RECONNECT, suback, Talk } from "./driver.ts";
 
 function group(...filters: string[]): Group {
-  return { filters: filters.map((topic) => ({ topic, qos: 0 as QoS })), current: 0 };
+  return { filters: filters.map((topic) => ({ topic, qos: 0 as QoS })), current: 0, id: undefined };
 }
 
 /** The packets in which everything is asked for again, and what is left of them. */
@@ -143,7 +143,7 @@ describe("subscriptions: shared ones are found by the filter behind the group", 
     const inbox = talk.iterate("$queue/b");
     talk.sends();
     talk.hears(join([suback(2, 0), bytes('30 03 0001 "b"')]));
-    assertEquals(talk.session.take(inbox)?.topic, "b");
+    assertEquals(talk.session.backlog.take(inbox)?.topic, "b");
     talk.reconnect(CONNACK);
     assertEquals(talk.says(), ["SUBSCRIBE 3 $share/g/a", "SUBSCRIBE 4 $queue/b"]);
   });
@@ -163,8 +163,11 @@ describe("subscriptions: the packets in which they were asked for", () => {
 
   test("the QoS of the last one counts", () => {
     const subscriptions = new Subscriptions(undefined);
-    subscriptions.subscribe({ filters: [{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }], current: 0 }, undefined);
-    subscriptions.subscribe({ filters: [{ topic: "a", qos: 1 }], current: 0 }, undefined);
+    subscriptions.subscribe(
+      { filters: [{ topic: "a", qos: 2 }, { topic: "b", qos: 2 }], current: 0, id: undefined },
+      undefined,
+    );
+    subscriptions.subscribe({ filters: [{ topic: "a", qos: 1 }], current: 0, id: undefined }, undefined);
     assertEquals(renewals(subscriptions, []).map(({ filters }) => filters), [
       [{ topic: "b", qos: 2 }],
       [{ topic: "a", qos: 1 }],

@@ -100,9 +100,9 @@ describe("time: nothing is given up at the first tick that finds it due", () => 
     talk.hears(join([suback(1, 0), bytes('30 03 0001 "a" f0 00')])); // what no broker may send is behind a full iterator
     assertEquals(talk.session.status.type, "connected");
     talk.now += 20_000; // while the iterator is full, and the thread is busy
-    talk.session.take(inbox);
+    talk.session.backlog.take(inbox);
     talk.session.tick(talk.now);
-    talk.session.take(inbox);
+    talk.session.backlog.take(inbox);
     talk.drain();
     assertEquals([talk.session.status.type, talk.session.due], ["waiting", talk.now + 3000]);
     talk.pass(2999);

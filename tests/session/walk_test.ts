@@ -111,7 +111,7 @@ class Walk {
     this.settings = {
       ...SETTINGS,
       keepalive,
-      pingAfter: random.chance(0.9) ? keepalive : 0,
+      pingPart: random.chance(0.9) ? 1 : 0,
       cleanSession: random.chance(0.5),
       maxPacketSize: random.pick([100, 1000]),
       maxBuffered: random.pick([100, 1000, 100_000]),
@@ -217,7 +217,7 @@ class Walk {
       case 12:
         return this.ask("subscribe", (call) => {
           session.subscribe(
-            some().map((topic) => ({ topic, qos: 2 })),
+            { filters: some().map((topic) => ({ topic, qos: 2 })) },
             { onpub: undefined, concurrency: 1 },
             call,
             now,
@@ -227,15 +227,15 @@ class Walk {
         return this.ask("unsubscribe", (call) => session.unsubscribe(some(), call, now));
       case 14: {
         const inbox = new Inbox(random.pick(FILTERS), random.int(1, 5), () => {});
-        session.iterate(inbox, 0, now);
-        session.setWaiting(inbox, random.chance(0.5));
+        session.iterate(inbox, { filters: [{ topic: inbox.filter, qos: 0 }] }, now);
+        session.backlog.setWaiting(inbox, random.chance(0.5));
         this.heard ||= session.reason !== undefined && inbox.ended;
         this.inboxes.push(inbox);
         return;
       }
       case 15: {
         const inbox = this.inboxes.length === 0 ? undefined : random.pick(this.inboxes);
-        if (inbox === undefined || random.chance(0.6)) return inbox && void session.take(inbox);
+        if (inbox === undefined || random.chance(0.6)) return inbox && void session.backlog.take(inbox);
         if (session.leave(inbox)) this.ask("leave", (call) => session.unsubscribeInbox(inbox, call, now));
         return;
       }

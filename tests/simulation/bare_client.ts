@@ -17,6 +17,7 @@ import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
+import type { Limits } from "../../src/options5.ts";
 import type { Handling, Work } from "../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../src/session/events.ts";
 import type { Session } from "../../src/session/session.ts";
@@ -107,6 +108,26 @@ export class BareClient implements Client {
     return this.#transport?.trusted ?? false;
   }
 
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get limits(): Limits | undefined {
+    return this.#session.limits;
+  }
+
+  request(): Promise<Message> {
+    return Promise.reject(new Error("It asks nobody"));
+  }
+
+  respond(): Promise<number> {
+    return Promise.reject(new Error("It answers nobody"));
+  }
+
+  reauthenticate(): Promise<void> {
+    return this.#call((call) => this.#session.authentication.again(call, this.#lab.world.now)) as Promise<undefined>;
+  }
+
   get status(): ConnectionStatus {
     return this.#session.status;
   }
@@ -145,7 +166,7 @@ export class BareClient implements Client {
     const { onpub, concurrency = 1 } = options as SubscribeOptions;
     const filters = [topic].flat().map((topic) => ({ topic, qos: 0 as const }));
     const promise = this.#call((call) =>
-      this.#session.subscribe(filters, { onpub, concurrency }, call, this.#lab.world.now)
+      this.#session.subscribe({ filters }, { onpub, concurrency }, call, this.#lab.world.now)
     );
     promise.then((code) => callback?.(code!), ({ code }) => code === 128 && callback?.(128));
     return promise as Promise<number>;
@@ -160,15 +181,15 @@ export class BareClient implements Client {
     const session = this.#session, { library, world } = this.#lab;
     return new library.MessageIterator((wake) => new library.Inbox(topic, limit, wake), {
       open: (inbox) => {
-        session.iterate(inbox, 0, world.now);
+        session.iterate(inbox, { filters: [{ topic, qos: 0 }] }, world.now);
         this.#schedule();
       },
       take: (inbox) => {
         this.#schedule();
-        return session.take(inbox);
+        return session.backlog.take(inbox);
       },
       wait: (inbox, waiting) => {
-        session.setWaiting(inbox, waiting);
+        session.backlog.setWaiting(inbox, waiting);
         this.#schedule();
       },
       leave: async (inbox) => {
@@ -205,7 +226,7 @@ export class BareClient implements Client {
       try {
         return onpub(message.topic, message);
       } catch (error) {
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         this.#lab.library.surface(error);
         return undefined;
       }
@@ -218,7 +239,7 @@ export class BareClient implements Client {
   };
 
   #settle(work: Work, failed: boolean): void {
-    this.#session.settle(work, failed);
+    this.#session.backlog.settle(work, failed);
     this.#schedule();
   }
 
@@ -312,6 +333,9 @@ export class BareClient implements Client {
           this.#session.plan(delay, this.#lab.world.now);
           this.#advance();
         });
+      case "keepalive":
+      case "auth":
+        return fail(`${event.type} on a broker that has none`);
       default:
         fail(`a message to ${event.topic} is told, not delivered`);
     }
@@ -413,7 +437,8 @@ export class BareClient implements Client {
     const last = this.#isOld ? this.#attempt : this.#attempt - 1;
     if (last < 0) return;
     const attempt = random.int(0, last);
-    const seen = () => [session.status, session.due, session.buffered, session.isReading, session.kept, session.reason];
+    const seen =
+      () => [session.status, session.due, session.buffered, session.isReading, session.backlog.kept, session.reason];
     const before = seen();
     const link = { trusted: random.pick([true, false, "untrusted"] as const) };
     switch (random.int(0, 5)) {

@@ -134,7 +134,7 @@ class BlockingHistory implements RemoteObserver {
       },
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
-    this.#settings = { ...library.parseSettings(op), pingAfter: 0 };
+    this.#settings = { ...library.parseSettings(op), pingPart: 0 };
     this.#broker = new Broker(world, random, {
       faults: random.pick([0, 0.5, 0.9]),
       refusals: random.pick([0, 0.1, 0.3]),

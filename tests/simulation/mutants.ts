@@ -39,8 +39,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a publish() that waits for room never goes on",
     file: session,
-    find: '    this.#makeRoom();\n    if (this.#state !== "leaving") return;',
-    replace: '    if (this.#state !== "leaving") return;',
+    find: '    this.#publisher.makeRoom();\n    if (this.#state !== "leaving"',
+    replace: '    if (this.#state !== "leaving"',
   },
   {
     mistake: "a second write while one is in flight",
@@ -150,8 +150,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a filter that was refused is asked for again",
     file: subscriber,
-    find: "      this.#forget(filter, group, error);\n      if (renews)",
-    replace: "      if (renews)",
+    find: "      this.#forget(topic, group, error);\n      if (!renews)",
+    replace: "      if (!renews)",
   },
   {
     mistake: "a request without an answer is asked again for ever",
@@ -182,7 +182,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "unsubscribe() waits for the broker while there is no connection",
     file: subscriber,
-    find: "if (this.#isOpen) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);",
+    find: "if (this.#limits !== undefined) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);",
     replace: "if (now >= 0) this.#send({ ...this.#unsubscribeRequest(filters), call, leaves }, now);",
   },
   {
@@ -230,7 +230,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a refusal of a subscription that is made again is not told",
     file: subscriber,
-    find: 'if (renews) this.#events.tell({ type: "refused", filter, error: subscriptionRefused([filter]) });',
+    find: 'this.#events.tell({ type: "refused", filter: topic, error: this.#refused([topic], codes[i]!, packet) });',
     replace: "",
   },
   {
@@ -356,9 +356,9 @@ export const mutants: readonly Mutant[] = [
     mistake: "an old connection that is lost ends the new one",
     file: session,
     find:
-      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#lose(",
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
     replace:
-      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#lose(",
+      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
     kind: "bare",
   },
   {
@@ -418,15 +418,15 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "publish() waits for ever",
     file: sync,
-    find: "!this.#wait(this.#isReady, this.#due)",
-    replace: "!this.#wait(() => session.isReady)",
+    find: "this.#wait(this.#isReady, this.#due)) return;",
+    replace: "this.#wait(() => this.#session.isReady)) return;",
     kind: "blocking",
   },
   {
     mistake: "publish() does not wait for room",
     file: sync,
-    find: "if (!this.#isReady() && ",
-    replace: "if (!session.isReady && flags < 0 && ",
+    find: "if (this.#isReady() || ",
+    replace: "if (this.#session.stats.sent >= 0 || ",
     kind: "blocking",
   },
   {
@@ -447,16 +447,16 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking disconnect() does not wait",
     file: sync,
-    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
-    replace: "this.#session.disconnect(new Outcome(), { cause }, this.#clock.now());",
+    find: "      this.#left = true;\n    });",
+    replace: "      this.#left = true;\n      call.resolve(undefined);\n    });",
     kind: "blocking",
   },
   {
     mistake: "the blocking disconnect() does not tell what it could not send",
     file: sync,
-    find: "this.#settled((call, now) => this.#session.disconnect(call, { cause }, now));",
+    find: "this.#session.disconnect(call, { cause, ...farewell }, now);",
     replace:
-      "try { this.#settled((call, now) => this.#session.disconnect(call, { cause }, now)); } catch { /* nobody's */ }",
+      "this.#session.disconnect({ resolve: () => call.resolve(undefined), reject: () => call.resolve(undefined) }, { cause }, now);",
     kind: "blocking",
   },
   {
@@ -547,8 +547,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking disconnect() drains what comes meanwhile, too",
     file: sync,
-    find: "left > 0 && session.kept > 0; left--",
-    replace: "left >= 0 && session.kept > 0;",
+    find: "left > 0 && session.backlog.kept > 0; left--",
+    replace: "left >= 0 && session.backlog.kept > 0;",
     kind: "blocking",
   },
   {
@@ -589,7 +589,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a handler that throws in run() is not counted",
     file: sync,
-    find: "      this.#session.countFailure();\n",
+    find: "      this.#session.backlog.countFailure();\n",
     replace: "",
     kind: "blocking",
   },
@@ -610,8 +610,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "there is no room to say that an iterator is given up",
     file: subscriber,
-    find: "this.#output.addAnyway(encodeRequest(request));",
-    replace: "this.#output.add(encodeRequest(request));",
+    find: "this.#output.addAnyway(this.#encode(request));",
+    replace: "this.#output.add(this.#encode(request));",
   },
   {
     mistake: "what was decoded late counts from then",
@@ -735,8 +735,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "offline: a refusal that nothing can mend is tried again and again",
     file: attempts,
-    find: "if (delay === undefined || isOver) return",
-    replace: "if (delay === undefined) return",
+    find: "if (delay === undefined || isOver ||",
+    replace: "if (delay === undefined ||",
   },
   {
     mistake: "offline: any failure is final",

@@ -1,5 +1,7 @@
 /** Chance that can be repeated: the same seed gives the same test. */
 import type { NaivePacket } from "./naive.ts";
+import { isAllowed, type NaiveProperty } from "./naive_properties.ts";
+import { reasonsOf } from "./naive_reasons.ts";
 
 /** A generator of pseudo-random numbers (mulberry32). */
 export class Random {
@@ -103,5 +105,70 @@ export class Random {
           packetId: qos > 0 ? packetId : 0,
         };
     }
+  }
+
+  /** Any packet of version 5; of those that only it has, some. */
+  packet5(max = 300): NaivePacket {
+    const packet = this.chance(0.05) ? { type: this.pick(["DISCONNECT", "AUTH"] as const) } : this.packet(max);
+    const { type } = packet;
+    switch (type) {
+      case "PINGREQ":
+      case "PINGRESP":
+        return packet;
+      case "CONNECT": {
+        const will = packet.will && { ...packet.will, properties: this.properties("WILL") };
+        return { ...packet, will, properties: this.properties(type) };
+      }
+      case "SUBSCRIBE": {
+        const filters = packet.filters.map((filter) => ({
+          ...filter,
+          noLocal: this.chance(0.5),
+          retainAsPublished: this.chance(0.5),
+          retainHandling: this.int(0, 2),
+        }));
+        return { ...packet, filters, properties: this.properties(type) };
+      }
+      case "UNSUBSCRIBE":
+      case "PUBLISH":
+        return { ...packet, properties: this.properties(type) };
+      case "SUBACK":
+      case "UNSUBACK": {
+        const codes = Array.from({ length: this.int(1, 5) }, () => this.pick(reasonsOf(type)));
+        return { ...packet, codes, properties: this.properties(type) } as NaivePacket;
+      }
+      default: {
+        const code = this.chance(0.5) ? 0 : this.pick(reasonsOf(type));
+        const properties = this.properties(type);
+        if (type === "AUTH" && !properties.some(([identifier]) => identifier === 21)) {
+          return { type, code: 0, properties: [] };
+        }
+        return { ...packet, code, properties } as NaivePacket;
+      }
+    }
+  }
+
+  /** Some properties of a packet, by their identifiers; no topic alias, which needs a connection. */
+  properties(packet: string): NaiveProperty[] {
+    const found: NaiveProperty[] = [];
+    if (this.chance(0.4)) return found;
+    for (let identifier = 1; identifier < 43; identifier++) {
+      if (identifier === 35 || !isAllowed(identifier, packet) || this.chance(0.6)) continue;
+      if (identifier === 22 && found.at(-1)?.[0] !== 21) continue;
+      const isMany = identifier === 38 || identifier === 11 && packet === "PUBLISH";
+      for (let times = isMany ? this.int(1, 4) : 1; times > 0; times--) {
+        found.push([identifier, this.#value(identifier)]);
+      }
+    }
+    return found;
+  }
+
+  #value(identifier: number): NaiveProperty[1] {
+    if ([1, 23, 25, 36, 37, 40, 41, 42].includes(identifier)) return this.int(0, 1);
+    if ([19, 33, 34].includes(identifier)) return this.int(1, 65_535);
+    if ([2, 17, 24, 39].includes(identifier)) return this.pick([1, 255, 65_536, 4_294_967_295, this.int(1, 1 << 30)]);
+    if (identifier === 11) return this.pick([1, 127, 128, 16_383, 16_384, 2_097_152, 268_435_455]);
+    if ([9, 22].includes(identifier)) return this.bytes(this.int(0, 20));
+    if (identifier === 8) return this.name();
+    return identifier === 38 ? [this.text(this.int(0, 9)), this.text(this.int(0, 9))] : this.text(this.int(0, 12));
   }
 }

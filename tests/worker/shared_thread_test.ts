@@ -32,7 +32,7 @@ const crashing = () =>
 /** A client in the event loop whose connections are in a thread of `sharing`. */
 async function open(sharing: Sharing, port: number): Promise<Client> {
   const connector = new Connector({ sharing });
-  const settings = { ...parseSettings(op), pingAfter: 0 };
+  const settings = { ...parseSettings(op), pingPart: 0 };
   const client = new LoopClient(settings, {
     clock: systemClock,
     dial: (signal) => connector.dial({ host: local, port }, settings, signal),

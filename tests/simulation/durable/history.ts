@@ -329,7 +329,7 @@ class DurableHistory {
     this.#pending.shift();
     this.#note(() => `handler is done with ${pending.seq}`);
     this.#receiving.settled(pending.seq);
-    this.#session!.settle(pending.work, false);
+    this.#session!.backlog.settle(pending.work, false);
     this.#pump();
   }
 

@@ -69,8 +69,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREC goes out before it is kept that the message is settled",
     file: receiver,
-    find: "else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId));",
-    replace: "else this.#output.acknowledge(PUBREC, packetId);",
+    find: "else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId, code));",
+    replace: "else this.#output.acknowledge(PUBREC, packetId, code);",
   },
   {
     mistake: "PUBCOMP goes out before PUBREL is kept",
@@ -354,8 +354,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "what a process found in the log is not of its size",
     file: session,
-    find: "new Journal(durable?.log, restored?.size ?? 0);",
-    replace: "new Journal(durable?.log, 0 * (restored?.size ?? 0));",
+    find: "new Journal(durable?.log, restored?.size ?? 0, ",
+    replace: "new Journal(durable?.log, 0 * (restored?.size ?? 0), ",
   },
 
   // ---- what gets stale
@@ -379,7 +379,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "messages of QoS 0 overtake one that waits for a connection",
-    file: session,
+    file: "src/session/publisher.ts",
     find: "    if (this.#flight.holdsQoS0) {\n",
     replace: "    if (this.#flight.holdsQoS0 && flags > 1) {\n",
   },

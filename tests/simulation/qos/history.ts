@@ -222,7 +222,7 @@ class QosHistory {
     const { onpub, concurrency } = this.#workers.get(name)!;
     const call = this.#call(`subscribe ${topic}`, done);
     this.#again = true;
-    this.#session.subscribe([{ topic, qos: 2 }], { onpub, concurrency: concurrency! }, call, this.#now);
+    this.#session.subscribe({ filters: [{ topic, qos: 2 }] }, { onpub, concurrency: concurrency! }, call, this.#now);
   }
 
   /** Begins with what the program wants, and a connection on which it gets that. */
@@ -230,7 +230,8 @@ class QosHistory {
     if (!this.#settings.cleanSession && this.#random.chance(0.3)) this.#broker.inherit();
     for (const name of ["a", "b", "d"]) this.#subscribe(name, name);
     for (const worker of this.#workers.values()) {
-      if (worker.inbox !== undefined) this.#session.iterate(worker.inbox, 2, this.#now);
+      const { inbox } = worker;
+      if (inbox !== undefined) this.#session.iterate(inbox, { filters: [{ topic: inbox.filter, qos: 2 }] }, this.#now);
     }
     const manners = { ...this.#broker.manners };
     Object.assign(this.#broker.manners, POLITE);
@@ -389,7 +390,7 @@ class QosHistory {
         return onpub(message.topic, message);
       } catch (error) {
         if (error instanceof Violation) throw error;
-        this.#session.countFailure();
+        this.#session.backlog.countFailure();
         return undefined;
       }
     },
@@ -432,7 +433,7 @@ class QosHistory {
     this.#note(() => `${worker.name} is done with ${delivery.seq}`);
     if (failed) this.#failures++;
     this.#receiving.finished(worker, delivery);
-    this.#session.settle(work, failed);
+    this.#session.backlog.settle(work, failed);
     this.#again = true;
   }
 
@@ -443,12 +444,12 @@ class QosHistory {
       if (inbox === undefined || isLeft || this.#waiting.has(worker)) continue;
       if (!this.#isQuiet && this.#random.chance(0.3)) continue;
       this.#receiving.asks(worker);
-      const message = this.#session.take(inbox);
+      const message = this.#session.backlog.take(inbox);
       if (message !== undefined) {
         worker.given = this.#gets(worker, message);
       } else if (!inbox.ended) {
         if (worker.expected.length > 0) this.fail(`${worker.name} does not get message ${worker.expected[0]!.seq}`);
-        this.#session.setWaiting(inbox, true);
+        this.#session.backlog.setWaiting(inbox, true);
         this.#waiting.add(worker);
       }
     }
@@ -458,9 +459,9 @@ class QosHistory {
   #wake(worker: Worker): void {
     const inbox = worker.inbox!;
     if (!this.#waiting.has(worker)) return;
-    const message = inbox.ended ? undefined : this.#session.take(inbox);
+    const message = inbox.ended ? undefined : this.#session.backlog.take(inbox);
     if (message === undefined && !inbox.ended) return;
-    this.#session.setWaiting(inbox, false);
+    this.#session.backlog.setWaiting(inbox, false);
     this.#waiting.delete(worker);
     if (message !== undefined) worker.given = this.#gets(worker, message);
   }

@@ -64,14 +64,14 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "maxInflight is no bound",
     file: flight,
-    find: "if (qos1 + qos2 >= maxInflight) return undefined;",
+    find: "if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;",
     replace: "",
   },
   {
     mistake: "maxInflight is no bound for what is sent again",
     file: flight,
-    find: "if (qos1 + qos2 >= maxInflight) return undefined;",
-    replace: "if (qos1 + qos2 >= maxInflight && !((this.#first(1)?.packetId ?? 0) > 0)) return undefined;",
+    find: "if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;",
+    replace: "if (qos1 + qos2 >= maxInflight && !((this.#first(1, now)?.packetId ?? 0) > 0)) return undefined;",
   },
   {
     mistake: "the bound of QoS 2 is none",
@@ -255,7 +255,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a message of QoS 2 that is settled is not acknowledged again",
     file: receiver,
-    find: "    this.#acknowledge(qos, packetId);\n    return false;",
+    find: "    this.#acknowledge(qos, packetId, false);\n    return false;",
     replace: "    return false;",
   },
   {
@@ -279,20 +279,20 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a message is acknowledged before it is settled",
     file: receiver,
-    find: "if (delivery === undefined || delivery.pending === 0) this.#settled(qos, packetId);",
-    replace: "if (packetId > 0) this.#settled(qos, packetId);",
+    find: "if (delivery === undefined || delivery.pending === 0) this.#settled(",
+    replace: "if (packetId > 0) this.#settled(",
   },
   {
     mistake: "acknowledgements have the order of settling",
     file: receiver,
     find: "    this.#sendSettled(qos);\n",
-    replace: "    if (this.#isOpen) this.#send(qos, packetId);\n",
+    replace: "    if (this.#isOpen) this.#send(qos, packetId, failed);\n",
   },
   {
     mistake: "what is settled at once is acknowledged before others",
     file: receiver,
-    find: "if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId);",
-    replace: "if (packetId > 0) this.#send(qos, packetId);",
+    find: "if (this.#receipts[qos as 1 | 2].length === 0) this.#send(",
+    replace: "if (packetId > 0) this.#send(",
   },
   {
     mistake: "what came on one connection is acknowledged on the next",
@@ -303,7 +303,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "an identifier is not recorded when its message is settled",
     file: receiver,
-    find: "    if (qos === 2) this.#record(packetId);\n    this.#sendSettled(qos);",
+    find: "    if (qos === 2) this.#record(packetId, failed);\n    this.#sendSettled(qos);",
     replace: "    this.#sendSettled(qos);",
   },
   {
@@ -353,7 +353,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a message over maxPacketSize is not acknowledged",
     file: receiver,
-    find: "    if (qos > 0) this.#settled(qos, packetId);\n",
+    find: "    if (qos > 0) this.#settled(qos, packetId, false);\n",
     replace: "",
   },
   {
@@ -366,9 +366,9 @@ const mistakes: readonly Mutant[] = [
   // ---- messages that nobody takes
   {
     mistake: "messages that nobody takes wait for ever when the session is lost",
-    file: session,
-    find: "const mayClaim = sessionPresent || this.#backlog.hasUnclaimed;",
-    replace: "const mayClaim = sessionPresent;",
+    file: "src/session/claims.ts",
+    find: "this.due = sessionPresent || this.#backlog.hasUnclaimed ? by",
+    replace: "this.due = sessionPresent ? by",
   },
   {
     mistake: "messages that nobody takes are settled at once",
