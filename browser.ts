@@ -31,6 +31,9 @@ export type {
   PublishOptions,
   ReconnectOptions,
   ReconnectPolicy,
+  RequestOptions,
+  Responder,
+  RespondOptions,
   Stats,
   Status,
   SubscribeCallback,
@@ -39,10 +42,18 @@ export type {
   TraceRecord,
   Will,
 } from "./src/api.ts";
+export type {
+  AuthOptions,
+  ConnectProperties,
+  Limits,
+  PacketProperties,
+  SubscriptionOptions,
+  UserProperties,
+} from "./src/options5.ts";
 export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
-export type { QoS } from "./src/protocol/packet.ts";
+export type { MessageProperties, QoS } from "./src/protocol/packet.ts";
 export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { SessionStore, StoreReader } from "./src/store/session_store.ts";
 export { indexedDBStore, type IndexedDBStoreOptions } from "./src/store/indexed_db_store.ts";

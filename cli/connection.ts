@@ -42,7 +42,7 @@ function urlOf(values: Values): string | undefined {
 export async function connectOptions(values: Values): Promise<ConnectOptions> {
   const version = values.text("protocol-version")?.replace(/^mqttv/, "") ?? "311";
   if (version === "5") {
-    throw new CommandError("MQTT 5 is not there yet: leave -V out, and MQTT 3.1.1 is spoken", EXIT.unsupported);
+    throw new CommandError("The command line speaks MQTT 3.1.1 only as yet: leave -V out", EXIT.unsupported);
   }
   if (version !== "311") throw new CommandError(`-V takes 311 or 5, not ${version}`);
   const session = values.is("disable-clean-session") || values.text("store") !== undefined;

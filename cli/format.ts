@@ -89,7 +89,7 @@ function unknown(sequence: string): never {
 /** A message's part by its letter. */
 function parameter(name: string): Part {
   if ("ACDEFPRS".includes(name) && name !== "") {
-    throw new CommandError(`%${name} of the format is a property of MQTT 5, which is not there yet`);
+    throw new CommandError(`%${name} of the format is a property of MQTT 5, which the command line does not speak yet`);
   }
   if (name === "m") throw new CommandError("%m of the format, the packet identifier, is the library's own business");
   const known: Record<string, Part> = {
