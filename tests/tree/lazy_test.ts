@@ -30,7 +30,7 @@ test("a program that connects over TCP loads nothing of WebSockets, one with ws:
     // In this copy, whoever loads it fails.
     for (const part of ["mod.ts", "src"]) cpSync(join(root, part), join(dir, part), { recursive: true });
     const files = readdirSync(join(dir, "src", "transport")).filter((name) => name.startsWith("websocket"));
-    assertEquals(files.length, 3);
+    assertEquals(files.length, 4);
     for (const file of files) {
       const path = join(dir, "src", "transport", file);
       writeFileSync(path, `${readFileSync(path, "utf8")}\nthrow new Error("loaded");\n`);
