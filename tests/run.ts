@@ -111,7 +111,7 @@ function onDeno(files: string[]): Promise<Result> {
       passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
       failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
     }),
-    /^(.+ => \.?\/.+)$/gm,
+    /^(.+ => (?:\.?\/|ext:).+)$/gm,
     (text) => text.replaceAll(/^[.,!]\n/gm, ""),
   );
 }
@@ -219,10 +219,8 @@ async function onEach(title: string, files: string[], has: (file: number, lane: 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
 const heavy = files.filter((file) =>
-  /^tests.(bounds|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
-    .test(
-      file,
-    )
+  /^tests.(bounds|brokers|cli|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
+    .test(file)
 );
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
