@@ -205,29 +205,34 @@ if (wanted.includes("node")) {
   else console.log("      Node is not installed: the built package was not tested");
 }
 
+/** The runtimes that are here. */
+const here = Object.keys(lanes).filter((name) => wanted.includes(name) && (name !== "node" || which("node")));
+
 /** Runs the files on each runtime, or those that it has of them, beside each other: most of them wait. */
-async function onEach(title: string, files: string[], has: (file: number, lane: number) => boolean = () => true) {
-  await Promise.all(
-    Object.entries(lanes).map(([name, lane], i) => {
-      if (!wanted.includes(name) || (name === "node" && !which("node"))) return;
-      const its = files.filter((file, j) => has(j, i) && (name === "deno" || !file.startsWith(join("tests", "tree"))));
-      return its.length && lane(title, its);
-    }),
-  );
+async function onEach(title: string, files: string[], has: (file: string, name: string) => boolean = () => true) {
+  await Promise.all(here.map((name) => {
+    const its = files.filter((file) => has(file, name) && (name === "deno" || !file.startsWith(join("tests", "tree"))));
+    return its.length && lanes[name]!(title, its);
+  }));
 }
 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
-const heavy = files.filter((file) =>
-  /^tests.(bounds|brokers|cli|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
-    .test(file)
+/** These do more on Deno than elsewhere: scenes, brokers, kills. */
+const onDenoFirst = files.filter((file) => /^tests\W(brokers|network|restarts|storm|survival)\W/.test(file));
+const inTurn = files.filter((file) =>
+  /^tests\W((bounds|cli|fuzz|soak)\W|store\W(damage|kill)|bridge\Wload|examples\Wscaling)/.test(file)
 );
+const heavy = [...onDenoFirst, ...inTurn];
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
 await onEach("", files.filter((file) => !computing.includes(file) && !heavy.includes(file)));
 await Promise.all([
   wanted.includes("soak") && which("mosquitto") && report("soak, three minutes", onSoak),
-  onEach(", heavy", heavy, (file, lane) => isEachOnAll || file % 3 === lane),
+  onEach(", heavy", heavy, (file, name) => {
+    if (isEachOnAll) return true;
+    return name === (onDenoFirst.includes(file) ? "deno" : here[inTurn.indexOf(file) % here.length]);
+  }),
 ]);
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
 for (const failure of failures) console.log(`failed: ${failure}`);
