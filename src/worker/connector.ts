@@ -5,7 +5,6 @@ import { setImmediate } from "node:timers";
 import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { MqttError } from "../errors.ts";
 import type { Target } from "../transport/tcp.ts";
-import type { FromRelay } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
 import { program, type SharedThread, type Sharing, type User } from "./shared_thread.ts";
 
@@ -52,7 +51,7 @@ export class Connector implements User {
       transport.close();
       transport.fail(signal.reason);
     });
-    transport.port.on("message", (message: FromRelay) => transport.hear(message));
+    transport.listen();
     await transport.opened?.promise;
     return transport;
   }
