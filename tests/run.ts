@@ -7,6 +7,7 @@
  * heavy with real parts runs on one runtime, one file here and the next there; on all of them where a runtime or a file
  * is named, and with `--long`.
  */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -46,8 +47,14 @@ function fatal(message: string): never {
   process.exit(2);
 }
 
+/** Parts run beside each other, as many as there are processors: more would only make each other late. */
+let free = Math.max(2, availableParallelism());
+const waiting: (() => void)[] = [];
+
 /** Runs one part and reports it: a line, and everything it said when something failed. */
 async function report(name: string, part: () => Promise<Result>): Promise<void> {
+  if (free > 0) free--;
+  else await new Promise<void>((resolve) => waiting.push(resolve));
   const start = performance.now();
   if (process.stdout.isTTY) process.stdout.write(`...   ${name}\r`);
   const { passed, failed, output, names = [] } = await part().catch((error): Result => ({
@@ -55,6 +62,9 @@ async function report(name: string, part: () => Promise<Result>): Promise<void> 
     failed: 1,
     output: error instanceof Error ? error.stack ?? error.message : String(error),
   }));
+  const next = waiting.shift();
+  if (next) next();
+  else free++;
   total.passed += passed;
   total.failed += failed;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
@@ -111,7 +121,7 @@ function onDeno(files: string[]): Promise<Result> {
       passed: sum(text, /^(?:ok|FAILED) \| (\d+) passed/gm) + sum(text, /passed \((\d+) steps?\)/g),
       failed: sum(text, /passed(?: \(\d+ steps?\))? \| (\d+) failed/g),
     }),
-    /^(.+ => \.?\/.+)$/gm,
+    /^(.+ => (?:\.?\/|ext:).+)$/gm,
     (text) => text.replaceAll(/^[.,!]\n/gm, ""),
   );
 }
@@ -205,31 +215,34 @@ if (wanted.includes("node")) {
   else console.log("      Node is not installed: the built package was not tested");
 }
 
+/** The runtimes that are here. */
+const here = Object.keys(lanes).filter((name) => wanted.includes(name) && (name !== "node" || which("node")));
+
 /** Runs the files on each runtime, or those that it has of them, beside each other: most of them wait. */
-async function onEach(title: string, files: string[], has: (file: number, lane: number) => boolean = () => true) {
-  await Promise.all(
-    Object.entries(lanes).map(([name, lane], i) => {
-      if (!wanted.includes(name) || (name === "node" && !which("node"))) return;
-      const its = files.filter((file, j) => has(j, i) && (name === "deno" || !file.startsWith(join("tests", "tree"))));
-      return its.length && lane(title, its);
-    }),
-  );
+async function onEach(title: string, files: string[], has: (file: string, name: string) => boolean = () => true) {
+  await Promise.all(here.map((name) => {
+    const its = files.filter((file) => has(file, name) && (name === "deno" || !file.startsWith(join("tests", "tree"))));
+    return its.length && lanes[name]!(title, its);
+  }));
 }
 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
-const heavy = files.filter((file) =>
-  /^tests.(bounds|browser|cli.flood|fuzz|network|restarts|soak|storm|survival|store.(damage|kill)|bridge.load|examples.scaling)/
-    .test(
-      file,
-    )
+/** These do more on Deno than elsewhere: scenes, brokers, kills. */
+const onDenoFirst = files.filter((file) => /^tests\W(brokers|network|restarts|storm|survival)\W/.test(file));
+const inTurn = files.filter((file) =>
+  /^tests\W((bounds|browser|cli|fuzz|soak)\W|store\W(damage|kill)|bridge\Wload|examples\Wscaling)/.test(file)
 );
+const heavy = [...onDenoFirst, ...inTurn];
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;
 await onEach(", simulation", computing);
 await onEach("", files.filter((file) => !computing.includes(file) && !heavy.includes(file)));
 await Promise.all([
   wanted.includes("soak") && which("mosquitto") && report("soak, three minutes", onSoak),
-  onEach(", heavy", heavy, (file, lane) => isEachOnAll || file % 3 === lane),
+  onEach(", heavy", heavy, (file, name) => {
+    if (isEachOnAll) return true;
+    return name === (onDenoFirst.includes(file) ? "deno" : here[inTurn.indexOf(file) % here.length]);
+  }),
 ]);
 if (install && !process.env["CI"]) console.log(`\nThe tests that need them were left out.\n${install}`);
 for (const failure of failures) console.log(`failed: ${failure}`);

@@ -135,6 +135,7 @@ export class Link {
   close(): void {
     this.#abort?.abort();
     this.#transport?.close();
+    this.#transport = undefined; // a client that has ended may be kept, but not the memory of its connection
     this.#reading = true;
   }
 }

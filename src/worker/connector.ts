@@ -6,7 +6,6 @@ import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { MqttError } from "../errors.ts";
 import type { Version } from "../protocol/packet.ts";
 import type { Target } from "../transport/tcp.ts";
-import type { FromRelay } from "./messages.ts";
 import { PortTransport } from "./port_transport.ts";
 import { program, type SharedThread, type Sharing, type User } from "./shared_thread.ts";
 
@@ -55,7 +54,7 @@ export class Connector implements User {
       transport.close();
       transport.fail(signal.reason);
     });
-    transport.port.on("message", (message: FromRelay) => transport.hear(message));
+    transport.listen();
     await transport.opened?.promise;
     return transport;
   }

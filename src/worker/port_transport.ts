@@ -48,6 +48,13 @@ export class PortTransport implements Transport {
     if (later !== undefined) this.opened = deferred();
   }
 
+  /** Hears what the thread says by events. */
+  listen(): void {
+    this.port.on("message", this.#heard);
+  }
+
+  readonly #heard = (message: FromRelay) => this.hear(message);
+
   /** Takes what the thread says. */
   hear(message: FromRelay): void {
     if (message === "look") {
@@ -178,6 +185,8 @@ export class PortTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     this.#tell("close");
+    // Deno keeps a closed port until the next full collection, and 1 MiB of rings with it if it has a listener.
+    this.port.off("message", this.#heard);
     this.port.close();
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { build } from "../../scripts/build.ts";
 import { serveWebSocket } from "../support/aedes_websocket.ts";
 import { certificates } from "../support/certificates.ts";
@@ -39,6 +39,8 @@ const blocks = blocksOf("README.md");
 const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
 /** Those of ours, and, as js, those of a peer. */
 const programs = [...blocks, ...pages.flatMap(blocksOf)].filter(({ language }) => /^[jt]s$/.test(language));
+/** Those that do not need a browser. */
+const running = programs.filter(({ code }) => !code.includes(`from "${manifest.name}/browser";`));
 
 async function inFolder(use: (dir: string) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-readme-"));
@@ -72,7 +74,7 @@ test("README: every block is of a language that a test knows", () => {
   assertGreater(programs.length, 10);
   assertEquals(blocks.filter(({ language }) => !["ts", "sh", "text", "json"].includes(language)), []);
   for (const { name, language, code } of programs) {
-    assertStringIncludes(code, `from "${language === "ts" ? manifest.name : "mqtt"}";`, name);
+    assertMatch(code, language === "ts" ? new RegExp(`from "${manifest.name}(/browser)?";`) : /from "mqtt";/, name);
   }
 });
 
@@ -107,7 +109,7 @@ test(
       for (const [, , cwd] of commands) writeFileSync(join(cwd, "ca.pem"), certificates().ca);
       const { stdout: version } = await run("node", ["--version"]);
       try {
-        for (const { name, language, code, output } of programs) {
+        for (const { name, language, code, output } of running) {
           const isUntrusted = code.includes(`untrusted: "reject"`); // the program reads no ca.pem
           await Promise.all(commands.map(async ([command, args, cwd], i) => {
             if (language === "js" && i === 0) return; // Deno's folder has no packages
