@@ -1,6 +1,7 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
 import { durableMutants } from "./durable/mutants.ts";
 import { qosMutants } from "./qos/mutants.ts";
+import { qosMutants5 } from "./qos/mutants5.ts";
 import type { Kind } from "./simulate.ts";
 
 /** A mistake. */
@@ -775,5 +776,6 @@ export const mutants: readonly Mutant[] = [
     replace: "",
   },
   ...qosMutants,
+  ...qosMutants5,
   ...durableMutants,
 ];

@@ -6,7 +6,10 @@ import { type Kind, simulate } from "./simulate.ts";
 
 type Range = [from: number, count: number];
 
-/** Ten thousand of the client in the event loop: each runtime has its own, most where they are fastest. The others besides. */
+/**
+ * Ten thousand of the client in the event loop: each runtime has its own, most where they are fastest. The others besides.
+ * The odd seeds speak version 5, the even ones version 3.1.1.
+ */
 const ranges: Record<Kind, Record<Runtime, Range>> = {
   loop: { deno: [1, 6000], bun: [6001, 2000], node: [8001, 2000] },
   bare: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
@@ -44,12 +47,15 @@ const QOS = [
   "lost",
   "sessionlost",
   "overflow",
+  // of version 5
+  ...["unsupported", "stale", "aliased", "142", "duel", "128", "131", "135"],
 ];
 
 /** The same of those of a session in a store. */
 const DURABLE = [
   ...["connected", "waiting", "store", "dropped", "died", "damaged", "replaced", "stored"],
   ...["resumed", "taken over", "lost", "sessionlost", "overflow", "stale", "disconnect"],
+  ...["128", "131", "135"], // of version 5
 ];
 
 async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<void> {

@@ -81,7 +81,7 @@ export type NaivePacket = Connect | Connack | Publish | Ack | Subscribe | Suback
 /** What a connection has agreed on, and the topic names that its aliases stand for. */
 export class NaiveConnection {
   readonly version: number;
-  readonly topicAliasMaximum: number;
+  topicAliasMaximum: number;
   readonly aliases: Map<number, string> = new Map();
 
   constructor(version = 4, topicAliasMaximum = 0) {

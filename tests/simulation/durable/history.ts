@@ -4,6 +4,8 @@
  * A seed decides about everything. After each step the session, the log and what has gone to the broker are held against
  * each other; then the faults end, and whatever was promised must get done.
  *
+ * Odd seeds speak version 5, with reason codes and the expiry that is left.
+ *
  * What goes on inside one process is played with more detail in `qos/`; how the store is used by promises, elsewhere.
  */
 import type { ConnectOptions } from "../../../src/api.ts";
@@ -13,7 +15,7 @@ import type { Message } from "../../../src/message.ts";
 import type { Handling, Work } from "../../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../../src/session/events.ts";
 import type { Session } from "../../../src/session/session.ts";
-import { encodeNaive, type NaivePacket, NaiveReader } from "../../support/naive.ts";
+import { encodeNaive, encodeNaive5, NaiveConnection, type NaivePacket, NaiveReader } from "../../support/naive.ts";
 import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 import { type Outcome, same, show, Violation } from "../history.ts";
@@ -50,7 +52,7 @@ const FRAME = 16;
 /** The clock of the wall when the history begins; that of a process begins anew with each. */
 const EPOCH = 1_700_000_000_000;
 
-const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0 };
+const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0, refuses: 0, limits: 0 };
 
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
 export function playDurable(seed: number, library: Library, log?: (line: string) => void): Outcome {
@@ -74,6 +76,8 @@ class DurableHistory {
   #violation: Violation | undefined;
   /** Whether flushes are done at once. */
   readonly #isPrompt: boolean;
+  /** Whether it is version 5: every other history is. */
+  readonly #is5: boolean;
   /** How much of the log is damaged when it is read: 0 to 1. */
   readonly #damage: number;
   #isDamaged = false;
@@ -116,6 +120,7 @@ class DurableHistory {
     const random = this.#random = new Random(seed);
     this.#library = library;
     this.#log = log;
+    this.#is5 = seed % 2 === 1;
     this.#isPrompt = random.chance(0.3);
     this.#damage = random.chance(0.08) ? random.pick([0.02, 0.2]) : 0;
     this.#fills = random.pick([0, 0, 0.02, 0.1]);
@@ -130,16 +135,17 @@ class DurableHistory {
       sessionLost: random.pick([undefined, undefined, "resend", "reject"]),
       maxBuffered: random.pick([1000, 16 << 20, 16 << 20]),
       reconnect: { minDelay: 10, maxDelay: 10, attempts: Infinity },
+      version: this.#is5 ? 5 : 4,
     };
     this.#note(() => `options ${JSON.stringify(op)}`);
     this.#settings = { ...library.parseSettings(op), maxUnsettled: 16 << 20 };
-    this.#broker = new Broker(random, {
-      forgets: random.pick([0, 0.1, 0.5]),
+    const forgets = random.pick([0, 0.1, 0.5]);
+    const manners = this.#is5 ? { refuses: random.pick([0, 0.1, 0.5]) } : {
       disorder: random.pick([0, 0, 0.3]),
       twice: random.pick([0, 0, 0.2]),
-      wrong: 0,
       repeats: random.pick([0, 0.3]),
-    });
+    };
+    this.#broker = new Broker(random, { ...POLITE, forgets, ...manners }, this.#settings.version);
     const fail = (what: string) => this.fail(what);
     this.#publishing = new Publishing(this.#settings, { log: () => this.#disk.state, wall: () => this.#wall(), fail });
     this.#receiving = new Receiving({ log: () => this.#disk.state, sent: this.#broker.sent, fail });
@@ -242,7 +248,7 @@ class DurableHistory {
   #publish(): void {
     const random = this.#random, session = this.#session!;
     const qos = random.pick([0, 1, 1, 2, 2] as const);
-    const expiry = random.chance(0.3) ? random.pick([0.005, 0.05, 2, 60]) : undefined;
+    const expiry = random.chance(0.3) ? random.pick(this.#is5 ? [1, 2, 20, 60] : [0.005, 0.05, 2, 60]) : undefined;
     const untilStored = qos > 0 && random.chance(0.4);
     const payload = numbered(this.#publishing.all.length, 4 + random.size(this.#longest));
     const published = this.#publishing.make(qos, payload, { ...expiry !== undefined && { expiry }, untilStored });
@@ -394,7 +400,7 @@ class DurableHistory {
     if (this.#line === undefined) return;
     this.#note(() => `connection ${this.#line!.attempt} is gone`);
     this.#line = undefined;
-    this.#broker.lost();
+    this.#broker.lost(this.#now);
     this.#publishing.lost();
     this.#receiving.lost();
   }
@@ -482,7 +488,7 @@ class DurableHistory {
       attempt,
       toBroker: [],
       toClient: [],
-      written: new NaiveReader(),
+      written: new NaiveReader(new NaiveConnection(this.#settings.version)),
       writing: false,
       isOpen: false,
       isForgetDue: false,
@@ -528,7 +534,7 @@ class DurableHistory {
   /** The broker reads a packet. */
   #hear(): void {
     const packet = this.#line?.toBroker.shift();
-    if (packet !== undefined) this.#broker.hear(packet);
+    if (packet !== undefined) this.#broker.hear(packet, this.#now);
   }
 
   /** The broker sends a packet. */
@@ -546,7 +552,7 @@ class DurableHistory {
     const parts: Uint8Array[] = [];
     for (const { packet, isGenuine } of given) {
       this.#note(() => `> ${show(packet)}${isGenuine ? "" : ", once more"}`);
-      parts.push(encodeNaive(packet));
+      parts.push(this.#is5 ? encodeNaive5(packet) : encodeNaive(packet));
       if (packet.type === "CONNACK") this.#connected(line, packet.sessionPresent);
       this.#publishing.heard(packet, isGenuine);
       this.#receiving.heard(packet, isGenuine);

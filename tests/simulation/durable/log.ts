@@ -2,6 +2,8 @@
 
 /** The types of records. */
 export const CLIENT = 0, CONNECTED = 1, ACCEPTED = 2, SENT = 3, RECEIVED = 4, DONE = 5, RECORDED = 6, RELEASED = 7;
+/** An accepted message of version 5. */
+const ACCEPTED5 = 8;
 
 /** A message in the log. */
 export interface Logged {
@@ -26,7 +28,7 @@ export function changesOf(record: Uint8Array): Change[] {
   const view = new DataView(record.buffer, record.byteOffset, record.length), type = record[0]!;
   if (type === CLIENT) return [{ type, a: 0, b: 0 }];
   if (type === CONNECTED) return [{ type, a: record[1]!, b: 0 }];
-  if (type === ACCEPTED) return [{ type, a: view.getFloat64(1), b: 0 }];
+  if (type === ACCEPTED || type === ACCEPTED5) return [{ type, a: view.getFloat64(1), b: 0 }];
   const isOfId = type === RECORDED || type === RELEASED;
   const first = isOfId ? view.getUint16(1) : view.getFloat64(1), count = view.getUint16(isOfId ? 3 : 9);
   const packetId = type === SENT ? view.getUint16(11) : 0;
@@ -60,7 +62,7 @@ export class LogState {
     const message = this.messages.get(a);
     if (type === CLIENT) this.id = new TextDecoder().decode(record.subarray(1));
     if (type === CONNECTED && a === 0) this.#forget();
-    if (type === ACCEPTED && message === undefined) this.#accept(a, record);
+    if ((type === ACCEPTED || type === ACCEPTED5) && message === undefined) this.#accept(a, record);
     if (type === SENT && message !== undefined) this.#send(message, b);
     if (type === RECEIVED && message !== undefined && message.packetId > 0) {
       this.received = [...this.received.filter((other) => other !== message), message];
@@ -71,7 +73,7 @@ export class LogState {
   }
 
   #accept(number: number, record: Uint8Array): void {
-    const seq = seqOf(record.subarray(17));
+    const seq = seqOf(record.subarray(17), record[0] === ACCEPTED5);
     const due = new DataView(record.buffer, record.byteOffset, record.length).getFloat64(9);
     const message = { number, seq, due, packetId: 0 };
     this.messages.set(number, message);
@@ -101,10 +103,11 @@ export class LogState {
 }
 
 /** The number in the payload of a PUBLISH of QoS 1 or 2. */
-function seqOf(packet: Uint8Array): number {
+function seqOf(packet: Uint8Array, hasProperties: boolean): number {
   let at = 1;
   while (packet[at]! > 127) at++;
   const topic = at + 1;
-  const payload = topic + 2 + packet[topic]! * 256 + packet[topic + 1]! + 2;
+  const properties = topic + 2 + packet[topic]! * 256 + packet[topic + 1]! + 2;
+  const payload = hasProperties ? properties + 1 + packet[properties]! : properties; // they are fewer than 128 bytes
   return new DataView(packet.buffer, packet.byteOffset, packet.length).getUint32(payload);
 }

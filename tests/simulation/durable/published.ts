@@ -2,13 +2,18 @@
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Outgoing } from "../../../src/session/outgoing.ts";
-import { encodeNaive, type NaivePacket, type Publish } from "../../support/naive.ts";
+import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
+import type { NaiveProperty } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
+import { numberIn } from "../qos/broker.ts";
 import { same } from "../history.ts";
 import type { LogState } from "./log.ts";
 
 /** Times are rounded: for so many milliseconds a message may be sent that is stale. */
 const LATE = 1;
+
+/** The property of version 5. */
+const EXPIRY = 2;
 
 /** A message of the client's. */
 export interface Published {
@@ -27,6 +32,8 @@ export interface Published {
   /** What the program was told: it is stored, or acknowledged; or it is given up, and why. */
   isPromised: boolean;
   fate: string | undefined;
+  /** The reason code with which the broker has refused it. */
+  code: number | undefined;
   /** 0: none in this session, as far as it can be seen; and when the connection began. */
   packetId: number;
   packetIdThen: number;
@@ -73,6 +80,8 @@ export class Publishing {
   /** Those that must have been given up for that when the session has told all that there is. */
   #rejected: Published[] = [];
   #lastQoS0 = -1;
+  /** By the wall clock. */
+  #connectedAt = 0;
 
   constructor(settings: Settings, around: Surroundings) {
     this.#settings = settings;
@@ -91,18 +100,30 @@ export class Publishing {
     { expiry, untilStored }: { expiry?: number; untilStored: boolean },
   ): Published {
     const seq = this.all.length, topic = `up/${seq}`;
-    const packet: Publish = { type: "PUBLISH", topic, payload, qos, retain: false, dup: false, packetId: 1 };
+    const is5 = this.#settings.version === 5, encode = is5 ? encodeNaive5 : encodeNaive;
+    const properties: NaiveProperty[] = expiry === undefined ? [] : [[EXPIRY, expiry]];
+    const packet: Publish = {
+      type: "PUBLISH",
+      topic,
+      payload,
+      qos,
+      retain: false,
+      dup: false,
+      packetId: 1,
+      properties,
+    };
     const published: Published = {
       seq,
       qos,
       topic,
       payload,
-      size: encodeNaive(packet).length,
+      size: encode(packet).length,
       due: expiry === undefined ? Infinity : this.#around.wall() + 1000 * expiry,
       isUntilStored: untilStored,
       isLive: true,
       hasCall: true,
       isPromised: false,
+      code: undefined,
       fate: undefined,
       packetId: 0,
       packetIdThen: 0,
@@ -149,6 +170,7 @@ export class Publishing {
   /** The session has given it up, and tells why. */
   gaveUp(published: Published, code: string): void {
     const { seq, due, packetId, isLive, isExcused } = published;
+    if (code === String(published.code)) return; // the broker has refused it
     if (!isLive && !isExcused) this.#fail(`message ${seq} is given up, and it was done: ${code}`);
     if (code === "stale") {
       if (due > this.#around.wall()) this.#fail(`message ${seq} is stale before its time`);
@@ -191,7 +213,16 @@ export class Publishing {
     published.wasOut = true;
   }
 
-  #wrote({ payload, topic, qos, dup, packetId }: Publish): void {
+  /** The time that is left: as it is now, or was when the connection began. */
+  #checkExpiry({ seq, due }: Published, properties: readonly NaiveProperty[] = []): void {
+    const left = (time: number) => due === Infinity ? Infinity : Math.max(Math.ceil((due - time) / 1000), 1);
+    const found = numberIn(properties, EXPIRY) ?? Infinity, least = left(this.#around.wall());
+    if (found < least || found > left(this.#connectedAt)) {
+      this.#fail(`message ${seq} has an expiry of ${found} s, and ${least} are left`);
+    }
+  }
+
+  #wrote({ payload, topic, qos, dup, packetId, properties }: Publish): void {
     const fail = this.#fail, seq = numberOf(payload), published = this.all[seq];
     if (published === undefined) return fail(`a message that nobody published: ${seq}`);
     published.isExcused ||= this.#tainted.has(packetId);
@@ -214,6 +245,7 @@ export class Publishing {
     if (packetIdThen > 0 ? !dup || packetId !== packetIdThen : dup && outgoing !== undefined) {
       fail(`message ${seq} is sent with identifier ${packetId} and DUP ${dup}, and ${packetIdThen} before`);
     }
+    if (this.#settings.version === 5) this.#checkExpiry(published, properties);
     published.packetId = published.packetIdOut = packetId;
     published.isOut = published.wasOut = true;
     this.#checkWindow();
@@ -250,9 +282,14 @@ export class Publishing {
 
   heard(packet: NaivePacket, isGenuine: boolean): void {
     if (packet.type !== "PUBACK" && packet.type !== "PUBREC" && packet.type !== "PUBCOMP") return;
-    const { type, packetId } = packet;
+    const { type, packetId, code = 0 } = packet;
     if (!isGenuine) this.#taint(packetId);
     const published = this.live.find((live) => live.packetId === packetId);
+    if (type !== "PUBCOMP" && code >= 128) {
+      if (published === undefined) return;
+      published.code = code;
+      return this.#giveUp(published, String(code));
+    }
     if (type === "PUBREC" && published?.qos !== 1) this.#owedReleases.push(packetId);
     if (published === undefined) return;
     if (type === "PUBREC" && published.qos === 2 && !published.isReceived) {
@@ -277,6 +314,7 @@ export class Publishing {
   // ---- connections and processes
 
   connected(sessionPresent: boolean, isTakenOver: boolean): void {
+    this.#connectedAt = this.#around.wall();
     this.#isLost = !sessionPresent;
     if (sessionPresent) {
       this.isTakenOver ||= isTakenOver;

@@ -1,5 +1,6 @@
 /** A broker of QoS 1 and 2: it keeps a session, or does not, and answers as well as its manners allow. */
-import type { Ack, NaivePacket, Publish } from "../../support/naive.ts";
+import type { Ack, Connect, NaivePacket, Publish } from "../../support/naive.ts";
+import type { NaiveProperty } from "../../support/naive_properties.ts";
 import type { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 
@@ -13,7 +14,19 @@ export interface Manners {
   wrong: number;
   /** It sends a message again that it sent on this connection. */
   repeats: number;
+  /** Of version 5: it does not take a message, and says why. */
+  refuses: number;
+  /** Of version 5: it takes less than the protocol allows, on the next connection. */
+  limits: number;
 }
+
+/** Reason codes of version 5: of PUBACK and PUBREC for a message that is not taken, and of DISCONNECT. */
+const REFUSALS = [0x80, 0x83, 0x87, 0x90, 0x97];
+const GOODBYES = [0x80, 0x89, 0x8b, 0x8e, 0x8e, 0x8e, 0x98, 0xa0];
+/** Nobody has subscribed to the topic; the packet identifier is unknown. */
+const NOBODY = 0x10, UNKNOWN = 0x92;
+/** Properties of version 5. */
+const EXPIRY = 17, RECEIVE_MAXIMUM = 33, ALIASES = 34, MAXIMUM_QOS = 36, RETAIN = 37, LARGEST = 39, ID = 11;
 
 /** What it sends. */
 export interface Answer {
@@ -38,24 +51,33 @@ export interface Sent {
 export class Broker {
   readonly manners: Manners;
   readonly #random: Random;
+  readonly #version: number;
   /** So many messages may be sent and not acknowledged. */
-  readonly #window: number;
+  #window: number;
   /** So many packet identifiers are used in turn. */
   readonly #identifiers: number;
   /** How often each message of the client was handed on, by its number, in the order of the first times. */
   readonly arrivals: Map<number, number> = new Map();
+  /** Of version 5: the messages of the client that it does not take. */
+  readonly #refused = new Set<number>();
   /** Every message for the client, by its number. */
   readonly sent: Sent[] = [];
   /** The session: identifiers of QoS 2 that wait for PUBREL, and messages that the client has not acknowledged. */
   #received = new Set<number>();
   #outgoing: Sent[] = [];
   #packetId = 0;
+  /** Of version 5: the subscription identifiers. */
+  readonly #ids = new Map<string, number>();
+  /** Of version 5: for how many milliseconds the session outlives its connection, and when that was lost. */
+  #expiry = Infinity;
+  #lostAt = 0;
   #hasSession = false;
   #isConnected = false;
   #answers: Answer[] = [];
 
-  constructor(random: Random, manners: Manners) {
+  constructor(random: Random, manners: Manners, version = 4) {
     this.#random = random;
+    this.#version = version;
     this.manners = manners;
     this.#window = random.pick([1, 3, 20, 200]);
     this.#identifiers = this.#window + random.pick([1, 10, 200]);
@@ -80,24 +102,31 @@ export class Broker {
   // ---- connections
 
   /** CONNECT; whether the session is present. */
-  #connect(clean: boolean): boolean {
-    const isPresent = !clean && this.#hasSession && !this.#random.chance(this.manners.forgets);
+  #connect({ cleanSession, properties = [] }: Connect, now: number): boolean {
+    const isOver = now - this.#lostAt > this.#expiry;
+    const isPresent = !cleanSession && this.#hasSession && !isOver && !this.#random.chance(this.manners.forgets);
     this.#hasSession = isPresent;
+    if (this.#version === 5) {
+      this.#window = Math.min(this.#window, numberIn(properties, RECEIVE_MAXIMUM) ?? 65_535);
+      this.#expiry = 1000 * (numberIn(properties, EXPIRY) ?? 0);
+    }
     this.#isConnected = true;
     this.#answers = [];
     if (!isPresent) {
       this.#received.clear();
+      this.#ids.clear();
       this.#packetId = 0;
       for (const sent of this.#outgoing) if (sent.state !== "queued") sent.state = "lost";
       this.#outgoing = this.#outgoing.filter(({ state }) => state === "queued");
     }
-    this.#say({ type: "CONNACK", sessionPresent: isPresent, code: 0 });
+    const limits = this.#version === 5 ? { properties: this.#limits() } : {};
+    this.#say({ type: "CONNACK", sessionPresent: isPresent, code: 0, ...limits });
     for (const sent of this.#outgoing) {
       // Some send a message again although they have PUBREC for it.
       const isRepeated = sent.state === "received" && !sent.isReleased && this.#random.chance(this.manners.repeats);
       if (sent.state === "sent" || isRepeated) {
         sent.state = "sent";
-        this.#say(publishPacket(sent, true));
+        this.#say(this.#packet(sent, true));
       } else if (sent.state === "received") {
         this.#say({ type: "PUBREL", packetId: sent.packetId });
       }
@@ -105,38 +134,68 @@ export class Broker {
     return isPresent;
   }
 
+  /** What it can do on this connection. */
+  #limits(): NaiveProperty[] {
+    const random = this.#random, limits: NaiveProperty[] = [];
+    const limit = (identifier: number, ...values: number[]) => {
+      if (random.chance(this.manners.limits)) limits.push([identifier, random.pick(values)]);
+    };
+    limit(RECEIVE_MAXIMUM, 1, 2, 5);
+    limit(LARGEST, 40, 100, 150);
+    limit(MAXIMUM_QOS, 1);
+    limit(RETAIN, 0);
+    if (random.chance(0.7)) limits.push([ALIASES, random.pick([1, 2, 100])]);
+    return limits;
+  }
+
   /**
    * The client has CONNACK. Were that lost, and the session it tells of kept, the next CONNACK would call that present,
    * and no client could know it from the one before.
    */
   accepted(clean: boolean): void {
-    this.#hasSession = !clean;
+    this.#hasSession = !clean && this.#expiry > 0;
   }
 
   /** The connection is lost: what was not said goes with it. */
-  lost(): void {
+  lost(now: number): void {
     this.#isConnected = false;
+    this.#lostAt = now;
     this.#answers = [];
+  }
+
+  /** Of version 5: it disconnects the client, and says why; whether it can. */
+  disconnect(): boolean {
+    if (this.#version === 4 || !this.#isConnected || this.#answers[0]?.packet.type === "CONNACK") return false;
+    this.#isConnected = false;
+    const code = this.#random.pick(GOODBYES);
+    this.#answers = [{ packet: { type: "DISCONNECT", code, properties: [] }, isGenuine: true }];
+    return true;
   }
 
   // ---- what it hears
 
-  hear(packet: NaivePacket): void {
+  hear(packet: NaivePacket, now: number): void {
+    if (packet.type !== "CONNECT" && !this.#isConnected) return;
     switch (packet.type) {
       case "CONNECT":
-        this.#connect(packet.cleanSession);
+        this.#connect(packet, now);
         return this.#fill();
-      case "SUBSCRIBE":
-        return this.#say({ type: "SUBACK", packetId: packet.packetId, codes: packet.filters.map(({ qos }) => qos) });
+      case "SUBSCRIBE": {
+        const { packetId, filters, properties = [] } = packet, id = numberIn(properties, ID);
+        for (const { topic } of filters) if (id !== undefined) this.#ids.set(topic, id);
+        return this.#say({ type: "SUBACK", packetId, codes: filters.map(({ qos }) => qos) });
+      }
       case "UNSUBSCRIBE":
-        return this.#say({ type: "UNSUBACK", packetId: packet.packetId });
+        for (const filter of packet.filters) this.#ids.delete(filter);
+        return this.#say({ type: "UNSUBACK", packetId: packet.packetId, codes: packet.filters.map(() => 0) });
       case "PINGREQ":
         return this.#say({ type: "PINGRESP" });
       case "PUBLISH":
         return this.#take(packet);
-      case "PUBREL":
-        this.#received.delete(packet.packetId);
-        return this.#say({ type: "PUBCOMP", packetId: packet.packetId });
+      case "PUBREL": {
+        const code = this.#received.delete(packet.packetId) ? 0 : UNKNOWN;
+        return this.#say({ type: "PUBCOMP", packetId: packet.packetId, code });
+      }
       case "PUBACK":
       case "PUBREC":
       case "PUBCOMP":
@@ -146,22 +205,32 @@ export class Broker {
   }
 
   #take({ payload, qos, packetId }: Publish): void {
-    const isNew = qos < 2 || !this.#received.has(packetId);
-    if (qos === 2) this.#received.add(packetId);
+    const isNew = qos < 2 || !this.#received.has(packetId), random = this.#random;
+    const type = qos === 1 ? "PUBACK" : "PUBREC";
     const seq = numberOf(payload);
+    const isRefused = this.#version === 5 && qos > 0 && isNew &&
+      (this.#refused.has(seq) || !this.arrivals.has(seq) && random.chance(this.manners.refuses));
+    if (isRefused) {
+      this.#refused.add(seq);
+      return this.#say({ type, packetId, code: random.pick(REFUSALS), properties: [] });
+    }
+    if (qos === 2) this.#received.add(packetId);
     if (isNew) this.arrivals.set(seq, (this.arrivals.get(seq) ?? 0) + 1);
     if (qos === 0) return;
-    this.#say({ type: qos === 1 ? "PUBACK" : "PUBREC", packetId });
+    const code = this.#version === 5 && random.chance(0.2) ? NOBODY : 0;
+    this.#say({ type, packetId, code });
   }
 
-  #acknowledged({ type, packetId }: Ack): void {
+  #acknowledged({ type, packetId, code = 0 }: Ack): void {
     const sent = this.#outgoing.find((sent) => sent.packetId === packetId && sent.state !== "queued");
     if (sent === undefined) return;
-    if (type === "PUBREC" && sent.qos === 2) {
+    const hasFailed = type === "PUBREC" && code >= 128 && sent.state === "sent";
+    if (type === "PUBREC" && sent.qos === 2 && !hasFailed) {
       sent.state = "received";
       return this.#say({ type: "PUBREL", packetId });
     }
-    const isDone = type === "PUBACK" ? sent.qos === 1 : type === "PUBCOMP" && sent.state === "received";
+    const isDone = hasFailed ||
+      (type === "PUBACK" ? sent.qos === 1 : type === "PUBCOMP" && sent.state === "received");
     if (!isDone) return;
     sent.state = "done";
     this.#outgoing.splice(this.#outgoing.indexOf(sent), 1);
@@ -200,7 +269,7 @@ export class Broker {
         sent.state = "sent";
         sent.packetId = this.#freeId();
       }
-      this.#say(publishPacket(sent, false));
+      this.#say(this.#packet(sent, false));
     }
   }
 
@@ -215,7 +284,14 @@ export class Broker {
   repeat(): void {
     if (!this.#isConnected || !this.#random.chance(this.manners.repeats)) return;
     const some = this.#outgoing.filter(({ state }) => state === "sent");
-    if (some.length > 0) this.#say(publishPacket(this.#random.pick(some), true));
+    if (some.length > 0) this.#say(this.#packet(this.#random.pick(some), true));
+  }
+
+  #packet({ topic, payload, qos, packetId }: Sent, dup: boolean): Publish {
+    const packet: Publish = { type: "PUBLISH", topic, payload, qos, retain: false, dup, packetId };
+    if (this.#version === 4) return packet;
+    const id = this.#ids.get(topic);
+    return { ...packet, properties: id === undefined ? [] : [[ID, id]] };
   }
 
   #say(packet: NaivePacket): void {
@@ -225,7 +301,7 @@ export class Broker {
   /** The next packet that goes to the client. */
   speak(): Answer | undefined {
     const random = this.#random, { disorder, twice, wrong } = this.manners, answers = this.#answers;
-    if (!this.#isConnected || answers.length === 0) return undefined;
+    if (answers.length === 0) return undefined;
     if (answers[0]!.packet.type !== "CONNACK" && random.chance(wrong)) {
       return { packet: this.#wrong(), isGenuine: false };
     }
@@ -262,6 +338,7 @@ function isAcknowledgement({ type }: NaivePacket): boolean {
   return type === "PUBACK" || type === "PUBREC" || type === "PUBREL" || type === "PUBCOMP";
 }
 
-function publishPacket({ topic, payload, qos, packetId }: Sent, dup: boolean): Publish {
-  return { type: "PUBLISH", topic, payload, qos, retain: false, dup, packetId };
+/** The value of a property that is a number. */
+export function numberIn(properties: readonly NaiveProperty[], wanted: number): number | undefined {
+  return properties.find(([identifier]) => identifier === wanted)?.[1] as number | undefined;
 }

@@ -4,6 +4,9 @@
  * other; nothing here is asynchronous. After each step the session is held against two models, of what is published and
  * of what is received; then the faults end, and whatever can still be done must get done.
  *
+ * Odd seeds speak version 5: their broker has limits on each connection, refuses with reason codes, disconnects with one,
+ * and both give topic aliases.
+ *
  * How a shell uses promises and sockets is played elsewhere.
  */
 import type { ConnectOptions } from "../../../src/api.ts";
@@ -14,12 +17,21 @@ import type { Handling, Work } from "../../../src/session/consumer.ts";
 import type { Call, SessionEvent } from "../../../src/session/events.ts";
 import type { Inbox } from "../../../src/session/inbox.ts";
 import type { Session } from "../../../src/session/session.ts";
-import { encodeNaive, type NaivePacket, NaiveReader } from "../../support/naive.ts";
+import {
+  decodeNaive,
+  encodeNaive,
+  encodeNaive5,
+  NaiveConnection,
+  type NaivePacket,
+  NaiveReader,
+} from "../../support/naive.ts";
+import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { encodeMessageProperties } from "../../../src/protocol/properties.ts";
 import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 import { type Outcome, same, show, Violation } from "../history.ts";
 import type { Library } from "../library.ts";
-import { type Answer, Broker, type Manners } from "./broker.ts";
+import { type Answer, Broker, type Manners, numberIn } from "./broker.ts";
 import { Publishing, type Sending } from "./publishing.ts";
 import { type Consumer, type Delivery, Receiving } from "./receiving.ts";
 
@@ -31,8 +43,12 @@ interface Line {
   /** How much of the first of those the client has. */
   at: number;
   /** What the client has written, and what the broker has read, as packets. */
-  readonly written: NaiveReader;
+  readonly written: NaiveConnection;
   readonly heard: NaiveReader;
+  readonly heardConnection: NaiveConnection;
+  /** The topic aliases of what the broker sends: there may be so many. */
+  aliasMaximum: number;
+  readonly aliases: Map<string, number>;
   writing: boolean;
   isOpen: boolean;
   /** Whether the client has sent DISCONNECT. */
@@ -80,6 +96,16 @@ class QosHistory {
   #violation: Violation | undefined;
   /** Whether the program takes messages itself, as one that blocks. */
   readonly #takes: boolean;
+  /** Whether it is version 5: every other history is. */
+  readonly #is5: boolean;
+  /** Of version 5: how many messages of the program have an expiry. */
+  readonly #expires: number;
+  /** Of version 5: since when there is a connection, and whether another client has taken the session of the one before. */
+  #connectedAt = 0;
+  #wasTakenOver = false;
+  #isDuel = false;
+  /** The reason code with which the broker has ended the connection. */
+  #goodbye: number | undefined;
   /** Whether nothing ever stops the reading: then packets may come in any pieces. */
   readonly #isRoomy: boolean;
   /** Whether what is taken is written at once: of a broker that lies it can be told then what it lies about. */
@@ -124,6 +150,7 @@ class QosHistory {
     const random = this.#random = new Random(seed);
     this.#library = library;
     this.#log = log;
+    this.#is5 = seed % 2 === 1;
     this.#takes = random.chance(0.2);
     this.#isRoomy = random.chance(0.4);
     this.#hangs = random.chance(0.08);
@@ -134,26 +161,30 @@ class QosHistory {
     const op: ConnectOptions = {
       id: "simulated",
       keepalive: 0,
-      session: random.chance(0.8),
+      session: random.chance(0.8) && (this.#is5 ? random.pick([true, true, 1]) : true),
       maxInflight: random.pick([1, 2, 5, 20, undefined]),
       sessionLost: random.pick([undefined, undefined, "resend", "reject"]),
       maxPacketSize: random.pick([MAX_PACKET_SIZE, 16 << 20]),
       maxBuffered: this.#isRoomy ? 16 << 20 : random.pick([1000, 1500, 4000, 16 << 20]),
       receiveMaximum: this.#isRoomy ? 65_535 : random.pick([1, 2, 5, 1000]),
-      reconnect: { minDelay: 10, maxDelay: 10, attempts: Infinity },
+      reconnect: { minDelay: 10, maxDelay: 10, attempts: Infinity, stableAfter: 1000 },
+      ...this.#is5 && { version: 5, topicAliases: random.pick([0, 1, 2, 100]) },
     };
     this.#note(() => `options ${JSON.stringify(op)}, ${this.#takes ? "taking" : "delivering"}`);
     this.#settings = {
       ...library.parseSettings(op),
       ...random.chance(0.3) && { maxInflightQoS2: random.pick([1, 3]) },
     };
-    this.#broker = new Broker(random, {
-      forgets: random.pick([0, 0.1, 0.5]),
+    this.#expires = this.#is5 ? random.pick([0, 0.3]) : 0;
+    // A broker of version 5 answers in order, and sends again after a reconnect only.
+    const forgets = random.pick([0, 0.1, 0.5]);
+    const manners = this.#is5 ? { refuses: random.pick([0, 0.1, 0.5]), limits: random.pick([0, 0.3, 0.7]) } : {
       disorder: random.pick([0, 0, 0.3]),
       twice: random.pick([0, 0, 0.3]),
       wrong: lies ? 0.1 : 0,
       repeats: random.pick([0, 0.3]),
-    });
+    };
+    this.#broker = new Broker(random, { ...POLITE, forgets, ...manners }, this.#settings.version);
     const fail = (what: string) => this.fail(what);
     this.#makeWorkers();
     this.#publishing = new Publishing(this.#settings, fail);
@@ -278,7 +309,10 @@ class QosHistory {
     const random = this.#random, seq = this.#publishing.all.length;
     const qos = random.int(1, 2) as 1 | 2, retain = random.chance(0.2);
     const payload = numbered(seq, 4 + random.size(200));
-    const sending = this.#publishing.make(qos, `up/${seq % 3}`, payload, retain);
+    const expiry = this.#is5 && random.chance(this.#expires) ? random.pick([1, 2, 60]) : undefined;
+    const user: NaiveProperty[] = this.#is5 && random.chance(0.2) ? [[38, ["name", "value"]]] : [];
+    const what = { qos, topic: `up/${seq % 3}`, payload, retain, user, expiry };
+    const sending = this.#publishing.make(what, this.#now);
     const call: Call = {
       resolve: (code) => this.#settled(sending, code!),
       reject: (error) => this.#settled(sending, error),
@@ -286,7 +320,8 @@ class QosHistory {
     this.#note(() => `publish ${seq}, QoS ${qos}, ${sending.size} bytes`);
     try {
       const flags = qos << 1 | (retain ? 1 : 0);
-      const publication = { topic: sending.topic, message: payload.slice(), flags };
+      const properties = user.length === 0 ? undefined : encodeMessageProperties({ user: [["name", "value"]] });
+      const publication = { topic: sending.topic, message: payload.slice(), flags, expiry, properties };
       sending.outgoing = this.#session.send(publication, call, this.#now);
       this.#publishing.asked(sending, undefined);
     } catch (error) {
@@ -297,12 +332,17 @@ class QosHistory {
 
   #settled(sending: Sending, outcome: number | MqttError): void {
     this.#note(() => `publish ${sending.seq}: ${typeof outcome === "number" ? outcome : outcome.code}`);
+    const isOver = outcome === this.#session.reason;
     if (typeof outcome === "number") this.#decodeUntil(() => sending.state === "done");
-    else if (outcome.code !== "disconnect") this.#told.add(String(outcome.code));
+    else if ((typeof outcome.code === "number" || outcome.code === "unsupported") && !isOver) {
+      this.#decodeUntil(() => sending.state === "failed");
+    }
+    if (typeof outcome !== "number" && outcome.code !== "disconnect") this.#told.add(String(outcome.code));
     this.#publishing.settled(sending, outcome, {
       withdrawn: this.#takenBack.has(outcome),
-      isOver: outcome === this.#session.reason,
+      isOver,
       isStalled: this.#fullAt === this.#now,
+      now: this.#now,
     });
     for (const pending of [...this.#pending]) if (pending.awaits === sending) this.#finish(pending);
   }
@@ -378,8 +418,9 @@ class QosHistory {
       this.#pending.push(pending);
       return pending;
     }
-    this.#receiving.finished(worker, delivery);
-    if (!random.chance(0.05)) return undefined;
+    const fails = random.chance(0.05);
+    this.#receiving.finished(worker, delivery, fails);
+    if (!fails) return undefined;
     this.#failures++;
     throw new Error("the program's own");
   }
@@ -432,7 +473,7 @@ class QosHistory {
     this.#pending.splice(this.#pending.indexOf(pending), 1);
     this.#note(() => `${worker.name} is done with ${delivery.seq}`);
     if (failed) this.#failures++;
-    this.#receiving.finished(worker, delivery);
+    this.#receiving.finished(worker, delivery, failed);
     this.#session.backlog.settle(work, failed);
     this.#again = true;
   }
@@ -511,7 +552,10 @@ class QosHistory {
     }
     this.#session.disconnect(
       this.#call("disconnect", (error) => {
-        if (error !== undefined && this.#isQuiet && !this.#hangs) this.fail(`disconnect() fails with ${error}`);
+        const isDismissed = typeof error?.code === "number"; // the broker had done so before
+        if (error !== undefined && this.#isQuiet && !this.#hangs && !isDismissed) {
+          this.fail(`disconnect() fails with ${error}`);
+        }
       }),
       { drain },
       this.#now,
@@ -557,8 +601,13 @@ class QosHistory {
         this.#told.add(status.type);
         if (status.type === "connected") this.#decodeUntil(() => this.#line!.isOpen);
         this.#note(() => `status ${status.type}`);
-        if (status.type === "waiting" && !["socketclosed", "timeout"].includes(status.error.code as string)) {
+        if (status.type === "waiting" && !this.#mayEnd(status.error)) {
           this.fail(`the connection is given up: ${status.error}`);
+        }
+        if (status.type === "waiting" && this.#isDuel) this.fail("it goes on though another client takes its session");
+        if (status.type === "dropped") this.#told.add(String(status.error.code));
+        if (status.type === "dropped" && status.error.code === "stale") {
+          this.#publishing.toldStale(status.topic, status.size, this.#now);
         }
         if (status.type === "dropped" && status.error.code === "unclaimed") {
           this.#told.add("unclaimed");
@@ -569,7 +618,13 @@ class QosHistory {
       case "closed":
         this.#note(() => `the end: ${event.error.code}`);
         this.#end = event.error;
+        if (!this.#left && !this.#isDuel && this.#is5) this.fail(`it ends: ${event.error}`);
     }
+  }
+
+  /** Whether a connection may end with an error. */
+  #mayEnd({ code }: MqttError): boolean {
+    return code === "socketclosed" || code === "timeout" || code === this.#goodbye;
   }
 
   #hangup(): void {
@@ -577,10 +632,12 @@ class QosHistory {
     const line = this.#line;
     if (line === undefined) return;
     this.#note(() => `connection ${line.attempt} is gone`);
+    if (this.#given.at(-1)?.packet.type === "DISCONNECT") this.#decodeUntil(() => false);
+    else if (line.isOpen) this.#wasTakenOver = false;
     this.#line = undefined;
     if (this.#given.length > 0 && !this.#left) this.fail(`${this.#given[0]!.packet.type} is not decoded`);
     this.#given = [];
-    this.#broker.lost();
+    this.#broker.lost(this.#now);
     this.#publishing.lost();
     this.#receiving.lost();
   }
@@ -594,14 +651,28 @@ class QosHistory {
         this.#receiving.connected(sessionPresent, this.#now);
         if (sessionPresent) this.#told.add(this.#connections === 0 ? "taken over" : "resumed");
         else if (this.#connections > 0) this.#told.add("lost");
-        this.#publishing.connected(sessionPresent, this.#connections++ === 0);
+        this.#publishing.connected(sessionPresent, this.#connections++ === 0, packet.properties);
         this.#line!.isOpen = true;
+        this.#connectedAt = this.#now;
+        this.#goodbye = undefined;
         this.#broker.accepted(this.#settings.cleanSession);
+      } else if (packet.type === "DISCONNECT") {
+        this.#dismissed(packet.code!);
       } else {
         this.#publishing.heard(packet, isGenuine);
         this.#receiving.heard(packet, this.#now);
       }
     }
+  }
+
+  /** The broker has disconnected the client: twice within the stable time as another client has its session, and it is to end. */
+  #dismissed(code: number): void {
+    const isTakenOver = code === TAKEN_OVER;
+    const isSoon = this.#now - this.#connectedAt < this.#settings.reconnect!.stableAfter;
+    this.#isDuel = isTakenOver && this.#wasTakenOver && isSoon;
+    if (this.#isDuel) this.#told.add("duel");
+    this.#wasTakenOver = isTakenOver;
+    this.#goodbye = code;
   }
 
   // ---- the network
@@ -611,13 +682,17 @@ class QosHistory {
     if (attempt === undefined) return;
     this.#dialed = undefined;
     this.#note(() => `connection ${attempt}`);
+    const heard = new NaiveConnection(this.#settings.version);
     this.#line = {
       attempt,
       toBroker: [],
       toClient: [],
       at: 0,
-      written: new NaiveReader(),
-      heard: new NaiveReader(),
+      written: new NaiveConnection(this.#settings.version),
+      heard: new NaiveReader(heard),
+      heardConnection: heard,
+      aliasMaximum: 0,
+      aliases: new Map(),
       writing: false,
       isOpen: false,
       hasLeft: false,
@@ -630,19 +705,27 @@ class QosHistory {
     const line = this.#line;
     if (line === undefined || line.writing) return;
     do {
-      const bytes = this.#session.takeBytes();
+      const bytes = this.#session.takeBytes(this.#now);
+      this.#publishing.ready(this.#now);
       if (bytes === undefined) return this.#checkSent(line);
-      for (const packet of line.written.push(bytes)) this.#wrote(packet);
-      if (line.written.rest.length > 0) this.fail("a write that ends within a packet");
+      for (let at = 0; at < bytes.length;) {
+        const found = decodeNaive(bytes.subarray(at), line.written);
+        if (found === undefined) return this.fail("a write that ends within a packet");
+        this.#wrote(found.packet, found.length);
+        at += found.length;
+      }
       line.toBroker.push(bytes.slice());
       line.writing = true;
       if (this.#isPrompt || this.#isQuiet) this.#written();
     } while (this.#isPrompt && this.#line === line);
   }
 
-  #wrote(packet: NaivePacket): void {
+  #wrote(packet: NaivePacket, size: number): void {
     this.#note(() => `< ${show(packet)}`);
-    this.#publishing.wrote(packet);
+    const properties = "properties" in packet ? packet.properties ?? [] : [];
+    if (packet.type === "CONNECT" && this.#is5) this.#checkConnect(properties);
+    if (packet.type === "PUBLISH" && numberIn(properties, 35) !== undefined) this.#told.add("aliased");
+    this.#publishing.wrote(packet, size);
     this.#receiving.wrote(packet);
     if (packet.type !== "DISCONNECT") return;
     this.#line!.hasLeft = true;
@@ -651,11 +734,22 @@ class QosHistory {
     if (this.#drains && !isDrained && this.#isQuiet && !this.#hangs) this.fail("DISCONNECT before all is acknowledged");
   }
 
+  /** What CONNECT says besides, in version 5. */
+  #checkConnect(properties: readonly NaiveProperty[]): void {
+    const { sessionExpiry, receiveMaximum, maxPacketSize, topicAliases } = this.#settings;
+    const right = [[17, sessionExpiry], [33, receiveMaximum], [34, topicAliases], [39, maxPacketSize]] as const;
+    for (const [identifier, value] of right) {
+      const found = numberIn(properties, identifier) ?? 0;
+      if (found !== (value ?? 0)) this.fail(`CONNECT has ${found} as property ${identifier}, not ${value}`);
+    }
+    this.#line!.aliasMaximum = topicAliases;
+  }
+
   /** There is nothing more to be written. */
   #checkSent({ isOpen }: Line): void {
     if (!isOpen || this.#end !== undefined || this.#given.length > 0) return;
     if (!this.#left) this.#receiving.checkSent();
-    if (this.#session.status.type === "connected") this.#publishing.checkSent();
+    if (this.#session.status.type === "connected") this.#publishing.checkSent(this.#now);
   }
 
   #written(): void {
@@ -672,14 +766,38 @@ class QosHistory {
     if (line === undefined || part === undefined) return;
     const length = this.#random.chance(0.5) ? part.length : this.#random.int(1, part.length);
     if (length < part.length) line.toBroker.unshift(part.subarray(length));
-    for (const packet of line.heard.push(part.subarray(0, length))) this.#broker.hear(packet);
+    for (const packet of line.heard.push(part.subarray(0, length))) this.#broker.hear(packet, this.#now);
   }
 
   /** The broker sends a packet. */
   #speak(): void {
     const answer = this.#broker.speak();
     if (answer === undefined) return;
-    this.#line!.toClient.push({ bytes: encodeNaive(answer.packet), answer });
+    const { packet } = answer, line = this.#line!;
+    if (packet.type === "CONNACK" && this.#is5) {
+      // The client's own option is a bound, too.
+      const most = Math.min(numberIn(packet.properties!, 34) ?? 0, this.#settings.topicAliases);
+      line.written.topicAliasMaximum = line.heardConnection.topicAliasMaximum = most;
+    }
+    line.toClient.push(this.#send(answer, line));
+  }
+
+  /** Its bytes; the broker gives topic aliases, too. */
+  #send(answer: Answer, { aliasMaximum, aliases }: Line): Line["toClient"][0] {
+    const { packet } = answer;
+    if (!this.#is5) return { bytes: encodeNaive(packet), answer };
+    if (packet.type !== "PUBLISH" || aliasMaximum === 0 || this.#random.chance(0.3)) {
+      return { bytes: encodeNaive5(packet), answer };
+    }
+    const { topic, properties = [] } = packet, known = aliases.get(topic);
+    const alias = known ?? this.#random.int(1, Math.min(aliasMaximum, 3));
+    if (known === undefined) {
+      for (const [name, other] of aliases) if (other === alias) aliases.delete(name);
+    }
+    aliases.set(topic, alias);
+    const sent = { ...packet, properties: [...properties, [35, alias] as NaiveProperty] };
+    const bytes = encodeNaive5({ ...sent, topic: known === undefined ? topic : "" });
+    return { bytes, answer: { ...answer, packet: sent } };
   }
 
   /** The client reads some bytes. */
@@ -716,6 +834,7 @@ class QosHistory {
   #break(): void {
     const line = this.#line;
     if (line === undefined) return;
+    if (this.#is5 && this.#random.chance(0.5) && this.#broker.disconnect()) return;
     this.#note(() => `connection ${line.attempt} breaks`);
     for (let i = this.#random.int(0, 3); i > 0; i--) this.#hear();
     this.#session.lost(
@@ -789,7 +908,8 @@ class QosHistory {
           this.#broker.publish(
             random.pick(["a", "b", "c", "d", "e"]),
             random.pick([0, 1, 1, 2, 2]),
-            random.chance(0.03) ? MAX_PACKET_SIZE : 4 + random.size(200),
+            // One that knows maxPacketSize sends nothing larger.
+            random.chance(0.03) && !this.#is5 ? MAX_PACKET_SIZE : 4 + random.size(200),
           );
         }
         break;
@@ -798,7 +918,7 @@ class QosHistory {
         else this.#broker.repeat();
         break;
       case 13:
-        this.#pass(random.pick([0, 5, 20]));
+        this.#pass(random.pick(this.#is5 ? [0, 5, 20, 700] : [0, 5, 20]));
         break;
       default:
         this.#act();
@@ -821,6 +941,7 @@ class QosHistory {
       this.#speak();
       this.#feed();
       if (this.#dialed === undefined && this.#line === undefined) this.#pass(20);
+      this.#pump(); // what has become stale meanwhile
       this.#check();
       const line = this.#line;
       const isDry = line === undefined
@@ -951,4 +1072,7 @@ class QosHistory {
 /** Where it is a bound, some messages exceed it. */
 const MAX_PACKET_SIZE = 400;
 
-const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0 };
+const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0, refuses: 0, limits: 0 };
+
+/** The reason code of version 5 for a session that another client has taken over. */
+const TAKEN_OVER = 142;

@@ -1,6 +1,7 @@
 /** The model of what the client receives: who gets a message, and when it may be acknowledged. */
 import type { Settings } from "../../../src/client/settings.ts";
-import type { NaivePacket, Publish } from "../../support/naive.ts";
+import type { Ack, NaivePacket, Publish } from "../../support/naive.ts";
+import { encodeProperties } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
 
 /** What a message that is not settled counts besides its payload. */
@@ -14,6 +15,8 @@ export interface Delivery {
   readonly size: number;
   pending: number;
   begun: boolean;
+  /** Whether a handler has failed. */
+  hasFailed: boolean;
   /** Whether nothing is acknowledged when it is settled. */
   isForgotten: boolean;
   /** What is acknowledged then, on this connection. */
@@ -72,6 +75,8 @@ export class Receiving {
   delivered = 0;
   /** How many were passed over as they are too long. */
   dropped = 0;
+  /** Of version 5: those of QoS 2 on which a handler has failed: they are not recorded, and PUBREC may be lost. */
+  readonly #mayComeAgain = new Set<number>();
   /** How often each consumer got each message. */
   readonly #calls = new Map<string, number>();
 
@@ -89,6 +94,11 @@ export class Receiving {
     this.#takes = takes;
     this.#consumers = consumers;
     this.#fail = fail;
+  }
+
+  /** The reason code for a message on which a handler has failed. */
+  get #failure(): number {
+    return this.#settings.version === 5 ? 131 : 0;
   }
 
   /** Whether there is room for more, surely or surely not; undefined: it depends on what was. */
@@ -111,7 +121,7 @@ export class Receiving {
     if (packet.type === "PUBLISH" && !this.isOver) this.#published(packet, now);
   }
 
-  #published({ topic, qos, dup, packetId, payload }: Publish, now: number): void {
+  #published({ topic, qos, dup, packetId, payload, properties }: Publish, now: number): void {
     const seq = numberOf(payload), hand = this.#hands.get(packetId);
     if (payload.length >= this.#settings.maxPacketSize) return this.#dropped(qos, packetId);
     if (qos > 0 && hand?.qos === qos && (qos === 2 || dup && hand.seq === seq)) {
@@ -125,9 +135,10 @@ export class Receiving {
       seq,
       qos,
       packetId,
-      size: payload.length + EXTRA,
+      size: payload.length + encodeProperties(properties).length - 1 + EXTRA,
       pending: 1,
       begun: false,
+      hasFailed: false,
       isForgotten: false,
       receipt: undefined,
     };
@@ -181,14 +192,17 @@ export class Receiving {
   #begin(name: string, delivery: Delivery): void {
     const { seq, qos } = delivery, key = `${name} ${seq}`, count = (this.#calls.get(key) ?? 0) + 1;
     this.#calls.set(key, count);
-    if (qos !== 1 && count > 1) this.#fail(`${name} gets message ${seq} of QoS ${qos} ${count} times`);
+    if (qos !== 1 && count > 1 && !this.#mayComeAgain.has(seq)) {
+      this.#fail(`${name} gets message ${seq} of QoS ${qos} ${count} times`);
+    }
     delivery.begun = true;
     this.delivered++;
   }
 
-  /** A handler is done with it. */
-  finished(consumer: Consumer, delivery: Delivery): void {
+  /** A handler is done with it, or has failed. */
+  finished(consumer: Consumer, delivery: Delivery, hasFailed: boolean): void {
     consumer.running--;
+    delivery.hasFailed ||= hasFailed;
     this.#done(delivery);
   }
 
@@ -226,12 +240,13 @@ export class Receiving {
 
   #done(delivery: Delivery): void {
     if (--delivery.pending > 0) return;
-    const { packetId, qos, size, isForgotten, receipt } = delivery;
+    const { seq, packetId, qos, size, isForgotten, receipt, hasFailed } = delivery;
     this.count--;
     this.bytes -= size;
     if (this.#hands.get(packetId) === delivery) this.#hands.delete(packetId);
     if (qos === 0 || isForgotten) return;
-    if (qos === 2) this.#recorded.add(packetId);
+    if (qos === 2 && this.#failure > 0 && hasFailed) this.#mayComeAgain.add(seq);
+    else if (qos === 2) this.#recorded.add(packetId);
     if (receipt !== undefined) receipt.isSettled = true;
   }
 
@@ -277,9 +292,9 @@ export class Receiving {
   wrote(packet: NaivePacket): void {
     switch (packet.type) {
       case "PUBACK":
-        return this.#acknowledged(1, packet.packetId);
+        return this.#acknowledged(1, packet);
       case "PUBREC":
-        return this.#acknowledged(2, packet.packetId);
+        return this.#acknowledged(2, packet);
       case "PUBCOMP": {
         const owed = this.#owedCompletions.shift();
         if (owed !== packet.packetId) this.#fail(`PUBCOMP ${packet.packetId} instead of ${owed}`);
@@ -287,7 +302,7 @@ export class Receiving {
     }
   }
 
-  #acknowledged(qos: number, packetId: number): void {
+  #acknowledged(qos: number, { packetId, code = 0 }: Ack): void {
     const receipts = this.#receipts[qos]!;
     const isNobodys = ({ delivery }: Receipt) => delivery !== undefined && delivery.pending > 0;
     while (this.mayHaveLeft && receipts[0]?.packetId !== packetId && receipts[0] && isNobodys(receipts[0])) {
@@ -295,6 +310,8 @@ export class Receiving {
     }
     const what = `${qos === 1 ? "PUBACK" : "PUBREC"} ${packetId}`, receipt = receipts.shift();
     if (receipt?.packetId !== packetId) return this.#fail(`${what} instead of ${receipt?.packetId}`);
+    const right = receipt.delivery?.hasFailed ? this.#failure : 0;
+    if (code !== right) this.#fail(`${what} has code ${code} instead of ${right}`);
     if (!receipt.isSettled) this.#fail(`${what} before the message is settled`);
   }
 
