@@ -26,13 +26,13 @@ export interface DisconnectRequest extends Farewell {
 }
 
 /**
- * Its bytes.
+ * Its bytes; without its user properties where they would make it larger than the broker takes [MQTT5-3.14.2-4].
  *
  * @throws {MqttError} `"unsupported"`: it cannot say that.
  */
 export function encodeFarewell(
   { will = false, session, properties }: Farewell,
-  { version, sessionExpiry }: Pick<SessionSettings, "version" | "sessionExpiry">,
+  { version, sessionExpiry, maxPacketSize }: Pick<SessionSettings, "version" | "sessionExpiry" | "maxPacketSize">,
 ): Uint8Array<ArrayBuffer> {
   const isPlain = !will && session === undefined && properties === undefined;
   if (!isPlain && version === 4) throw versionUnsupported("will, session or properties of disconnect()");
@@ -42,8 +42,7 @@ export function encodeFarewell(
       "Cannot use session of disconnect() where connect had none: the broker keeps none (section 3.14.2.2.2)",
     );
   }
-  return encode(
-    { type: DISCONNECT, code: will ? WITH_WILL : 0, properties: { ...properties, sessionExpiry: session } },
-    version,
-  );
+  const packet = { type: DISCONNECT, code: will ? WITH_WILL : 0 } as const, sessionOnly = { sessionExpiry: session };
+  const bytes = encode({ ...packet, properties: { ...properties, ...sessionOnly } }, version);
+  return bytes.length <= maxPacketSize ? bytes : encode({ ...packet, properties: sessionOnly }, version);
 }

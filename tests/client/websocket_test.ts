@@ -24,7 +24,7 @@ import {
 
 // ---- what is asked, and answered
 
-test("section 4.1: the request has what it must, path, query and headers as they were given", async () => {
+test("[MQTT-6.0.0-1] [MQTT-6.0.0-3] [MQTT5-6.0.0-1] [MQTT5-6.0.0-3] section 4.1: the request has what it must, path, query and headers as they were given", async () => {
   const script = [...accepted, frames(2), send(closeFrame(1000)), endsToo];
   await withServer(script, async (server, op) => {
     const url = `ws://user:pass%20word@127.0.0.1:${server.port}/a/b?sig=A%2Fb+c`;
@@ -252,7 +252,7 @@ test("an end without a close frame says so", async () => {
   }
 });
 
-test("each cut of the stream gives the same", async () => {
+test("[MQTT-6.0.0-2] [MQTT5-6.0.0-2] each cut of the stream gives the same", async () => {
   const stream = concat(
     frame(2, CONNACK),
     frame(2, publish("a", "1").slice(0, 4), { more: true }),
