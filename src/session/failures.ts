@@ -52,3 +52,11 @@ export function notStored(cause: unknown): MqttError {
 export function notReplaced(cause: unknown): MqttError {
   return cause instanceof MqttError ? cause : new MqttError("store", "The store could not be compacted", cause);
 }
+
+/** The broker has a session whose store is gone. */
+export function orphaned(): MqttError {
+  return new MqttError(
+    "sessionlost",
+    "The broker has a session with this id, and the store knows nothing of one: it begins anew, and what the broker has kept is lost [MQTT5-3.2.2-4]",
+  );
+}

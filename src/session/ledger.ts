@@ -51,6 +51,10 @@ export class Ledger implements Keeping {
   #isKnown: boolean;
   /** Whether the broker's session is that of a client before this one, whose messages no store has. */
   #isTakenOver: boolean;
+  /** Whether there is a store, and it was empty when the process began. */
+  readonly #isNew: boolean;
+  /** Whether the next connection asks the broker to forget the session that it has. */
+  startsAnew = false;
 
   /** Takes what the process before has left. */
   constructor(durable: Durable | undefined, parts: LedgerParts, now: number) {
@@ -58,6 +62,7 @@ export class Ledger implements Keeping {
     const { id, journal, events, flight } = parts;
     const { restored, problems = [] } = durable ?? {};
     this.#isKnown = restored?.wasConnected ?? false;
+    this.#isNew = restored?.size === 0;
     this.#isTakenOver = restored?.isTakenOver ?? false;
     if (durable !== undefined) flight.restore(durable.restored, now - durable.log.wall());
     if (restored?.id === undefined) journal.client(id);
@@ -85,8 +90,14 @@ export class Ledger implements Keeping {
     return sessionPresent && (this.#isTakenOver || !this.#isKnown);
   }
 
+  /** Whether the session that a broker has is that of a store that is gone. */
+  isOrphaned(sessionPresent: boolean): boolean {
+    return sessionPresent && this.#isNew && !this.#isKnown;
+  }
+
   /** The broker has accepted; what became of the messages of a session that is lost stands before it. */
   connected(sessionPresent: boolean): void {
+    this.startsAnew = false;
     this.#isTakenOver = this.isTakenOver(sessionPresent);
     if (!sessionPresent || !this.#isKnown) this.#parts.journal.change(CONNECTED, sessionPresent ? 1 : 0);
     this.#isKnown = true;

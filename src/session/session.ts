@@ -18,7 +18,7 @@ import { Connection, type Credentials, type Link } from "./connection.ts";
 import type { Handling } from "./consumer.ts";
 import { Ending } from "./ending.ts";
 import { type Call, Events, type SessionEvent } from "./events.ts";
-import { notConnected, notDrained, notSent, notSentInTime, unanswered, unread } from "./failures.ts";
+import { notConnected, notDrained, notSent, notSentInTime, orphaned, unanswered, unread } from "./failures.ts";
 import { type DisconnectRequest, encodeFarewell } from "./farewell.ts";
 import { Flight } from "./flight.ts";
 import { Flushes } from "./flushes.ts";
@@ -650,6 +650,7 @@ export class Session {
     const speakers = { journal: this.#journal, receiver: this.#receiver, publisher: this.#publisher };
     const error = this.#versions.accepted(version, { ...speakers, subscriber: this.#subscriber }, this.#now);
     if (error !== undefined) return this.#close(error);
+    if (version === 5 && this.#ledger.isOrphaned(sessionPresent)) return this.#beginAnew();
     const limits = limitsOf(packet, { ...this.#settings, version });
     this.#authentication.accepted(connection, packet);
     this.#state = "open";
@@ -675,12 +676,23 @@ export class Session {
     this.#publisher.makeRoom();
   }
 
+  /** The broker has a session whose store is gone: the client connects once more, and has it forget that [MQTT5-3.2.2-4]. */
+  #beginAnew(): void {
+    const error = orphaned();
+    this.#events.tell({ type: "store", error });
+    this.#drop(error);
+    this.#ledger.startsAnew = true;
+    this.#attempts.repeat();
+    this.#status = this.#dial(this.#deadline);
+  }
+
   /** Begins an attempt, which has failed at a time. */
   #dial(deadline: number = this.#now + this.#settings.timeout): ConnectionStatus {
     const number = this.#begun++, { place, address, credentials, attempt } = this.#attempts.begin();
     this.#state = "connecting";
     this.#deadline = deadline;
-    this.#connection = new Connection(number, credentials, { ...this.#settings, version: this.#versions.tries });
+    const cleanSession = this.#settings.cleanSession || this.#ledger.startsAnew, version = this.#versions.tries;
+    this.#connection = new Connection(number, credentials, { ...this.#settings, version, cleanSession });
     this.#events.push({ type: "dial", attempt: number, place });
     return this.#events.tell({ type: "connecting", attempt, address });
   }

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { type ConnectOptions, fileStore, type Status } from "../../mod.ts";
+import { needs } from "../support/process.ts";
+import { startMosquitto } from "../support/servers.ts";
 import { startScript } from "../support/spawn.ts";
 import { modes, type Mqtt, outcome, Scene } from "./qos_scene.ts";
 import { within } from "./support.ts";
@@ -80,4 +82,41 @@ for (const [mode, open] of modes) {
       })(),
       mode,
     ));
+
+  test(
+    `${mode}: [MQTT5-3.2.2-4] the broker has a session whose store is gone: it begins anew, and that is told`,
+    needs("mosquitto"),
+    () =>
+      within(
+        (async () => {
+          const folder = mkdtempSync(join(tmpdir(), "mqtt3c-orphan-")), broker = await startMosquitto();
+          const told: Status[] = [];
+          const start = async (name: string) => {
+            const store = fileStore(join(folder, name)), onstatus = (status: Status) => void told.push(status);
+            return await open(broker.port, { version: 5, id: "S", session: 60, keepalive: 0, store, onstatus });
+          };
+          const connections = () =>
+            told.flatMap((status) => status.type === "connected" ? [status.sessionPresent] : []);
+          const lost = () => told.flatMap((status) => status.type === "store" ? [status.error.code] : []);
+          const leave = async (mqtt: Mqtt) => {
+            await new Scene(mqtt, broker.port).until(() => connections().length > 0, "connected");
+            await mqtt.disconnect();
+            return [connections(), lost()];
+          };
+          try {
+            assertEquals(await leave(await start("one")), [[false], []]);
+            told.length = 0;
+            assertEquals(await leave(await start("one")), [[true], []], "its own");
+            told.length = 0;
+            assertEquals(await leave(await start("other")), [[false], ["sessionlost"]], "that of a store that is gone");
+            told.length = 0;
+            assertEquals(await leave(await start("other")), [[true], []], "its own");
+          } finally {
+            await broker.stop();
+            rmSync(folder, { recursive: true, force: true });
+          }
+        })(),
+        mode,
+      ),
+  );
 }

@@ -55,7 +55,7 @@ const QOS = [
 const DURABLE = [
   ...["connected", "waiting", "store", "dropped", "died", "damaged", "replaced", "stored"],
   ...["resumed", "taken over", "lost", "sessionlost", "overflow", "stale", "disconnect"],
-  ...["128", "131", "135"], // of version 5
+  ...["128", "131", "135", "orphaned"], // of version 5
 ];
 
 async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<void> {

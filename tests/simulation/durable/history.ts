@@ -113,6 +113,9 @@ class DurableHistory {
   #dialed: number | undefined;
   #line: Line | undefined;
   #hasLeft = false;
+  /** Whether the log was empty when the process began; whether the broker is to forget the session that it has. */
+  #isNew = true;
+  #startsAnew = false;
   #end: MqttError | undefined;
   readonly #told = new Set<string>();
 
@@ -165,6 +168,8 @@ class DurableHistory {
   #start(): void {
     const restored = new this.#library.Restored();
     for (const record of this.#disk.kept) restored.read(record);
+    this.#isNew = this.#disk.kept.length === 0;
+    this.#startsAnew = false;
     this.#publishing.restart(this.#isDamaged);
     this.#born = this.#now - this.#random.pick([0, 17, 100_000]);
     this.#end = undefined;
@@ -512,6 +517,9 @@ class DurableHistory {
         this.fail(`${packet.type} before the log says that the session is another one`);
       }
       if (packet.type === "DISCONNECT") this.#left(line);
+      if (packet.type === "CONNECT" && packet.cleanSession !== this.#startsAnew) {
+        this.fail(`CONNECT has clean start ${packet.cleanSession}`);
+      }
       line.toBroker.push(packet);
     }
     line.writing = true;
@@ -553,6 +561,7 @@ class DurableHistory {
     for (const { packet, isGenuine } of given) {
       this.#note(() => `> ${show(packet)}${isGenuine ? "" : ", once more"}`);
       parts.push(this.#is5 ? encodeNaive5(packet) : encodeNaive(packet));
+      if (packet.type === "CONNACK" && this.#isOrphaned(packet.sessionPresent)) break;
       if (packet.type === "CONNACK") this.#connected(line, packet.sessionPresent);
       this.#publishing.heard(packet, isGenuine);
       this.#receiving.heard(packet, isGenuine);
@@ -565,6 +574,14 @@ class DurableHistory {
     }
     this.#session!.received(line.attempt, chunk, chunk.length, this.#time);
     this.#pump();
+  }
+
+  /** Of version 5: whether the session is one of a store that is gone. Then the next CONNECT has the broker forget it. */
+  #isOrphaned(sessionPresent: boolean): boolean {
+    const isOrphaned = this.#is5 && sessionPresent && this.#isNew && !this.#hasConnectedNow;
+    if (isOrphaned) this.#told.add("orphaned");
+    this.#startsAnew = isOrphaned;
+    return isOrphaned;
   }
 
   #connected(line: Line, sessionPresent: boolean): void {

@@ -383,6 +383,20 @@ const mistakes: readonly Mutant[] = [
     find: "    if (this.#flight.holdsQoS0) {\n",
     replace: "    if (this.#flight.holdsQoS0 && flags > 1) {\n",
   },
+
+  // ---- version 5
+  {
+    mistake: "a session of version 5 is gone on with although its store is gone",
+    file: session,
+    find: "    if (version === 5 && this.#ledger.isOrphaned(sessionPresent)) return this.#beginAnew();\n",
+    replace: "",
+  },
+  {
+    mistake: "each connection begins the session anew, once one has",
+    file: "src/session/ledger.ts",
+    find: "    this.startsAnew = false;\n",
+    replace: "",
+  },
 ];
 
 /** All of them, for the histories of a session in a store. */
