@@ -153,6 +153,11 @@ export interface ConnectOptions {
   version?: 4 | 5 | "auto" | undefined;
   /** How many topic aliases there may be, both ways, with version 5: topic names go out once, and as numbers then. 0 to 65,535; 0 by default. */
   topicAliases?: number | undefined;
+  /**
+   * Whether, with version 5, a message whose `payloadFormat` is 1 has to be UTF-8: one that is not is dropped, told, and
+   * acknowledged with 153 (section 3.3.2.3.2). `false` by default.
+   */
+  checkFormat?: boolean | undefined;
   /** What CONNECT says besides, with version 5. */
   properties?: ConnectProperties | undefined;
   /** Authentication in several steps, with version 5. */

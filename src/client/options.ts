@@ -24,6 +24,7 @@ const CONNECT: Names = {
       "id",
       "version",
       "topicAliases",
+      "checkFormat",
       "properties",
       "auth",
       "uname",

@@ -60,11 +60,13 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     "offline",
     "given with reconnect, by which the client gets its connection",
   );
-  const { version: wanted = 4, topicAliases = 0 } = op;
+  const { version: wanted = 4, topicAliases = 0, checkFormat = false } = op;
   check(wanted === 4 || wanted === 5 || wanted === "auto", "version", '4, which is MQTT 3.1.1, 5, or "auto"');
   const version = wanted === 4 ? 4 : 5;
   checkRange("topicAliases", topicAliases, 0, 65_535);
   if (topicAliases > 0 && version === 4) throw versionUnsupported("topicAliases");
+  check(typeof checkFormat === "boolean", "checkFormat", "true or false");
+  if (checkFormat && version === 4) throw versionUnsupported("checkFormat");
   return {
     version,
     fallsBack: wanted === "auto",
@@ -77,6 +79,7 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
     maxInflight: maxInflight ?? MAX_INFLIGHT,
     maxInflightQoS2: maxInflight ?? MAX_INFLIGHT_QOS2[wanted === 5 ? 5 : 4],
     topicAliases,
+    checksFormat: checkFormat,
     properties: parseProperties(op.properties, version),
     auth: parseAuth(op.auth, version),
     sessionLost,

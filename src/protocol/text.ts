@@ -7,6 +7,16 @@ import { routeOf, wrongWildcard } from "./topic.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Whether bytes are UTF-8. */
+export function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    utf8.decode(bytes);
+    return true;
+  } catch {
+    return false; // there is no other way to ask
+  }
+}
+
 /** A UTF-8 encoded string (section 1.5.3; 1.5.4 in version 5). */
 export function decodeString(bytes: Uint8Array, version: Version): string {
   let text: string;

@@ -159,7 +159,7 @@ export class Intake {
         } else if (reading.isDelivering()) {
           const { packetId } = decoder;
           received++;
-          if (!receiver.accept(packet, packetId)) continue;
+          if (!receiver.isWellFormed(packet, packetId) || !receiver.accept(packet, packetId)) continue;
           const recipients = subscriptions.recipients(decoder.topic, decoder.found.subscriptionIds);
           const delivery = deliver(recipients, packet, packetId);
           receiver.delivered(packet, packetId, delivery);

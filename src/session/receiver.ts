@@ -7,6 +7,7 @@ import type { OversizedPublish } from "../protocol/decoder.ts";
 import type { Output } from "../protocol/output.ts";
 import { PUBACK, PUBCOMP, PUBREC, type QoS, type Version } from "../protocol/packet.ts";
 import { broken, RULES } from "../protocol/rules.ts";
+import { isUtf8 } from "../protocol/text.ts";
 import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
@@ -18,10 +19,15 @@ export interface ReceiverSettings {
   readonly maxPacketSize: number;
   /** As CONNECT has it. */
   readonly receiveMaximum: number;
+  /** Whether a payload that says of itself that it is text has to be. */
+  readonly checksFormat: boolean;
 }
 
 /** The reason code of MQTT 5 for a message that a handler has failed on. */
 const FAILED = 131;
+
+/** That for a payload that is not what its format says. */
+const MISFORMATTED = 153;
 
 /** What it works with. */
 export interface ReceiverParts {
@@ -31,7 +37,10 @@ export interface ReceiverParts {
 }
 
 /** What is acknowledged when it is settled. */
-type Receipt = Pick<Delivery, "packetId" | "receipt" | "failed">;
+type Receipt = Pick<Delivery, "packetId" | "receipt" | "failed"> & {
+  /** With which reason code, where that is not what `failed` says. */
+  readonly code?: number;
+};
 
 /** There are so many packet identifiers: a broker that has used more without an acknowledgement uses one twice. */
 const MOST_RECEIPTS = 65_535;
@@ -102,7 +111,26 @@ export class Receiver {
       return false;
     }
     if (qos !== 2 || !this.#recorded.has(packetId)) return true;
-    this.#acknowledge(qos, packetId, false);
+    this.#acknowledge(qos, packetId, 0);
+    return false;
+  }
+
+  /**
+   * Whether the payload of a message is what it says of itself, if that is to be looked at. One that is not is passed over,
+   * and acknowledged with 153 (section 3.3.2.3.2 of MQTT 5).
+   */
+  isWellFormed(message: Message, packetId: number): boolean {
+    if (!this.#settings.checksFormat || message.properties?.payloadFormat !== 1 || isUtf8(message.payload)) return true;
+    const { topic, qos, payload: { length: size } } = message;
+    if (packetId > 0) {
+      this.#count(packetId);
+      this.#acknowledge(qos, packetId, MISFORMATTED);
+    }
+    const error = new MqttError(
+      MISFORMATTED,
+      `A message of ${size} bytes to "${topic}" was dropped as it says that it is text, and is not UTF-8: checkFormat is true`,
+    );
+    this.#passedOver(topic, size, error);
     return false;
   }
 
@@ -161,20 +189,24 @@ export class Receiver {
 
   #settled(qos: QoS, packetId: number, failed: boolean): void {
     if (qos === 2) this.#record(packetId, failed);
-    if (this.#isOpen) this.#acknowledge(qos, packetId, failed);
+    if (this.#isOpen) this.#acknowledge(qos, packetId, this.#codeOf(failed));
   }
 
-  #acknowledge(qos: QoS, packetId: number, failed: boolean): void {
-    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId, failed);
-    else this.#expect(qos, { packetId, receipt: "settled", failed });
+  #codeOf(failed: boolean): number {
+    return failed ? this.#failure : 0;
+  }
+
+  #acknowledge(qos: QoS, packetId: number, code: number): void {
+    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId, code);
+    else this.#expect(qos, { packetId, receipt: "settled", failed: false, code });
   }
 
   /** Sends what need not wait any more. */
   #sendSettled(qos: QoS): void {
     const receipts = this.#receipts[qos as 1 | 2];
     while (receipts.first !== undefined && receipts.first.receipt !== "due") {
-      const { packetId, receipt, failed } = receipts.shift()!;
-      if (receipt === "settled") this.#send(qos, packetId, failed);
+      const { packetId, receipt, failed, code = this.#codeOf(failed) } = receipts.shift()!;
+      if (receipt === "settled") this.#send(qos, packetId, code);
     }
   }
 
@@ -185,8 +217,7 @@ export class Receiver {
     this.#journal.change(RECORDED, packetId);
   }
 
-  #send(qos: QoS, packetId: number, failed: boolean): void {
-    const code = failed ? this.#failure : 0;
+  #send(qos: QoS, packetId: number, code: number): void {
     if (qos === 1 || code > 0) this.#open.delete(packetId);
     if (qos === 1) this.#output.acknowledge(PUBACK, packetId, code);
     else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId, code));
@@ -228,12 +259,16 @@ export class Receiver {
     const isRepeat = this.#recorded.has(packetId);
     if (qos > 0) this.#settled(qos, packetId, false);
     if (isRepeat) return;
-    this.#dropped++;
     const { maxPacketSize } = this.#settings;
     const error = new MqttError(
       "overflow",
       `A message of ${size} bytes to "${topic}" was dropped as it is over maxPacketSize, ${maxPacketSize}: raise it if such messages are expected`,
     );
+    this.#passedOver(topic, size, error);
+  }
+
+  #passedOver(topic: string, size: number, error: MqttError): void {
+    this.#dropped++;
     this.#events.tell({ type: "dropped", topic, size, error });
   }
 }

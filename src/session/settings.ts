@@ -27,6 +27,8 @@ export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "re
   readonly sessionExpiry: number;
   /** How many topic aliases there may be, both ways. */
   readonly topicAliases: number;
+  /** Whether a payload that says of itself that it is text has to be. */
+  readonly checksFormat: boolean;
   /** What CONNECT says besides. */
   readonly properties: Properties | undefined;
   /** How it proves who it is, in more than one step. */

@@ -137,6 +137,7 @@ const everything: Required<ConnectOptions> = {
   id: "ID",
   version: 5,
   topicAliases: 5,
+  checkFormat: true,
   properties: { user: [["a", "b"]], requestResponse: true, requestProblem: false } satisfies Required<
     ConnectProperties
   >,

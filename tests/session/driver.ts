@@ -34,6 +34,7 @@ export const SETTINGS: Omit<SessionSettings, "pingPart" | "maxUnsettled"> = {
   topicAliases: 0,
   properties: undefined,
   auth: undefined,
+  checksFormat: false,
   id: "ID",
   will: undefined,
   keepalive: 60,

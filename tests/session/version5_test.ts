@@ -446,6 +446,32 @@ describe("version 5: what comes", () => {
     assertEquals(codes, [["PUBACK", 131], ["PUBACK", 0]]);
   });
 
+  test("a payload that is not what its format says is passed over, told, and acknowledged with 153, where that is looked at", () => {
+    const FORMAT = 1, text = "\u00e9", bytes = new Uint8Array([0xff]);
+    const misformatted = (qos: number, packetId: number) => {
+      const what = { topic: "a", payload: bytes, qos, retain: false, dup: false, packetId };
+      return encodeNaive5({ type: "PUBLISH", ...what, properties: [[FORMAT, 1]] });
+    };
+    const codes = (talk: Talk) =>
+      talk.packets().map((packet) => {
+        const { type, packetId, code } = packet as { type: string; packetId: number; code: number };
+        return `${type} ${packetId} ${code}`;
+      });
+    const desk = Desk.open5({ checksFormat: true, receiveMaximum: 2 }, () => "pending");
+    const right = message("a", text, [[FORMAT, 1]], 1, 1);
+    const told = desk.hears(right, misformatted(1, 2));
+    assertEquals([codes(desk.talk), told], [[], ["dropped 153"]], "it waits for the one before");
+    desk.settles("pending");
+    assertEquals(codes(desk.talk), ["PUBACK 1 0", "PUBACK 2 153"]);
+    for (const id of [3, 4, 3]) desk.hears(misformatted(2, id));
+    assertEquals(codes(desk.talk), ["PUBREC 3 153", "PUBREC 4 153", "PUBREC 3 153"], "and their identifiers are free");
+    desk.hears(misformatted(0, 0));
+    assertEquals([codes(desk.talk), desk.called, desk.talk.session.stats.dropped], [[], ["a: \u00e9"], 5]);
+    const other = Desk.open5({}, () => undefined);
+    other.hears(misformatted(1, 1));
+    assertEquals([codes(other.talk), other.called.length], [["PUBACK 1 0"], 1], "unless it is not");
+  });
+
   test("[MQTT5-3.3.4-9] more messages than Receive Maximum: DISCONNECT 147", () => {
     const desk = Desk.open5({ receiveMaximum: 2 }, () => "pending");
     desk.hears(message("a", "", [], 1, 1));

@@ -255,7 +255,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "a message of QoS 2 that is settled is not acknowledged again",
     file: receiver,
-    find: "    this.#acknowledge(qos, packetId, false);\n    return false;",
+    find: "    this.#acknowledge(qos, packetId, 0);\n    return false;",
     replace: "    return false;",
   },
   {
