@@ -105,6 +105,18 @@ for (const [mode, open] of modes) {
   }
 
   scene(
+    "a payload that says that it is text, and is not: PUBACK 153, and it is told",
+    async ({ scene, give, got, told }) => {
+      await give({ hex: "32 09 00 01 61 00 07 02 01 01 ff" });
+      await scene.until(() => got("PUBACK").length > 0, "PUBACK");
+      assertEquals(got("PUBACK").map(({ packetId, code }) => [packetId, code]), [[7, 153]]);
+      await scene.until(() => told.some(({ type }) => type === "dropped"), "dropped");
+      assertEquals(told.flatMap((status) => status.type === "dropped" ? [status.error.code] : []), [153]);
+    },
+    { checkFormat: true },
+  );
+
+  scene(
     "[MQTT5-3.14.4-3] the broker's DISCONNECT is told with its words and its reference, and the client comes back",
     async ({ scene, give, told, mqtt }) => {
       await give({ type: "DISCONNECT", code: 156, properties: [[28, "other:1884"], [31, "too many here"]] });
