@@ -64,9 +64,8 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
   check(wanted === 4 || wanted === 5 || wanted === "auto", "version", '4, which is MQTT 3.1.1, 5, or "auto"');
   const version = wanted === 4 ? 4 : 5;
   checkRange("topicAliases", topicAliases, 0, 65_535);
-  if (topicAliases > 0 && version === 4) throw versionUnsupported("topicAliases");
   check(typeof checkFormat === "boolean", "checkFormat", "true or false");
-  if (checkFormat && version === 4) throw versionUnsupported("checkFormat");
+  if ((topicAliases > 0 || checkFormat) && version === 4) throw versionUnsupported("topicAliases or checkFormat");
   return {
     version,
     fallsBack: wanted === "auto",

@@ -57,6 +57,6 @@ export function notReplaced(cause: unknown): MqttError {
 export function orphaned(): MqttError {
   return new MqttError(
     "sessionlost",
-    "The broker has a session with this id, and the store knows nothing of one: it begins anew, and what the broker has kept is lost [MQTT5-3.2.2-4]",
+    "The session has no store any more: it begins anew [MQTT5-3.2.2-4]",
   );
 }

@@ -42,7 +42,9 @@ export function encodeFarewell(
       "Cannot use session of disconnect() where connect had none: the broker keeps none (section 3.14.2.2.2)",
     );
   }
-  const packet = { type: DISCONNECT, code: will ? WITH_WILL : 0 } as const, sessionOnly = { sessionExpiry: session };
-  const bytes = encode({ ...packet, properties: { ...properties, ...sessionOnly } }, version);
-  return bytes.length <= maxPacketSize ? bytes : encode({ ...packet, properties: sessionOnly }, version);
+  const code = will ? WITH_WILL : 0;
+  const say = (more: Farewell["properties"]) =>
+    encode({ type: DISCONNECT, code, properties: { ...more, sessionExpiry: session } }, version);
+  const bytes = say(properties);
+  return bytes.length > maxPacketSize ? say(undefined) : bytes;
 }

@@ -126,10 +126,7 @@ export class Receiver {
       this.#count(packetId);
       this.#acknowledge(qos, packetId, MISFORMATTED);
     }
-    const error = new MqttError(
-      MISFORMATTED,
-      `A message of ${size} bytes to "${topic}" was dropped as it says that it is text, and is not UTF-8: checkFormat is true`,
-    );
+    const error = new MqttError(MISFORMATTED, `A message to "${topic}" was dropped: it is not UTF-8`);
     this.#passedOver(topic, size, error);
     return false;
   }

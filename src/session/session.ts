@@ -680,8 +680,13 @@ export class Session {
   #beginAnew(): void {
     const error = orphaned();
     this.#events.tell({ type: "store", error });
-    this.#drop(error);
     this.#ledger.startsAnew = true;
+    this.#repeat(error);
+  }
+
+  /** The attempt is made once more, in another way. */
+  #repeat(error: MqttError): void {
+    this.#drop(error);
     this.#attempts.repeat();
     this.#status = this.#dial(this.#deadline);
   }
@@ -705,10 +710,7 @@ export class Session {
   /** The connection, or the attempt to open one, is over: the client waits for the next attempt, or ends. */
   #lose(failure: MqttError): void {
     if (!this.#ending.isAsked && this.#versions.fallsBack(this.#connection, failure, this.#attempts.wasAccepted)) {
-      this.#drop(failure);
-      this.#attempts.repeat();
-      this.#status = this.#dial(this.#deadline);
-      return;
+      return this.#repeat(failure);
     }
     if (this.#connection?.refuse(failure)) {
       this.#state = "refusing";
