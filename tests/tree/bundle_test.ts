@@ -86,7 +86,7 @@ export default (topic, message) => writeFileSync(new URL("heard", import.meta.ur
 test("a bundle of the npm package has the threads' code in it", needs("node"), (t) =>
   inFolder(async (dir) => {
     const mqtt3c = join(dir, "from", "node_modules", "mqtt3c");
-    build(join(mqtt3c, "dist"));
+    await build(join(mqtt3c, "dist"));
     cpSync(join(root, "package.json"), join(mqtt3c, "package.json"));
     const entry = join(dir, "from", "main.ts"), module = join(dir, "onpub.mjs");
     writeFileSync(module, onpub);
@@ -202,9 +202,9 @@ test("a bundle of browser.ts needs no other module, has nothing of threads, file
 });
 
 test("a bundle for pages of the npm package is that of browser.ts; what a page cannot have is told when it is made", () =>
-  inFolder((dir) => {
+  inFolder(async (dir) => {
     const mqtt3c = join(dir, "node_modules", "mqtt3c");
-    build(join(mqtt3c, "dist"));
+    await build(join(mqtt3c, "dist"));
     cpSync(join(root, "package.json"), join(mqtt3c, "package.json"));
     const bundle = (contents: string) =>
       buildSync({
