@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { gzipSync } from "node:zlib";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -39,7 +39,9 @@ function esbuild(extension: string, options: BuildOptions): Bundler {
 function bun(...options: string[]): Bundler {
   return async (entry, out) => {
     const file = join(out, "main");
-    const { code, stderr } = await run(await bunBinary(), ["build", entry, "--outfile", file, ...options]);
+    // Where it works it leaves a file when it is killed.
+    const args = ["build", entry, "--outfile", file, ...options];
+    const { code, stderr } = await run(await bunBinary(), args, { cwd: dirname(entry) });
     assertEquals(code, 0, stderr);
     return file;
   };
