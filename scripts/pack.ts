@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { gzipSync } from "node:zlib";
 import { build } from "./build.ts";
+import { bundleSize } from "./bundle_sizes.ts";
 
 const root = join(import.meta.dirname!, "..");
 
@@ -70,10 +71,14 @@ if (import.meta.main) {
   const { tarball, files, unpacked, module } = await pack(join(root, "packed"));
   const size = (file: string) => readFileSync(file).length;
   const zipped = (file: string) => gzipSync(readFileSync(file), { level: 9 }).length;
-  const name = (file: string) => file.slice(root.length + 1).padEnd(26);
+  const name = (file: string) => file.slice(root.length + 1).padEnd(29);
   console.log(`npm  ${name(tarball)}${kB(size(tarball))}, ${kB(unpacked)} in ${files.length} files`);
   console.log(`URL  ${name(module)}${kB(size(module))}, gzipped ${kB(zipped(module))}; its types are beside it`);
   const { stderr } = spawnOk(process.execPath, ["publish", "--dry-run", "--allow-dirty"], root);
   const count = stderr.match(/^ +file:.* \([\d.]+K?B\)$/gm)?.length;
-  console.log(`JSR  ${"deno publish --dry-run".padEnd(26)}would be accepted: ${count} files`);
+  console.log(`JSR  ${"deno publish --dry-run".padEnd(29)}would be accepted: ${count} files`);
+  for (const entry of ["mod.ts", "browser.ts"] as const) {
+    const { minified, gzipped } = bundleSize(entry);
+    console.log(`     ${`connect of ${entry} alone`.padEnd(29)}${kB(minified)} minified, gzipped ${kB(gzipped)}`);
+  }
 }
