@@ -3,13 +3,13 @@
  * `mqtt3c.js` with its types, for import by URL; what JSR would get is checked. It prints how large each is.
  */
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { gzipSync } from "node:zlib";
 import { build } from "./build.ts";
 import { bundleSize } from "./bundle_sizes.ts";
+import { spawnOk } from "./spawn.ts";
 
 const root = join(import.meta.dirname!, "..");
 
@@ -53,16 +53,6 @@ interface Manifest {
   filename: string;
   files: { path: string }[];
   unpackedSize: number;
-}
-
-/** What a command said; throws with all of it when it fails. */
-function spawnOk(command: string, args: string[], cwd: string): { stdout: string; stderr: string } {
-  const env = { ...process.env, NO_COLOR: "1" };
-  // On Windows npm is a script, which needs a shell.
-  const shell = process.platform === "win32";
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: "utf8", shell });
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")}\n${stdout}${stderr}`, { cause: error });
-  return { stdout, stderr };
 }
 
 const kB = (bytes: number) => `${Math.round(bytes / 1000)} kB`;
