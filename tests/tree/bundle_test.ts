@@ -50,18 +50,20 @@ function bun(...options: string[]): Bundler {
 const esm = esbuild(".mjs", { format: "esm" });
 const commonJs = esbuild(".cjs", { format: "cjs" });
 
-/** Has a thread in each way there is, one over TLS: it prints what it receives; the module writes it to a file. */
+/** Has a client without a thread, and a thread in each way there is, one over TLS: it prints what it receives; the module writes it to a file. */
 const program = `
-import { connectSync, connectWorker } from "mqtt3c";
+import { connect, connectSync, connectWorker } from "mqtt3c";
 const [plain, secure, module] = process.argv.slice(-3);
 async function main() {
-  const mqtt = await connectWorker(plain, async (topic, message) => {
-    console.log(topic, message.text());
-    await mqtt.disconnect();
-  });
-  await mqtt.subscribe("worker");
-  await mqtt.publish("worker", "hi");
-  await mqtt.run();
+  for (const [topic, open] of Object.entries({ loop: connect, worker: connectWorker })) {
+    const mqtt = await open(plain, async (topic, message) => {
+      console.log(topic, message.text());
+      await mqtt.disconnect();
+    });
+    await mqtt.subscribe(topic);
+    await mqtt.publish(topic, "hi");
+    await mqtt.run();
+  }
 
   const sync = connectSync(secure);
   sync.subscribe("sync");
@@ -97,7 +99,7 @@ test("a bundle of the npm package has the threads' code in it", needs("node"), (
 
     async function runs(command: string, ...before: string[]): Promise<void> {
       const ended = await run(command, [...before, ...args], { cwd: dir, env: { NO_COLOR: "1" } });
-      assertEquals(ended, { code: 0, stdout: "worker hi\nsync hi\nbye\n", stderr: "" });
+      assertEquals(ended, { code: 0, stdout: "loop hi\nworker hi\nsync hi\nbye\n", stderr: "" });
       assertEquals(readFileSync(join(dir, "heard"), "utf8"), "module hi");
       rmSync(join(dir, "heard"));
     }

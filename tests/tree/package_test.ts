@@ -29,8 +29,12 @@ import { type Server, startAedes } from "../support/servers.ts";
 const root = join(import.meta.dirname!, "..", "..");
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { name: string; version: string };
 
+const readme = readFileSync(join(root, "README.md"), "utf8");
 /** The lines of the README that install the tarball. */
-const installs = readFileSync(join(root, "README.md"), "utf8").match(/^(npm|bun) .*\.tgz$/gm)!;
+const installs = readme.match(/^(npm|bun) .*\.tgz$/gm)!;
+/** Its whole program, what that prints, and the lines that run it. */
+const [, hello, output] = /^```ts\n([^]*?)```\n\n```text\n([^]*?)```$/m.exec(readme)!;
+const runs = readme.match(/^(node|bun|deno) .*\bhello\.mjs$/gm)!;
 
 /** Runs each mode once against the broker that is given, with the names of the package as `mqtt3c`. */
 const modes = `
@@ -169,6 +173,16 @@ describe("what is published", needs("npm", "node"), () => {
     for (const file of ["program.mjs", "module.mjs"]) copyFileSync(join(user, file), join(folder, file));
     await ok("sh", ["-c", `PATH="$0:$PATH"; ${installs.find((line) => line.startsWith("bun "))}`, bin], folder);
     await works("node", ["program.mjs", args[0]!, pathToFileURL(join(folder, "module.mjs")).href], folder);
+  });
+
+  test("package: the whole program of the README runs where it is installed, by each of its lines", async () => {
+    writeFileSync(join(user, "hello.mjs"), hello!.replace(`"localhost"`, JSON.stringify(args[0])));
+    const commands: Record<string, string> = { node: "node", bun: await bunBinary(), deno: process.execPath };
+    assertEquals(runs.length, 3);
+    for (const line of runs) {
+      const [name, ...rest] = line.split(" ");
+      assertEquals(await ok(commands[name!]!, rest), output, line);
+    }
   });
 
   test("package: Deno imports what npm has installed", async () => {
