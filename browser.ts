@@ -1,5 +1,5 @@
 /**
- * The MQTT 3.1.1 client for pages: what `mod.ts` has, as far as a browser can do it, over the browser's own WebSocket. It
+ * The MQTT client for pages: what `mod.ts` has, as far as a browser can do it, over the browser's own WebSocket. It
  * reaches no module of `node:`.
  *
  * `connectWorker`, `connectSync` and `fileStore` are not here: a page has no threads that share a socket with it, may not

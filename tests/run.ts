@@ -200,7 +200,7 @@ const lanes: Record<string, Lane> = {
   node: async (title, files) => report(`Node ${await version("node")}${title}, built`, () => onNode(files)),
 };
 if (wanted.includes("node")) {
-  if (which("node")) build(join(root, "dist"), true);
+  if (which("node")) await build(join(root, "dist"), true);
   else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
   else console.log("      Node is not installed: the built package was not tested");
 }
