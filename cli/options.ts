@@ -94,11 +94,12 @@ const exchanged: readonly Option[] = [
   { ...version("auto"), default: "auto" },
   { name: "qos", short: "q", value: "QOS", help: "0, 1 or 2 (1)" },
 ];
-const printed: readonly Option[] = [
-  { name: "verbose", short: "v", help: "the topic before each message" },
-  { name: "format", short: "F", value: "FORMAT", help: "as mosquitto_sub: %t %p %q %r %l %x %j %C %D %E %P %R @H \\t" },
-  { name: "no-newline", short: "N", help: "no line end behind the messages" },
-];
+const format: Option = {
+  name: "format",
+  short: "F",
+  value: "FORMAT",
+  help: "as mosquitto_sub: %t %p %q %r %l %x %j %C %D %E %P %R @H \\t",
+};
 const input: readonly Option[] = [
   { name: "message", short: "m", value: "TEXT", help: "the message" },
   { name: "file", short: "f", value: "FILE", help: "the message is the content of a file" },
@@ -112,7 +113,9 @@ const own: Record<Command, readonly Option[]> = {
     { name: "count", short: "C", value: "N", help: "end after so many messages" },
     { ...timeout, help: "end after so long, with status 27" },
     { name: "exit-subscribed", short: "E", help: "end when the broker has granted the subscriptions" },
-    ...printed,
+    { name: "verbose", short: "v", help: "the topic before each message" },
+    format,
+    { name: "no-newline", short: "N", help: "no line end behind the messages" },
     { ...json, help: "each message as a line of JSON, for pub --json" },
     { name: "hex", help: "payloads as hexadecimal digits" },
     { name: "no-retained", short: "R", help: "leave out retained messages" },
@@ -153,7 +156,7 @@ const own: Record<Command, readonly Option[]> = {
     { name: "hex", help: "the message is hexadecimal digits; so is the answer" },
     { ...timeout, help: "give up after so long, with status 27 (10)" },
     { name: "verbose", short: "v", help: "the topic before the answer" },
-    ...printed.slice(1, 2),
+    format,
     { ...json, help: "the answer as a line of JSON" },
     { name: "no-newline", short: "N", help: "no line end behind the answer" },
     ...exchanged,
@@ -179,6 +182,7 @@ const own: Record<Command, readonly Option[]> = {
   ],
   doctor: [
     { name: "topic", short: "t", value: "TOPIC", help: "where to try (mqtt3c/doctor/ and a random part)" },
+    { ...version("both are tried"), help: "311 or 5 alone (both are tried)" },
     { ...timeout, help: "for each step (5)" },
     { ...json, help: "the findings as JSON" },
   ],
@@ -240,7 +244,7 @@ const about: Record<Command, About> = {
     examples: ["mqtt3c bench -q 1 --subscribers 4", "mqtt3c bench --rate 1000 --seconds 60 --json"],
   },
   doctor: {
-    purpose: "Find out why it does not work: name, TCP, TLS, WebSocket, login, each QoS",
+    purpose: "Find out why it does not work: name, TCP, TLS, WebSocket, versions, login, each QoS",
     synopsis: "[options]",
     examples: ["mqtt3c doctor -L mqtts://broker.example", "mqtt3c doctor -h 10.0.0.7 -u sensor --json"],
   },
@@ -261,7 +265,7 @@ export function packetsOf(command: Command): readonly Packet[] {
 function lines(options: readonly Option[]): string {
   return options.map(({ name, short, value, help }) => {
     const left = `${short ? `-${short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`;
-    return `  ${left.padEnd(29)} ${help}\n`;
+    return `  ${left.padEnd(31)} ${help}\n`;
   }).join("");
 }
 

@@ -34,6 +34,7 @@ interface Given {
 
 /** What is given for a packet. */
 function given(values: Values, packet: Packet): Given {
+  checkProperties(values);
   const found: Record<string, unknown> = {}, user: [string, string][] = [];
   for (const [of, name, value, second] of values.words("property") as [string, string, string, string?][]) {
     if (of.toLowerCase() !== packet) continue;
@@ -105,7 +106,6 @@ export function sessionOf(values: Values): boolean | number {
 
 /** What CONNECT has besides. */
 export function connectProperties(values: Values): ConnectOptions {
-  checkProperties(values);
   const { method, data, requestProblem, requestResponse, user, ...more } = given(values, "connect");
   const { receiveMaximum, maxPacketSize, topicAliases } = more;
   if (data !== undefined && method === undefined) {
