@@ -327,7 +327,7 @@ test(
     const mosquitto = await startMosquitto({ clientCert: true });
     const web = await startWebSocket(), proxy = await startMicrosocks(), tcp = await startMosquitto();
     const ways: [steps: string[], args: string[]][] = [
-      [["name", "tcp"], ["-h", "localhost", "-p", `${tcp.port}`]],
+      [["name", "tcp"], ["-h", "localhost", "-p", `${tcp.port}`, "-i", "one"]],
       [["name", "tcp", "tls"], [...secure(mosquitto.port), "--cert", client.certFile, "--key", client.keyFile]],
       [["tcp", "websocket"], ["-L", `ws://127.0.0.1:${web.port}`]],
       [["tcp"], [...plain(tcp.port), "--proxy", `socks5://127.0.0.1:${proxy.port}`]],
