@@ -66,7 +66,7 @@ const connection: readonly Option[] = [
     is5: true,
     help: "MQTT 5: keeps it for so long (with -c for ever); means -c",
   },
-  { name: "store", value: "FILE", help: "keep the session in a file, too: it survives this process; means -c" },
+  { name: "store", value: "FILE", help: "keep the session in a file: it survives this process; means -c" },
   { name: "username", short: "u", value: "USER", help: "or by the environment: MQTT_USER" },
   { name: "pw", short: "P", value: "PASSWORD", help: "others see it in ps: rather MQTT_PASSWORD, or one of these" },
   { name: "password-file", value: "FILE", help: "the password is the first line of the file" },
