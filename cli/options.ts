@@ -132,7 +132,7 @@ const own: Record<Command, readonly Option[]> = {
       name: "retain-handling",
       value: "N",
       is5: true,
-      help: "MQTT 5: retained messages come 0 always, 1 when it is new, 2 never (0)",
+      help: "MQTT 5: retained ones come 0 always, 1 when it is new, 2 never (0)",
     },
   ],
   pub: [
