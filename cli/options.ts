@@ -140,7 +140,7 @@ const own: Record<Command, readonly Option[]> = {
     ...input.slice(0, 3),
     { name: "stdin-line", short: "l", help: "each line of standard input is a message" },
     { ...input[3]!, help: "an empty message; with -r it removes the retained one" },
-    { ...json, help: "each line is JSON: topic, payload or base64, qos, retain, properties" },
+    { ...json, help: "a line is JSON: topic, payload or base64, qos, retain, properties" },
     { name: "hex", help: "the message, or each line, is hexadecimal digits" },
     { name: "qos", short: "q", value: "QOS", help: "0, 1 or 2 (0)" },
     { name: "retain", short: "r", help: "the broker keeps it for new subscribers" },
