@@ -67,7 +67,6 @@ export class Shelf extends Packer {
 
   /** The version is 4, and not 5: a packet that waits is made of that; whether it had properties, which version 4 has not. */
   downgrade(packet: Shelved): boolean {
-    this.speak(4);
     const { page, start, size } = packet;
     const { packet: other, isPoorer } = convertPublish(page.bytes.slice(start, start + size), 5, 4);
     this.drop(packet);
