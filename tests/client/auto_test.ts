@@ -31,8 +31,9 @@ for (const [name, expected, start] of brokers) {
             assertEquals(status.version, expected, mode);
             const scene = new Scene(mqtt, broker.port), topic = `auto/${mode.replaceAll(" ", "")}`;
             await scene.subscribe(topic, 1);
-            await mqtt.publish(topic, "x", { qos: 1 });
-            await scene.until(() => scene.got.length === 1, "a message");
+            for (const qos of [0, 1] as const) await mqtt.publish(topic, "x", { qos });
+            await scene.until(() => scene.got.length === 2, "two messages");
+            assertEquals(scene.texts.toSorted(), ["x 0", "x 1"], mode);
             const properties = { contentType: "text/plain" };
             assertEquals(
               await outcome(() => mqtt.publish(topic, "y", { qos: 1, properties })),
