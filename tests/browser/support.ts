@@ -76,13 +76,21 @@ export interface Stage {
   page: Page;
 }
 
-/** A test with a page, which is the same whatever runtime has started it: once is enough. `tools` are needed besides. */
-export function testPage(name: string, tools: readonly string[], act: (stage: Stage) => Promise<void>): void {
+/**
+ * A test with a page, which is the same whatever runtime has started it: once is enough. `tools` are needed besides; `flags`
+ * are the browser's.
+ */
+export function testPage(
+  name: string,
+  tools: readonly string[],
+  act: (stage: Stage) => Promise<void>,
+  flags: () => string[] = () => [],
+): void {
   if (runtime !== "deno") return;
   test(name, needs("chromium", ...tools), async () => {
     const site = await startSite();
     try {
-      const browser = await startBrowser();
+      const browser = await startBrowser(...flags());
       try {
         await browser.page.open(site.url);
         await act({ site, browser, page: browser.page });
