@@ -75,8 +75,8 @@ export async function startBrowser(...more: string[]): Promise<Browser> {
     return {
       page: first.page,
       async openPage() {
-        const made = await fetch(`http://127.0.0.1:${port}/json/new?about:blank`, { method: "PUT" });
-        const opened = await attach((await made.json() as Json).webSocketDebuggerUrl);
+        const { targetId } = await first.page.command("Target.createTarget", { url: "about:blank" });
+        const opened = await attach(`ws://127.0.0.1:${port}/devtools/page/${targetId}`);
         pages.push(opened);
         return opened.page;
       },
