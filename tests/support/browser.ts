@@ -166,6 +166,7 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
   return {
     page,
     async close() {
+      if (socket.readyState === WebSocket.CLOSED) return; // its tab was
       const closed = new Promise((resolve) => socket.on("close", resolve));
       socket.close();
       await closed;
