@@ -42,9 +42,9 @@ const commands = ["microsocks", "openssl", "mosquitto_pub", "mosquitto_sub"];
 const utf8 = new TextEncoder();
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1}`);
 
-/** Defines the tests for one way; `count` messages are sent each way to see their order; `broker` is its command. */
-export function suite(name: string, start: () => Promise<Way>, count = 10_000, broker = "mosquitto"): void {
-  const tools = needs(broker, ...commands);
+/** Defines the tests for one way; `count` messages are sent each way to see their order; `parts` are its commands. */
+export function suite(name: string, start: () => Promise<Way>, count = 10_000, parts: string[] = ["mosquitto"]): void {
+  const tools = needs(...parts, ...commands);
   describe(name, () => {
     let way: Way, peer: Client;
 

@@ -219,7 +219,7 @@ test("a bundle for pages of the npm package is that of browser.ts; what a page c
       const { outputFiles } = bundle(`import { connect } from "${name}"; console.log(connect);`);
       assert(outputFiles![0]!.text.includes("PageSocket"));
     }
-    for (const name of ["connectWorker", "connectSync", "fileStore"]) {
+    for (const name of ["connectSync", "fileStore"]) {
       assertThrows(() => bundle(`import { ${name} } from "mqtt3c"; console.log(${name});`), Error, `"${name}"`);
     }
   }));
