@@ -1,10 +1,10 @@
 /**
- * The MQTT 3.1.1 client for pages: what `mod.ts` has, as far as a browser can do it, over the browser's own WebSocket. It
+ * The MQTT client for pages: what `mod.ts` has, as far as a browser can do it, over the browser's own WebSocket. It
  * reaches no module of `node:`.
  *
- * `connectWorker`, `connectSync` and `fileStore` are not here: a page has no threads that share a socket with it, may not
- * block, and has no files; {@linkcode indexedDBStore} keeps a session. A program that imports them for a page is told so
- * when it is bundled, not when somebody opens it.
+ * `connectSync` and `fileStore` are not here: a page may not block, and has no files; {@linkcode indexedDBStore} keeps a
+ * session. A program that imports them for a page is told so when it is bundled, not when somebody opens it.
+ * {@linkcode connectWorker} says what to do instead.
  *
  * ```ts no-run
  * import { connect } from "mqtt3c/browser";
@@ -17,7 +17,7 @@
  */
 
 export type { Address } from "./src/client/address.ts";
-export { connect, type Locator } from "./src/client/connect_page.ts";
+export { connect, connectWorker, type Locator } from "./src/client/connect_page.ts";
 export type {
   Client,
   ConnectionStatus,

@@ -1,5 +1,5 @@
 /**
- * An MQTT 3.1.1 client for Deno, Bun and Node: one module without dependencies.
+ * An MQTT client, of 3.1.1 and 5, for Deno, Bun and Node: one module without dependencies.
  *
  * ```ts no-run
  * import { connect } from "mqtt3c";

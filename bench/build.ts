@@ -81,7 +81,7 @@ export async function installPackages(): Promise<void> {
 export async function buildForNode(root: string, out: string): Promise<string> {
   const script = pathToFileURL(join(root, "scripts", "build.ts")).href;
   const { build } = await import(script) as typeof import("../scripts/build.ts");
-  build(out);
+  await build(out);
   for (const file of readdirSync(out, { recursive: true, encoding: "utf8" })) {
     if (file.endsWith(".d.ts")) rmSync(join(out, file));
   }

@@ -3,6 +3,7 @@ import type { Client } from "../mod.ts";
 import { open } from "./connection.ts";
 import { EXIT } from "./errors.ts";
 import type { Values } from "./options.ts";
+import { disconnectProperties } from "./properties.ts";
 import { clearProgress, grouped, progress } from "./terminal.ts";
 
 /** QoS 1 and 2: messages of a publisher that are not acknowledged. */
@@ -88,7 +89,7 @@ export async function bench(values: Values, interrupted: Promise<number>): Promi
   } finally {
     isOver = true;
   }
-  await Promise.all(clients.map((mqtt) => mqtt.disconnect()));
+  await Promise.all(clients.map((mqtt) => mqtt.disconnect(disconnectProperties(values))));
   const result = {
     publishers,
     subscribers,

@@ -2,8 +2,9 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type Client, connect, type ConnectOptions, fileStore, type OnPublish, type Status } from "../mod.ts";
-import { CommandError, EXIT, unless } from "./errors.ts";
+import { CommandError, unless } from "./errors.ts";
 import type { Values } from "./options.ts";
+import { connectProperties, sessionOf, willProperties } from "./properties.ts";
 import { askPassword, say } from "./terminal.ts";
 
 /** Where the broker is, and the topic that the URL may have. */
@@ -40,20 +41,20 @@ function urlOf(values: Values): string | undefined {
 
 /** What all commands ask of the library. A password is asked for here. */
 export async function connectOptions(values: Values): Promise<ConnectOptions> {
-  const version = values.text("protocol-version")?.replace(/^mqttv/, "") ?? "311";
-  if (version === "5") {
-    throw new CommandError("The command line speaks MQTT 3.1.1 only as yet: leave -V out", EXIT.unsupported);
-  }
-  if (version !== "311") throw new CommandError(`-V takes 311 or 5, not ${version}`);
-  const session = values.is("disable-clean-session") || values.text("store") !== undefined;
+  const more = connectProperties(values), session = sessionOf(values);
   const prefix = values.text("id-prefix");
   const id = values.text("id") ?? (prefix === undefined ? undefined : `${prefix}${process.pid}`);
-  if (session && !id) {
+  if (session !== false && !id) {
     throw new CommandError("A session that is kept needs an identifier, by which it is found again: -i ID");
   }
-  const store = values.text("store"), reconnect = !values.is("no-reconnect");
+  const store = values.text("store");
+  if (store !== undefined && session === false) {
+    throw new CommandError("--store is of a session that is kept, and -x 0 keeps none");
+  }
+  const reconnect = !values.is("no-reconnect");
   if (values.is("wait") && !reconnect) throw new CommandError("--wait and --no-reconnect contradict each other");
   return {
+    ...more,
     ...await credentials(values),
     id,
     session,
@@ -109,6 +110,7 @@ function will(values: Values): ConnectOptions["will"] {
     message: values.text("will-payload") ?? "",
     qos: values.qos("will-qos"),
     retain: values.is("will-retain"),
+    ...willProperties(values),
   };
 }
 
@@ -119,8 +121,8 @@ export async function open(
   { onpub, onstatus, ...more }: ConnectOptions & { onpub?: OnPublish } = {},
 ): Promise<Client> {
   const isQuiet = values.is("quiet");
-  const tell = teller();
   const options = await connectOptions(values);
+  const tell = teller(options.version === "auto" && (values.is("verbose") || values.is("debug")));
   const connected = connect(place(values).address, onpub, {
     ...options,
     ...more,
@@ -133,7 +135,8 @@ export async function open(
         const what = [
           topic ?? topics?.join(" "),
           qos === undefined ? undefined : `QoS ${qos}`,
-          code ?? codes?.join(" "),
+          code === undefined ? undefined : `code ${code}`,
+          codes === undefined ? undefined : `codes ${codes.join(" ")}`,
         ];
         const details = [packetId && `#${packetId}`, ...what, `${size} bytes`].filter((part) => part !== undefined);
         say(`${direction === "sent" ? "->" : "<-"} ${type} ${details.join(", ")}`);
@@ -143,9 +146,14 @@ export async function open(
   return await unless(interrupted, connected);
 }
 
-/** Tells what a person at the terminal would want to know: nothing as long as all goes well. */
-function teller(): (status: Status) => void {
-  let wasLost = false;
+/** How a version is called. */
+export function versionName(version: 4 | 5): string {
+  return version === 5 ? "MQTT 5" : "MQTT 3.1.1";
+}
+
+/** Tells what a person at the terminal would want to know: as long as all goes well, at most the version that was found. */
+function teller(tellsVersion: boolean): (status: Status) => void {
+  let wasLost = false, isTold = !tellsVersion;
   return (status) => {
     switch (status.type) {
       case "waiting":
@@ -153,12 +161,12 @@ function teller(): (status: Status) => void {
         say(`${status.error.message}; the next attempt is in ${(status.delay / 1000).toFixed(1)} s`, "yellow");
         break;
       case "connected":
+        if (!isTold) say(`the broker speaks ${versionName(status.version)}`);
+        isTold = true;
         if (wasLost) say(`connected again${status.sessionPresent ? ", to the same session" : ""}`, "green");
         wasLost = false;
         break;
       case "refused":
-        say(`the broker refuses the subscription ${status.filter}`, "red");
-        break;
       case "dropped":
       case "store":
         say(status.error.message, "red");

@@ -178,7 +178,7 @@ export function distrusted(shown: Shown, host: string, hasAuthority: boolean): D
 
 /** By the code of what the library threw while it connected. */
 const REFUSALS: Partial<Record<MqttError["code"], [verdict: string, ...Sentences]>> = {
-  1: ["version", "the broker does not speak MQTT 3.1.1", "is it a broker of MQTT 5 only?"],
+  1: ["version", "the broker does not speak this version of MQTT", "leave -V out: is there one that it speaks?"],
   2: [
     "id",
     "the broker refuses the client identifier",
@@ -203,21 +203,31 @@ const REFUSALS: Partial<Record<MqttError["code"], [verdict: string, ...Sentences
   ],
 };
 
+/** Codes of MQTT 5 that say the same as the return codes of 3.1.1. */
+const SAME: Partial<Record<MqttError["code"], 1 | 2 | 3 | 4 | 5>> = { 132: 1, 133: 2, 136: 3, 137: 3, 134: 4, 135: 5 };
+
+/** What a server does that does not know a version, perhaps. */
+export function unspoken({ code, message }: MqttError): string {
+  if (code === "socketclosed") return "the server closes the connection instead of an answer";
+  return code === 1 || code === 132 ? "not spoken" : message;
+}
+
 /** No CONNACK, or one that refuses. */
 export function refused(error: MqttError, hasUser: boolean): Diagnosis {
-  const { code, message } = error;
-  if ((code === 4 || code === 5) && !hasUser) {
+  const { code, message } = error, same = SAME[code] ?? code;
+  if ((same === 4 || same === 5) && !hasUser) {
     return diagnosis(
       "credentials",
       "the broker wants a user name and a password",
       "give -u USER and MQTT_PASSWORD, --password-file or --ask-password",
-      code,
+      statusOf(error)!,
     );
   }
   if (code === "invalidresp" || code === "unknowncp" || code === "protocol") {
     return diagnosis("notmqtt", `what the server answers is no MQTT: ${message}`, "is this the broker's port?", 2);
   }
-  const [verdict, meaning, advice] = REFUSALS[code] ?? [`${code}`, message, "see docs/command_line.md"];
+  const [verdict, meaning, advice] = REFUSALS[same] ??
+    [typeof code === "number" ? `reason${code}` : code, message, "see docs/errors.md"];
   return diagnosis(verdict, meaning, advice, statusOf(error)!);
 }
 
@@ -234,12 +244,17 @@ export function noWebSocket(error: MqttError): Diagnosis {
 /** What goes wrong once there is a connection. */
 export function failedOn(what: "subscribe" | "publish", topic: string, error: unknown): Diagnosis {
   const status = statusOf(error) ?? EXIT.other;
-  if (error instanceof MqttError && error.code === 128) {
+  if (error instanceof MqttError && typeof error.code === "number") {
+    const isRead = what === "subscribe", words = error.reason === undefined ? "" : `: ${error.reason}`;
     return diagnosis(
-      "subscription",
-      `the broker refuses the subscription to ${topic}`,
-      "this user may not read it: change the broker's rules, or give -t a topic that is allowed",
-      128,
+      isRead ? "subscription" : "notallowed",
+      `the broker refuses ${isRead ? "the subscription" : "what is published"} to ${topic}${words}`,
+      error.code === 128 || error.code === 135
+        ? `this user may not ${
+          isRead ? "read" : "publish"
+        } it: change the broker's rules, or give -t a topic that is allowed`
+        : error.message,
+      status,
     );
   }
   if (error instanceof MqttError && error.code === "socketclosed") {
@@ -261,7 +276,7 @@ export function failedOn(what: "subscribe" | "publish", topic: string, error: un
   return diagnosis(
     "notdelivered",
     `what is published to ${topic} does not come back`,
-    "this user may not publish it, or not read it, and MQTT 3.1.1 cannot say so: change the broker's rules, or give -t a topic that is allowed",
+    "this user may not publish it, or not read it, and the broker does not say so: change its rules, or give -t a topic that is allowed",
     EXIT.timeout,
   );
 }

@@ -2,8 +2,8 @@
 import type { Buffer } from "node:buffer";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { type Client, connect, type ConnectOptions, type Message, MqttError } from "../mod.ts";
-import { connectOptions, place } from "./connection.ts";
+import { type Client, connect, type ConnectOptions, type Limits, type Message, MqttError } from "../mod.ts";
+import { connectOptions, place, versionName } from "./connection.ts";
 import {
   clientCertificate,
   type Diagnosis,
@@ -16,11 +16,13 @@ import {
   unproxied,
   unreached,
   unresolved,
+  unspoken,
 } from "./diagnosis.ts";
 import { CommandError, EXIT } from "./errors.ts";
 import type { Values } from "./options.ts";
+import { disconnectProperties } from "./properties.ts";
 import { handshake, type Host, NoAnswer, reach, spoken } from "./probes.ts";
-import { type Colour, coloured } from "./terminal.ts";
+import { type Colour, coloured, grouped } from "./terminal.ts";
 
 /** One step as it is told. */
 interface Step {
@@ -82,6 +84,38 @@ function target(address: string, port?: number, tls = false): Target {
   };
 }
 
+/** Whether a failure may be that of a broker which does not know the version: some say so, and some just close. */
+function isUnspoken({ code }: MqttError): boolean {
+  return code === 1 || code === 132 || code === "socketclosed";
+}
+
+function hasUser(values: Values, options: ConnectOptions): boolean {
+  return options.uname !== undefined || /\/\/[^/]+@/.test(place(values).address);
+}
+
+/** The longest packet of the protocol, in bytes: to say so is to have no limit. */
+const LONGEST = 268_435_460;
+
+/** What a broker takes, and then what it does not. */
+function limitsText(limits: Limits): string {
+  const { maxQoS, receiveMaximum, maxPacketSize, topicAliases, keepalive, reason } = limits;
+  const missing = [
+    limits.retain ? [] : "retained messages",
+    limits.wildcards ? [] : "wildcards",
+    limits.shared ? [] : "shared subscriptions",
+    limits.subscriptionIds ? [] : "subscription identifiers",
+  ].flat();
+  return [
+    `QoS ${maxQoS}`,
+    `${grouped(receiveMaximum)} in flight`,
+    maxPacketSize < LONGEST ? `packets of ${grouped(maxPacketSize)} bytes` : "packets of any size",
+    `${grouped(topicAliases)} topic aliases`,
+    `keep alive ${keepalive} s`,
+    ...missing.length > 0 ? [`no ${missing.join(", no ")}`] : [],
+    ...reason === undefined ? [] : [`says ${JSON.stringify(reason)}`],
+  ].join(", ");
+}
+
 /** Resolves to the exit status, which is that of what is wrong; the steps and the verdict are on standard output. */
 export async function doctor(values: Values, interrupted: Promise<number>): Promise<number> {
   const json = values.is("json"), steps: Step[] = [];
@@ -91,14 +125,16 @@ export async function doctor(values: Values, interrupted: Promise<number>): Prom
   };
   const { address } = place(values), shown = address.replace(/^([a-z0-9+]+:\/\/)?.*@/is, "$1");
   if (!json) console.log(`mqtt3c doctor: ${shown}\n`);
-  const examination = new Examination(values, tell).run().then(() => undefined, (error) => {
+  const examination = new Examination(values, tell);
+  const examined = examination.run().then(() => undefined, (error) => {
     if (error instanceof Found) return error.diagnosis;
     throw error;
   });
-  const found = await Promise.race([examination, interrupted]);
+  const found = await Promise.race([examined, interrupted]);
   if (typeof found === "number") return found;
   if (json) {
-    console.log(JSON.stringify({ address: shown, ok: found === undefined, steps, ...found && { diagnosis: found } }));
+    const { versions, limits } = examination, ok = found === undefined;
+    console.log(JSON.stringify({ address: shown, ok, versions, limits, steps, ...found && { diagnosis: found } }));
   } else if (found === undefined) {
     console.log(coloured("\nhealthy: all steps are done; this client can subscribe and publish", "green", 1));
   } else console.log(coloured(`\n${found.verdict}: ${found.meaning}; ${found.advice}`, "red", 1));
@@ -115,6 +151,12 @@ class Examination {
   readonly #values: Values;
   readonly #tell: (step: Step) => void;
   readonly #timeout: number;
+  /** Those that the broker accepts. */
+  readonly versions: (4 | 5)[] = [];
+  /** Whether a WebSocket was opened: which is told once. */
+  #isUpgraded = false;
+  /** What it says of MQTT 5 that it can do. */
+  limits: Limits | undefined;
 
   constructor(values: Values, tell: (step: Step) => void) {
     this.#values = values;
@@ -151,7 +193,13 @@ class Examination {
     const addresses = await this.#resolve(first);
     const reached = await this.#reach(first, addresses);
     if (to.isSecure && proxy === undefined) await this.#handshake(to, reached, options);
-    await this.#connect(to, options, reached, proxy !== undefined);
+    const mqtt = await this.#versions(to, options, reached, proxy !== undefined);
+    mqtt.run();
+    try {
+      await this.#messages(mqtt);
+    } finally {
+      await this.#leave(mqtt);
+    }
   }
 
   async #resolve({ host, path }: Target): Promise<string[]> {
@@ -214,58 +262,82 @@ class Examination {
     });
   }
 
-  async #connect(
-    to: Target,
-    options: ConnectOptions,
-    host: string,
-    isProxied: boolean,
-  ): Promise<void> {
-    const hasCertificate = this.#values.text("cert") !== undefined;
-    const hasUser = options.uname !== undefined || /\/\/[^/]+@/.test(place(this.#values).address);
-    let sent: number | undefined;
-    const began = performance.now();
-    const asked = () => {
-      if (sent === undefined || !to.isWebSocket) return;
-      this.#tell({
-        step: "websocket",
-        result: "ok",
-        milliseconds: Math.round(10 * (sent - began)) / 10,
-        detail: "upgraded",
-      });
-    };
-    let mqtt!: Client;
-    await this.#step("connect", async () => {
-      mqtt = await connect(place(this.#values).address, undefined, {
-        ...options,
-        trace: ({ type, time }) => type === "CONNECT" && (sent = time),
-      });
-      asked();
-      return { detail: `MQTT 3.1.1 accepted${options.uname === undefined ? ", without a user name" : ""}` };
-    }, async (error) => {
-      if (!(error instanceof MqttError)) throw error;
-      if (error.code === "proxy") return unproxied(error);
-      if (to.isWebSocket && sent === undefined) {
-        const instead = to.isSecure || isProxied ? undefined : await spoken({ host, port: to.port }, this.#timeout);
-        return instead === "tls" ? SPEAKS.tls : noWebSocket(error);
-      }
-      if (
-        to.isSecure &&
-        (error.code === "tls" || error.code === "socketclosed" && /alert|certificate/i.test(error.message))
-      ) return clientCertificate(hasCertificate);
-      if (typeof error.code === "string" && !to.isSecure && !isProxied && to.path === undefined) {
-        const instead = await spoken({ host, port: to.port }, this.#timeout);
-        if (instead === "tls" || instead === "http") return SPEAKS[instead];
-      }
-      return refused(error, hasUser);
-    });
-    mqtt.run();
-    try {
-      await this.#messages(mqtt);
-    } finally {
-      await mqtt.disconnect().catch((error) => {
-        if (!(error instanceof MqttError)) throw error; // the connection was lost, which is told already
-      });
+  /**
+   * Tries the versions that are asked for: the older one first, which nearly every broker speaks. Resolves to the client of
+   * the newest that is spoken, which can say more of what goes wrong.
+   */
+  async #versions(to: Target, options: ConnectOptions, host: string, isProxied: boolean): Promise<Client> {
+    const asked = this.#values.text("protocol-version") === undefined && this.#values.of5.length === 0
+      ? [4, 5] as const
+      : [options.version === "auto" ? 5 : options.version ?? 4];
+    const about = { to, host, isProxied, hasUser: hasUser(this.#values, options) };
+    let mqtt: Client | undefined, isKnown = false;
+    for (const version of asked) {
+      // Two connections at once with one identifier would push each other out.
+      if (mqtt !== undefined) await this.#leave(mqtt);
+      mqtt = undefined;
+      await this.#step(versionName(version), async () => {
+        try {
+          mqtt = await this.#connect(to, { ...options, version });
+        } catch (error) {
+          // Where one version is spoken, or another may be, this is no reason to end.
+          const isNote = error instanceof MqttError && (isKnown || version !== asked.at(-1) && isUnspoken(error));
+          if (!isNote) throw error;
+          return { detail: unspoken(error), result: "note" };
+        }
+        isKnown = true;
+        this.versions.push(version);
+        if (version === 5) this.limits = mqtt.limits;
+        const user = options.uname === undefined ? ", without a user name" : "";
+        return { detail: `accepted${user}${version === 5 ? `; takes ${limitsText(mqtt.limits!)}` : ""}` };
+      }, (error) => this.#refused(error, about));
     }
+    return mqtt ?? await this.#connect(to, { ...options, version: 4 });
+  }
+
+  /** Opens a connection; when it is a WebSocket, that is a step of its own. */
+  async #connect(to: Target, options: ConnectOptions): Promise<Client> {
+    const began = performance.now();
+    return await connect(place(this.#values).address, undefined, {
+      ...options,
+      trace: ({ type, time }) => {
+        if (type !== "CONNECT" || !to.isWebSocket || this.#isUpgraded) return;
+        this.#isUpgraded = true;
+        const milliseconds = Math.round(10 * (time - began)) / 10;
+        this.#tell({ step: "websocket", result: "ok", milliseconds, detail: "upgraded" });
+      },
+    });
+  }
+
+  /** What it means that no connection was accepted. */
+  async #refused(
+    error: unknown,
+    { to, host, isProxied, hasUser }: { to: Target; host: string; isProxied: boolean; hasUser: boolean },
+  ): Promise<Diagnosis> {
+    if (!(error instanceof MqttError)) throw error;
+    if (error.code === "proxy") return unproxied(error);
+    if (to.isWebSocket && !this.#isUpgraded) {
+      const instead = to.isSecure || isProxied ? undefined : await spoken({ host, port: to.port }, this.#timeout);
+      return instead === "tls" ? SPEAKS.tls : noWebSocket(error);
+    }
+    if (
+      to.isSecure &&
+      (error.code === "tls" || error.code === "socketclosed" && /alert|certificate/i.test(error.message))
+    ) return clientCertificate(this.#values.text("cert") !== undefined);
+    if (typeof error.code === "string" && !to.isSecure && !isProxied && to.path === undefined) {
+      const instead = await spoken({ host, port: to.port }, this.#timeout);
+      if (instead === "tls" || instead === "http") return SPEAKS[instead];
+    }
+    return refused(error, hasUser);
+  }
+
+  async #leave(mqtt: Client): Promise<void> {
+    const { status } = mqtt;
+    // The connection may be lost, which is told already.
+    const is5 = status.type === "connected" && status.version === 5;
+    await mqtt.disconnect(is5 ? disconnectProperties(this.#values) : {}).catch((error) => {
+      if (!(error instanceof MqttError)) throw error;
+    });
   }
 
   async #messages(mqtt: Client): Promise<void> {
@@ -279,8 +351,11 @@ class Examination {
         ? { detail: `${topic}, QoS 2` }
         : { detail: `${topic}, no more than QoS ${granted} is granted`, result: "note" };
     }, (error) => failedOn("subscribe", topic, error));
-    for (const qos of [0, 1, 2] as const) {
+    const { maxQoS = 2, retain = true } = this.limits ?? {};
+    // 1 first: of what is refused, MQTT 5 has a reason there, and for a message of QoS 0 none (mosquitto 2.0.11 just closes).
+    for (const qos of [1, 0, 2] as const) {
       await this.#step(`QoS ${qos}`, async () => {
+        if (qos > maxQoS) return { detail: "the broker does not take it, it says", result: "note" };
         const text = `mqtt3c doctor ${qos}`;
         const back = new Promise<void>((resolve) => came = (message) => message.text() === text && resolve());
         const published = mqtt.publish(topic, text, { qos });
@@ -297,6 +372,7 @@ class Examination {
     // On a topic of somebody's there may be a retained message, which stays as it is.
     if (this.#values.text("topic") !== undefined) return;
     await this.#step("retained", async () => {
+      if (!retain) return { detail: "the broker does not keep retained messages, it says", result: "note" };
       await mqtt.unsubscribe(topic);
       await mqtt.publish(topic, "retained", { qos: Math.min(granted, 1) as 0 | 1, retain: true });
       const back = new Promise<boolean>((resolve) => came = (message) => message.retain && resolve(true));

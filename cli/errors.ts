@@ -5,14 +5,17 @@ import { MqttError } from "../mod.ts";
 export const EXIT = {
   done: 0,
   usage: 1,
-  /** What the library cannot do. */
+  /** What the broker, or the version of MQTT, cannot do. */
   unsupported: 10,
   other: 13,
   timeout: 27,
 } as const;
 
-/** Exit statuses of errors; a number as code is its own status: 1 to 5 refuse the connection, 128 a subscription. */
+/** Exit statuses of errors; what is not here and a number, a code of the broker, is its own status. */
 const STATUSES: Record<string, number> = {
+  /** Nobody listens to a request, so no answer comes; over MQTT 3.1.1 it is a time that tells. */
+  16: EXIT.timeout,
+  unsupported: EXIT.unsupported,
   socketclosed: 7,
   pingresp: 7,
   untrusted: 8,
@@ -46,7 +49,7 @@ export function unless<T>(interrupted: Promise<number>, promise: Promise<T>): Pr
 export function statusOf(error: unknown): number | undefined {
   if (error instanceof CommandError) return error.status;
   if (error instanceof MqttError) {
-    return typeof error.code === "number" ? error.code : STATUSES[error.code] ?? EXIT.other;
+    return STATUSES[error.code] ?? (typeof error.code === "number" ? error.code : EXIT.other);
   }
   // What the library says of an argument, and the system of a file.
   if (error instanceof TypeError || error instanceof RangeError) return EXIT.usage;

@@ -7,16 +7,18 @@ import { say } from "./terminal.ts";
 
 /** The parts of a message's line; undefined if it cannot be printed so. */
 export type Printer = (message: Message) => (string | Uint8Array)[] | undefined;
+/** The subscription identifiers of a message that somebody has asked for. */
+type IdsOf = (message: Message) => readonly number[];
 type Part = (message: Message, now: Date) => string | Uint8Array | undefined;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const hex = (message: Message) => Buffer.from(message.payload).toString("hex");
 const pad = (value: number, width = 2) => `${value}`.padStart(width, "0");
 
-/** The payload's text; undefined if its bytes are not UTF-8. */
-function textOf({ payload }: Message): string | undefined {
+/** The text of bytes; undefined if they are not UTF-8. */
+function textOf(bytes: Uint8Array): string | undefined {
   try {
-    return utf8.decode(payload);
+    return utf8.decode(bytes);
   } catch {
     return undefined;
   }
@@ -30,10 +32,13 @@ export function printer(values: Values): Printer {
   }
   const end = values.is("no-newline") ? "" : "\n";
   const topic = ({ topic }: Message) => values.is("verbose") ? `${topic} ` : "";
-  if (json) return (message) => [`${toJson(message)}\n`];
+  // Where nobody chose one, the library did, for itself.
+  const isChosen = values.words("property").some(([, name]) => name === "subscription-identifier");
+  const idsOf: IdsOf = ({ properties }) => isChosen ? properties?.subscriptionIds ?? [] : [];
+  if (json) return (message) => [`${toJson(message, idsOf)}\n`];
   if (digits) return (message) => [topic(message), hex(message), end];
   if (format === undefined) return (message) => [topic(message), message.payload, end];
-  const parts = parseFormat(format);
+  const parts = parseFormat(format, idsOf);
   return (message) => {
     const now = new Date(), line: (string | Uint8Array)[] = [];
     for (const part of parts) {
@@ -45,12 +50,27 @@ export function printer(values: Values): Printer {
   };
 }
 
-/** A message as `pub --json` takes it; payloads that are not UTF-8 are `base64`. */
-function toJson(message: Message): string {
+/** A message as `pub --json` takes it; what is not UTF-8 is base64. */
+function toJson(message: Message, idsOf: IdsOf): string {
   const { topic, qos, retain, payload } = message;
-  const text = textOf(message);
+  const text = textOf(payload);
   const content = text === undefined ? { base64: Buffer.from(payload).toString("base64") } : { payload: text };
-  return JSON.stringify({ time: new Date().toISOString(), topic, qos, retain, ...content });
+  const properties = propertiesOf(message, idsOf(message));
+  return JSON.stringify({ time: new Date().toISOString(), topic, qos, retain, ...content, properties });
+}
+
+/** The properties by the library's names; undefined if there are none. */
+function propertiesOf({ properties }: Message, ids: readonly number[]): object | undefined {
+  if (properties === undefined) return undefined;
+  const { correlation, subscriptionIds: _, ...rest } = properties;
+  const text = correlation && textOf(correlation);
+  const shown = {
+    ...rest,
+    ...correlation &&
+      (text === undefined ? { correlationBase64: Buffer.from(correlation).toString("base64") } : { correlation: text }),
+    ...ids.length > 0 && { subscriptionIds: ids },
+  };
+  return Object.values(shown).some((value) => value !== undefined) ? shown : undefined;
 }
 
 const ESCAPES: Record<string, string> = {
@@ -65,7 +85,7 @@ const ESCAPES: Record<string, string> = {
 };
 
 /** @throws {CommandError} If there is something in it that cannot be printed. */
-function parseFormat(format: string): (string | Part)[] {
+function parseFormat(format: string, idsOf: IdsOf): (string | Part)[] {
   const parts: (string | Part)[] = [];
   for (let i = 0; i < format.length; i++) {
     const letter = format[i]!;
@@ -76,7 +96,7 @@ function parseFormat(format: string): (string | Part)[] {
     } else if (letter === "%") {
       const [whole, flags, width, most, name] = /^%([-0]*)(\d*)(?:\.(\d+))?(.?)/s.exec(format.slice(i))!;
       i += whole.length - 1;
-      parts.push(name === "%" ? "%" : fitted(parameter(name!), flags!, Number(width), most));
+      parts.push(name === "%" ? "%" : fitted(parameter(name!, idsOf), flags!, Number(width), most));
     } else parts.push(letter);
   }
   return parts;
@@ -86,12 +106,13 @@ function unknown(sequence: string): never {
   throw new CommandError(`The format has ${sequence}, which means nothing`);
 }
 
-/** A message's part by its letter. */
-function parameter(name: string): Part {
-  if ("ACDEFPRS".includes(name) && name !== "") {
-    throw new CommandError(`%${name} of the format is a property of MQTT 5, which the command line does not speak yet`);
-  }
-  if (name === "m") throw new CommandError("%m of the format, the packet identifier, is the library's own business");
+/** What the library has to itself. */
+const HIDDEN: Record<string, string> = { m: "the packet identifier", A: "the topic alias" };
+
+/** A message's part by its letter; properties that it does not have are empty. */
+function parameter(name: string, idsOf: IdsOf): Part {
+  const hidden = HIDDEN[name];
+  if (hidden !== undefined) throw new CommandError(`%${name} of the format, ${hidden}, is the library's own business`);
   const known: Record<string, Part> = {
     t: ({ topic }) => topic,
     p: ({ payload }) => payload,
@@ -102,7 +123,14 @@ function parameter(name: string): Part {
     X: (message) => hex(message).toUpperCase(),
     I: (_, now) => iso(now),
     U: (_, now) => `${Math.floor(now.getTime() / 1000)}.${pad(now.getTime() % 1000, 3)}000000`,
-    j: (message, now) => envelope(message, now, JSON.stringify(message.text())),
+    C: ({ properties }) => properties?.contentType ?? "",
+    D: ({ properties }) => properties?.correlation ?? "",
+    E: ({ properties }) => `${properties?.expiry ?? ""}`,
+    F: ({ properties }) => `${properties?.payloadFormat ?? ""}`,
+    P: ({ properties }) => properties?.user?.map(([name, value]) => `${name}:${value}`).join(" ") ?? "",
+    R: ({ properties }) => properties?.responseTopic ?? "",
+    S: (message) => `${idsOf(message)[0] ?? ""}`,
+    j: (message, now) => envelope(message, now, JSON.stringify(message.text()), idsOf(message)),
     J: (message, now) => {
       const text = message.text();
       try {
@@ -111,13 +139,31 @@ function parameter(name: string): Part {
         say(`the message is no JSON, on ${message.topic}`, "red");
         return undefined;
       }
-      return envelope(message, now, text);
+      return envelope(message, now, text, idsOf(message));
     },
   };
   return known[name] ?? unknown(`%${name}`);
 }
 
-function envelope({ topic, qos, retain, payload }: Message, now: Date, content: string): string {
+/** The properties as mosquitto_sub has them; the names of user properties may repeat themselves. */
+function envelopeOfProperties({ properties }: Message, ids: readonly number[]): string {
+  if (properties === undefined) return "";
+  const { contentType, user, correlation, payloadFormat, responseTopic, expiry } = properties;
+  const pairs = user?.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",");
+  const parts = Object.entries({
+    "subscription-identifier": ids[0]?.toString(),
+    "content-type": contentType && JSON.stringify(contentType),
+    "user-properties": pairs && `{${pairs}}`,
+    "correlation-data": correlation && JSON.stringify(Buffer.from(correlation).toString()),
+    "payload-format-indicator": payloadFormat?.toString(),
+    "response-topic": responseTopic && JSON.stringify(responseTopic),
+    "message-expiry-interval": expiry?.toString(),
+  }).flatMap(([name, value]) => value === undefined ? [] : [`"${name}":${value}`]);
+  return parts.length > 0 ? `,"properties":{${parts.join(",")}}` : "";
+}
+
+function envelope(message: Message, now: Date, content: string, ids: readonly number[]): string {
+  const { topic, qos, retain, payload } = message;
   const head = {
     tst: iso(now, `.${pad(now.getMilliseconds(), 3)}000`),
     topic,
@@ -125,7 +171,7 @@ function envelope({ topic, qos, retain, payload }: Message, now: Date, content: 
     retain: Number(retain),
     payloadlen: payload.length,
   };
-  return `${JSON.stringify(head).slice(0, -1)},"payload":${content}}`;
+  return `${JSON.stringify(head).slice(0, -1)}${envelopeOfProperties(message, ids)},"payload":${content}}`;
 }
 
 /** A part as wide as wanted; `most` cuts it, `-` puts it left, `0` fills it with zeros. */

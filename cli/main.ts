@@ -14,6 +14,8 @@ type Run = (values: Values, interrupted: Promise<number>) => Promise<number>;
 const runs: Record<(typeof commands)[number], () => Promise<Run>> = {
   sub: async () => (await import("./sub.ts")).sub,
   pub: async () => (await import("./pub.ts")).pub,
+  request: async () => (await import("./request.ts")).request,
+  respond: async () => (await import("./respond.ts")).respond,
   bench: async () => (await import("./bench.ts")).bench,
   doctor: async () => (await import("./doctor.ts")).doctor,
 };

@@ -1,12 +1,13 @@
 /** `mqtt3c sub`: prints messages; each is acknowledged when it is written. */
 import type { OnPublish } from "../mod.ts";
 import { open, place } from "./connection.ts";
-import { CommandError, EXIT } from "./errors.ts";
+import { CommandError, EXIT, statusOf } from "./errors.ts";
 import { printer } from "./format.ts";
 import type { Values } from "./options.ts";
 import { Output } from "./output.ts";
+import { disconnectProperties, subscribeProperties } from "./properties.ts";
 
-/** As many messages may wait for the pipe; then the library reads no more from the broker (its own default). */
+/** As many messages may wait for the pipe, no more than the library takes of the broker by default. */
 const WAITING = 1000;
 
 /** Resolves to the exit status; the messages are on standard output. */
@@ -18,7 +19,7 @@ export async function sub(values: Values, interrupted: Promise<number>): Promise
   const time = values.milliseconds("timeout"), qos = values.qos();
   const skipsRetained = values.is("no-retained"), onlyRetained = values.is("retained-only");
   if (skipsRetained && onlyRetained) throw new CommandError("--no-retained and --retained-only contradict each other");
-  const print = printer(values), out = new Output(1);
+  const print = printer(values), out = new Output(1), how = subscribeProperties(values);
 
   let finish!: (status: number) => void;
   const finished = new Promise<number>((resolve) => finish = resolve);
@@ -49,17 +50,16 @@ export async function sub(values: Values, interrupted: Promise<number>): Promise
   const refused = new Set<string>();
   const mqtt = await open(values, interrupted, {
     onpub,
-    receiveMaximum: WAITING,
     onstatus(status) {
       if (status.type === "refused" && refused.add(status.filter).size === filters.length) {
-        end(status.error.code as number);
+        end(statusOf(status.error)!);
       }
     },
   });
   const ended = mqtt.run();
   const timer = time === undefined ? undefined : setTimeout(end, time, EXIT.timeout);
   const asking = async () => {
-    if (filters.length) await mqtt.subscribe(filters, { qos, onpub, concurrency: WAITING });
+    if (filters.length) await mqtt.subscribe(filters, { ...how, qos, onpub, concurrency: WAITING });
     if (gone.length) await mqtt.unsubscribe(gone);
     if (values.is("exit-subscribed") || filters.length === 0) end(EXIT.done);
     return finished;
@@ -76,7 +76,7 @@ export async function sub(values: Values, interrupted: Promise<number>): Promise
   }
   // What was written is acknowledged in the turns that follow.
   await new Promise((resolve) => setImmediate(resolve));
-  await mqtt.disconnect();
+  await mqtt.disconnect(disconnectProperties(values));
   return status;
 }
 

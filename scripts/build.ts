@@ -1,6 +1,6 @@
 /**
  * Builds the npm package in dist/: one .js for Node, which loads it 17 ms sooner than a file for each module, one for
- * browsers, a .d.ts for each module, and the command line. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
+ * browsers, one .d.ts for each of these, and the command line. With `--tests` the modules that tests look into, the tests and the examples go beside them, for
  * Node, which cannot run TypeScript.
  */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,6 +8,8 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { type BuildOptions, buildSync } from "esbuild";
+import { rollup } from "rollup";
+import { dts } from "rollup-plugin-dts";
 import ts from "typescript";
 
 const root = join(import.meta.dirname!, "..");
@@ -26,18 +28,13 @@ export function sources(folder: string): string[] {
 }
 
 /** Builds into `out`, which it replaces; throws on a syntax error or an export without a type. */
-export function build(out: string, withTests = false): void {
+export async function build(out: string, withTests = false): Promise<void> {
   rmSync(out, { recursive: true, force: true });
   bundle(join(out, "mod.js"));
   bundleCommand(join(out, "cli", "main.js"));
   const forPages: BuildOptions = { absWorkingDir: root, bundle: true, platform: "browser", target: "es2022" };
   buildSync({ ...forPages, entryPoints: ["browser.ts"], format: "esm", outfile: join(out, "browser.js") });
-  for (const file of ["mod.ts", "browser.ts", ...sources("src")]) {
-    const types = ts.transpileDeclaration(...input(file, { ...options, declaration: true }));
-    // A method named by a symbol is declared twice, first as a property.
-    types.outputText = types.outputText.replace(/^ +\[Symbol\.\w+\]: \(.*;\n/gm, "");
-    write(out, file, ".d.ts", types);
-  }
+  await declare(out, ["mod.ts", "browser.ts"]);
   if (!withTests) return;
   for (const file of sources("src")) write(out, file, ".js", ts.transpileModule(...input(file, options)));
   // The command stays as it is published; tests look into its parts.
@@ -54,6 +51,27 @@ export function build(out: string, withTests = false): void {
     writeFileSync(join(folder, "package.json"), `{ "type": "module", "exports": "./index.js" }\n`);
     const path = relative(folder, join(out, file)).replace(/\.ts$/, ".js");
     writeFileSync(join(folder, "index.js"), `export * from "${path}";\n`);
+  }
+}
+
+/** The types of each of these modules in one file beside it, which depends on nothing but `node:` types. */
+async function declare(out: string, modules: string[]): Promise<void> {
+  const tree = mkdtempSync(join(tmpdir(), "mqtt3c-types-"));
+  try {
+    for (const file of [...modules, ...sources("src")]) {
+      const types = ts.transpileDeclaration(...input(file, { ...options, declaration: true }));
+      // A method named by a symbol is declared twice, first as a property.
+      types.outputText = types.outputText.replace(/^ +\[Symbol\.\w+\]: \(.*;\n/gm, "");
+      write(tree, file, ".d.ts", types);
+    }
+    for (const module of modules) {
+      const name = module.replace(/\.ts$/, ".d.ts");
+      const declarations = await rollup({ input: join(tree, name), plugins: [dts()], external: /^node:/ });
+      await declarations.write({ file: join(out, name) });
+      await declarations.close();
+    }
+  } finally {
+    rmSync(tree, { recursive: true });
   }
 }
 
@@ -76,7 +94,9 @@ function bundle(outfile: string): void {
       writeFileSync(join(tree, file), `export function ${name}() { return ${JSON.stringify(code)}; }`);
     embed("src/worker/code.ts", "threadCode", relay);
     embed("src/client/module_code.ts", "moduleCode", host);
-    buildSync({ ...options, entryPoints: ["mod.ts"], format: "esm", outfile });
+    // Deno, which may import this one file by URL, asks it for its types.
+    const banner = { js: `/* @ts-self-types="./mod.d.ts" */` };
+    buildSync({ ...options, entryPoints: ["mod.ts"], format: "esm", outfile, banner });
   } finally {
     rmSync(tree, { recursive: true });
   }
@@ -141,5 +161,5 @@ function rename(text: string): string {
 
 if (import.meta.main) {
   const { values } = parseArgs({ options: { tests: { type: "boolean", default: false } } });
-  build(join(root, "dist"), values.tests);
+  await build(join(root, "dist"), values.tests);
 }

@@ -7,7 +7,6 @@
  * heavy with real parts runs on one runtime, one file here and the next there; on all of them where a runtime or a file
  * is named, and with `--long`.
  */
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -47,14 +46,8 @@ function fatal(message: string): never {
   process.exit(2);
 }
 
-/** Parts run beside each other, as many as there are processors: more would only make each other late. */
-let free = Math.max(2, availableParallelism());
-const waiting: (() => void)[] = [];
-
 /** Runs one part and reports it: a line, and everything it said when something failed. */
 async function report(name: string, part: () => Promise<Result>): Promise<void> {
-  if (free > 0) free--;
-  else await new Promise<void>((resolve) => waiting.push(resolve));
   const start = performance.now();
   if (process.stdout.isTTY) process.stdout.write(`...   ${name}\r`);
   const { passed, failed, output, names = [] } = await part().catch((error): Result => ({
@@ -62,9 +55,6 @@ async function report(name: string, part: () => Promise<Result>): Promise<void> 
     failed: 1,
     output: error instanceof Error ? error.stack ?? error.message : String(error),
   }));
-  const next = waiting.shift();
-  if (next) next();
-  else free++;
   total.passed += passed;
   total.failed += failed;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
@@ -210,7 +200,7 @@ const lanes: Record<string, Lane> = {
   node: async (title, files) => report(`Node ${await version("node")}${title}, built`, () => onNode(files)),
 };
 if (wanted.includes("node")) {
-  if (which("node")) build(join(root, "dist"), true);
+  if (which("node")) await build(join(root, "dist"), true);
   else if (process.env["CI"]) await report("Node", () => Promise.reject(new Error("Node is not installed")));
   else console.log("      Node is not installed: the built package was not tested");
 }

@@ -272,9 +272,8 @@ function preflight(response: ServerResponse): void {
 }
 
 if (program.isProgram(import.meta.url)) {
-  const usage =
-    `http.ts [--broker mqtt://localhost] [--ca authorities.pem] [--host 127.0.0.1] [--port 8080] [--token ...]
-        [--origin https://...]...
+  const usage = `http.ts [--broker mqtt://localhost] [--version 311|5|auto] [--ca authorities.pem]
+        [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
 The environment may have MQTT_USER, MQTT_PASSWORD and BRIDGE_TOKEN.`;
   const values = program.parse(usage, { ...program.brokerArgs, ...program.listenArgs });
   const { log } = program;

@@ -7,8 +7,8 @@ import { startHttp } from "./http.ts";
 import * as program from "./program.ts";
 import { startWebSocket } from "./websocket.ts";
 
-const usage = `main.ts [--broker mqtt://localhost] [--ca authorities.pem] [--host 127.0.0.1] [--port 8080] [--token ...]
-        [--origin https://...]...
+const usage = `main.ts [--broker mqtt://localhost] [--version 311|5|auto] [--ca authorities.pem]
+        [--host 127.0.0.1] [--port 8080] [--token ...] [--origin https://...]...
 Without --broker it has its own, and a greenhouse that publishes. The HTTP bridge takes the port after that of the page.`;
 
 /** A broker inside this process, on a free port of the loopback interface. */
@@ -41,7 +41,7 @@ const isOwn = values.broker === undefined;
 await program.run(usage, async () => {
   const to = program.listenOptions({ ...values, port: values.port ?? "8080" });
   const embedded = isOwn ? await startBroker() : undefined;
-  const broker = await program.brokerOptions({ broker: values.broker ?? embedded!.url, ca: values.ca });
+  const broker = await program.brokerOptions({ ...values, broker: values.broker ?? embedded!.url });
   const web = await start((port) => startWebSocket({ ...broker, ...to, port }), to.port!);
   const http = await start((port) => startHttp({ ...broker, ...to, port }), to.port! && to.port! + 1);
   const stopGreenhouse = embedded && await startGreenhouse(embedded.url);

@@ -36,7 +36,14 @@ export interface ListenOptions extends GuardOptions {
   port?: number;
 }
 
-export const brokerArgs = { broker: { type: "string", default: "mqtt://localhost" }, ca: { type: "string" } } as const;
+export const brokerArgs = {
+  broker: { type: "string", default: "mqtt://localhost" },
+  version: { type: "string", default: "311" },
+  ca: { type: "string" },
+} as const;
+
+/** The versions of MQTT, as they are called on the command line. */
+const VERSIONS: Readonly<Record<string, NonNullable<ConnectOptions["version"]>>> = { 311: 4, 5: 5, auto: "auto" };
 
 export const listenArgs = {
   host: { type: "string", default: "127.0.0.1" },
@@ -85,15 +92,18 @@ export function listenOptions(
  * ends before it starts. `ca` is a file of authorities, for a broker at mqtts: and for a hub at wss:.
  */
 export async function brokerOptions(
-  values: { broker: string; ca?: string | undefined; hub?: string },
+  values: { broker: string; version: string; ca?: string | undefined; hub?: string },
 ): Promise<BrokerOptions & { ca?: string }> {
   const { MQTT_USER, MQTT_PASSWORD } = process.env, { broker, hub = "" } = values;
+  const version = VERSIONS[values.version];
+  if (version === undefined) throw new TypeError(`Cannot use --version ${values.version}: it is 311, 5 or auto`);
   const isSecure = (url: string) => /^(mqtts|ssl|tls|wss):/i.test(url);
   if (values.ca !== undefined && ![broker, hub].some(isSecure)) {
     throw new TypeError("Cannot use --ca without a URL that begins with mqtts: or wss:");
   }
   const ca = values.ca === undefined ? undefined : readFileSync(values.ca, "utf8");
   const op: ConnectOptions = {
+    version,
     ...MQTT_USER === undefined ? {} : { uname: MQTT_USER },
     ...MQTT_PASSWORD === undefined ? {} : { passwd: MQTT_PASSWORD },
     ...ca !== undefined && isSecure(broker) ? { tls: { ca } } : {},

@@ -366,8 +366,8 @@ export function startSmq(options: SmqOptions): program.Bridge {
 }
 
 if (program.isProgram(import.meta.url)) {
-  const usage =
-    `smq.ts --hub ws://localhost/smq.lsp [--broker mqtt://localhost] [--ca authorities.pem] [--uid mqtt3c-bridge]
+  const usage = `smq.ts --hub ws://localhost/smq.lsp [--broker mqtt://localhost] [--version 311|5|auto]
+        [--ca authorities.pem] [--uid mqtt3c-bridge]
        [--to-smq <MQTT filter>]... [--smq-prefix mqtt/]   messages of these filters go to SMQ
        [--to-mqtt <SMQ topic>]... [--mqtt-prefix smq/]    messages of these topics go to MQTT
 The environment may have MQTT_USER, MQTT_PASSWORD and SMQ_CREDENTIALS.`;

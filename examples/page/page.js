@@ -48,7 +48,7 @@ async function open(/** @type {string} */ url, /** @type {string} */ uname, /** 
 
 function tell(/** @type {import("../../browser.ts").Status} */ status) {
   if (status.type === "connected") showState("connected", "Connected");
-  else if (status.type === "waiting") showState("away", "Broker away", `${status.error.message}; trying again`);
+  else if (status.type === "waiting") showState("away", "Broker away", `Trying again. ${status.error.message}`);
   else if (status.type === "closed") askWhere(status.error.message);
 }
 

@@ -2,6 +2,7 @@
  * @module */
 
 import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { openPageSocket } from "../transport/page_socket.ts";
 import type { TcpTarget } from "../transport/tcp.ts";
@@ -60,6 +61,17 @@ export async function connect(
   const settings = parsePage(addr, op);
   const dial = (target: unknown, signal: AbortSignal) => openPageSocket(urlOf(target as TcpTarget), settings, signal);
   return await startClient(settings, { op, onpub, clock: pageClock, hints: pageHints, dial });
+}
+
+/**
+ * Not in a page: it rejects, and says what to do instead. A worker of the page keeps its connection while the page is busy:
+ * start one, and call {@linkcode connect} there.
+ *
+ * @throws {MqttError} `"unsupported"`, always.
+ */
+export function connectWorker(..._: unknown[]): Promise<Client> {
+  const advice = "start a Worker, and call connect() in it";
+  return Promise.reject(new MqttError("unsupported", `A page has no thread that shares its connection: ${advice}`));
 }
 
 function parsePage(addr: unknown, given: ConnectOptions): Settings & { maxBuffered: number } {

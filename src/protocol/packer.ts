@@ -56,7 +56,7 @@ export abstract class Packer {
   }
 
   /** Packs messages of this version from now on. */
-  protected speak(version: Version): void {
+  speak(version: Version): void {
     this.#noProperties = version === 5 ? 1 : 0;
   }
 

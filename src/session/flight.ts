@@ -216,8 +216,8 @@ export class Flight {
   /** The version is 4, and not 5: what has properties is given up. */
   downgrade(): void {
     this.#version = 4;
-    for (const outgoing of this.all) {
-      if (this.#shelf.downgrade(outgoing)) this.#end(outgoing, versionUnsupported("a message with properties"));
+    for (const outgoing of this.#shelf.downgrade(this.all)) {
+      this.#end(outgoing, versionUnsupported("a message with properties"));
     }
   }
 

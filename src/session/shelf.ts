@@ -65,14 +65,18 @@ export class Shelf extends Packer {
     return { page: this.#page, start: this.at - size, size };
   }
 
-  /** The version is 4, and not 5: a packet that waits is made of that; whether it had properties, which version 4 has not. */
-  downgrade(packet: Shelved): boolean {
+  /** The version is 4, and not 5: so is what is packed from now on, and these, which wait. Those that had properties, which version 4 has not. */
+  downgrade<P extends Shelved>(packets: Iterable<P>): P[] {
     this.speak(4);
-    const { page, start, size } = packet;
-    const { packet: other, isPoorer } = convertPublish(page.bytes.slice(start, start + size), 5, 4);
-    this.drop(packet);
-    Object.assign(packet, this.place(other));
-    return isPoorer;
+    const poorer: P[] = [];
+    for (const packet of packets) {
+      const { page, start, size } = packet;
+      const { packet: other, isPoorer } = convertPublish(page.bytes.slice(start, start + size), 5, 4);
+      this.drop(packet);
+      Object.assign(packet, this.place(other));
+      if (isPoorer) poorer.push(packet);
+    }
+    return poorer;
   }
 
   /** Takes a packet that another process has packed, whatever there is already. */

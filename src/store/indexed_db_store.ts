@@ -272,6 +272,10 @@ async function takeLock(name: string): Promise<() => void> {
 
 /** @throws {MqttError} `"store"` if the browser does not give it, or it is of a newer version. */
 async function openDatabase(name: string): Promise<IDBDatabase> {
+  const { indexedDB } = globalThis as { indexedDB?: IDBFactory };
+  if (indexedDB === undefined) {
+    throw storeError(`Cannot open the store "${name}": this browser, or a private window of it, has no IndexedDB`);
+  }
   try {
     const request = indexedDB.open(PREFIX + name, VERSION);
     request.onupgradeneeded = () => {

@@ -81,7 +81,7 @@ class Relay implements Sink {
     if (keepalive > 0 || mayChange) this.#answers = new Answers();
     this.#input = new Ring(input, wake);
     this.#output = new Ring(output, wake);
-    port.on("message", (message: ToRelay) => this.#hear(message));
+    port.on("message", this.#hear);
   }
 
   async open(target: Target): Promise<void> {
@@ -104,7 +104,7 @@ class Relay implements Sink {
     Atomics.notify(this.#said, 0);
   }
 
-  #hear(message: ToRelay): void {
+  readonly #hear = (message: ToRelay): void => {
     if (message === "look") {
       this.#give();
       this.#write();
@@ -122,7 +122,7 @@ class Relay implements Sink {
       this.#large = new Uint8Array(message);
       this.#write();
     }
-  }
+  };
 
   #tell(message: FromRelay): void {
     this.#port.postMessage(message);
@@ -271,6 +271,7 @@ class Relay implements Sink {
     clearTimeout(this.#timer);
     this.#abort.abort();
     this.#transport?.close();
+    this.#port.off("message", this.#hear); // as its other end does: Deno keeps what listens to a closed port
     this.#port.close();
     this.#closed();
   }

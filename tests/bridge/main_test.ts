@@ -69,6 +69,7 @@ test("the programs tell a wrong option with their usage, not with a stack", asyn
     const [name, args, mistake, env] of [
       ["http", ["--port", "abc"], /port abc/],
       ["http", ["--token", ""], /token is empty/],
+      ["http", ["--version", "4"], /--version 4: it is 311, 5 or auto/],
       ["http", ["--broker", "http://localhost"], /mqtt/],
       ["websocket", [], /uname/, { MQTT_PASSWORD: "secret" }],
       ["main", ["--port", "70000"], /port 70000/],
@@ -170,3 +171,19 @@ test(
     }
   },
 );
+
+test("--version says which MQTT is spoken to the broker", needs("mosquitto"), async () => {
+  const { port, log, stop } = await startMosquitto();
+  for (const [version, spoken] of [["311", 2], ["5", 5], ["auto", 5]] as const) { // mosquitto calls 3.1.1 p2
+    const args = ["--broker", `mqtt://127.0.0.1:${port}`, "--version", version, "--port", "0"];
+    const program = await startScript("examples/bridge/http.ts", args);
+    const [url] = await program.output(/http:\/\/127\.0\.0\.1:\d+/);
+    await until(async () => JSON.parse((await ask(url!, "/")).text).broker === "connected", "the broker is here");
+    assertEquals((await post(url!, `/of/${version}?retain`, "value")).status, 204);
+    assertEquals((await ask(url!, `/of/${version}`)).text, "value");
+    assertMatch(log(), new RegExp(`as \\w+ \\(p${spoken}, [^]*/${version}`));
+    program.kill("SIGTERM");
+    assertEquals(await program.exited, 0);
+  }
+  await stop();
+});

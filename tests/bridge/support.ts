@@ -6,11 +6,11 @@ import { WebSocket } from "ws";
 import { connect, type Message } from "../../mod.ts";
 import { patience } from "../support/process.ts";
 
-/** Waits until it holds, looking often. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
+/** Waits until it holds, looking after each `pause` (milliseconds). */
+export async function until(holds: () => boolean | Promise<boolean>, what: string, pause = 5): Promise<void> {
   for (const start = performance.now(); !await holds();) {
     if (performance.now() - start > patience) throw new Error(`${what}: not within ${patience} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 

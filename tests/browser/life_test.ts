@@ -93,6 +93,73 @@ testPage(
   },
 );
 
+testPage("page: each of its events wakes a client that waits; being hidden does not", MOSQUITTO, async ({ page }) => {
+  const port = freePort();
+  let broker = await startWebMosquitto({ port });
+  try {
+    await page.call((url, op) => openKept(url, op), `ws://127.0.0.1:${port}`, SLOW);
+    // What Chromium sends by itself is in the other tests; here each is alone.
+    const events = ["globalThis online", "globalThis offline", "globalThis pageshow", "document resume"];
+    for (const event of [...events, "document visibilitychange"]) {
+      await broker.stop();
+      await page.until(`kept.client.status.type === "waiting"`);
+      broker = await startWebMosquitto({ port });
+      const [target, name] = event.split(" ");
+      const dispatch = `${target}.dispatchEvent(new Event("${name}"))`;
+      if (name === "visibilitychange") {
+        const isHidden = `Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true })`;
+        await page.run(`(${isHidden}, ${dispatch})`);
+        await page.call(() => new Promise((resolve) => setTimeout(resolve, 200)));
+        assertEquals(await page.run("kept.client.status.type"), "waiting");
+        await page.run("void delete document.visibilityState");
+      }
+      await page.run(dispatch);
+      await page.until(`kept.client.status.type === "connected"`);
+    }
+    await page.run("kept.client.disconnect()");
+  } finally {
+    await broker.stop();
+  }
+});
+
+testPage(
+  "page: the network goes and comes while it publishes: every message of QoS 1 arrives",
+  MOSQUITTO,
+  async ({ page }) => {
+    const broker = await startWebMosquitto(), arrived = new Set<string>();
+    const peer = await connect(`mqtt://127.0.0.1:${broker.tcp}`, (_, message) => void arrived.add(message.text()));
+    try {
+      await peer.subscribe("network", { qos: 1 });
+      await page.call((url) => {
+        const reconnect = { minDelay: 50, maxDelay: 200 };
+        return openKept(url, { id: "page", session: true, reconnect });
+      }, `ws://127.0.0.1:${broker.port}`);
+      await page.call(() => {
+        const state = { count: 0, acknowledged: 0 };
+        Object.assign(globalThis, { state });
+        setInterval(() => {
+          if (state.count === 500) return;
+          void kept.client.publish("network", `${state.count++}`, { qos: 1 }).then(() => state.acknowledged++);
+        }, 5);
+      });
+      for (let round = 0; round < 5; round++) {
+        const before = await page.run<number>("state.acknowledged");
+        if (before < 400) await page.until(`state.acknowledged > ${before + 20}`);
+        for (const offline of [true, false]) {
+          const conditions = { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 };
+          await page.command("Network.emulateNetworkConditions", conditions);
+        }
+      }
+      await page.until("state.acknowledged === 500");
+      await until(() => arrived.size === 500, "all of them");
+      await page.run("kept.client.disconnect()");
+    } finally {
+      await peer.disconnect();
+      await broker.stop();
+    }
+  },
+);
+
 testPage("page: an attempt that hangs is given up in time, and disconnect() ends it", [], async ({ page }) => {
   const server = await startScripted([]);
   try {

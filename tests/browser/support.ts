@@ -1,4 +1,5 @@
 /** Pages with the library in them, served to a Chromium. */
+import { createHash, X509Certificate } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { buildSync } from "esbuild";
 import type * as Library from "../../browser.ts";
 import type { Client, Message, MqttError, Status } from "../../browser.ts";
 import { type Browser, type Page, startBrowser } from "../support/browser.ts";
+import { certificates } from "../support/certificates.ts";
 import { needs } from "../support/process.ts";
 import { runtime } from "../support/spawn.ts";
 
@@ -61,6 +63,12 @@ export async function startSite(): Promise<Site> {
   };
 }
 
+/** A flag with which Chromium trusts the certificate of the tests' servers, and no other that it would not. */
+export function trusting(): string {
+  const key = new X509Certificate(certificates().server.cert).publicKey.export({ type: "spki", format: "der" });
+  return `--ignore-certificate-errors-spki-list=${createHash("sha256").update(key).digest("base64")}`;
+}
+
 /** What a test of a page works with. */
 export interface Stage {
   site: Site;
@@ -68,13 +76,21 @@ export interface Stage {
   page: Page;
 }
 
-/** A test with a page, which is the same whatever runtime has started it: once is enough. `tools` are needed besides. */
-export function testPage(name: string, tools: readonly string[], act: (stage: Stage) => Promise<void>): void {
+/**
+ * A test with a page, which is the same whatever runtime has started it: once is enough. `tools` are needed besides; `flags`
+ * are the browser's.
+ */
+export function testPage(
+  name: string,
+  tools: readonly string[],
+  act: (stage: Stage) => Promise<void>,
+  flags: () => string[] = () => [],
+): void {
   if (runtime !== "deno") return;
   test(name, needs("chromium", ...tools), async () => {
     const site = await startSite();
     try {
-      const browser = await startBrowser();
+      const browser = await startBrowser(...flags());
       try {
         await browser.page.open(site.url);
         await act({ site, browser, page: browser.page });

@@ -282,10 +282,22 @@ test("doctor names what the broker's rules do not allow", tools, async () => {
     [
       "topic other",
       [],
+      /\nnotallowed: the broker refuses what is published to mqtt3c\/doctor\/\w+; this user may not publish it: /,
+      135,
+    ],
+    [
+      "topic other",
+      ["-V", "311"],
       /\nnotdelivered: what is published to mqtt3c\/doctor\/\w+ does not come back; this user may not/,
       27,
     ],
-    ["topic read #", ["-t", "mine"], /\nnotdelivered: what is published to mine does not come back; /, 27],
+    [
+      "topic read #",
+      ["-t", "mine"],
+      /\nnotallowed: the broker refuses what is published to mine; this user may not publish it: /,
+      135,
+    ],
+    ["topic write #", ["-t", "mine"], /\nnotdelivered: what is published to mine does not come back; /, 27],
     ["topic mine", ["-t", "mine"], /\nhealthy: /, 0],
   ];
   for (const [rules, args, says, status] of cases) {
@@ -315,7 +327,7 @@ test(
     const mosquitto = await startMosquitto({ clientCert: true });
     const web = await startWebSocket(), proxy = await startMicrosocks(), tcp = await startMosquitto();
     const ways: [steps: string[], args: string[]][] = [
-      [["name", "tcp"], ["-h", "localhost", "-p", `${tcp.port}`]],
+      [["name", "tcp"], ["-h", "localhost", "-p", `${tcp.port}`, "-i", "one"]],
       [["name", "tcp", "tls"], [...secure(mosquitto.port), "--cert", client.certFile, "--key", client.keyFile]],
       [["tcp", "websocket"], ["-L", `ws://127.0.0.1:${web.port}`]],
       [["tcp"], [...plain(tcp.port), "--proxy", `socks5://127.0.0.1:${proxy.port}`]],
@@ -328,9 +340,14 @@ test(
         assertEquals(report.ok, true);
         assertEquals(
           report.steps.map(({ step }: { step: string }) => step),
-          [...steps, "connect", "subscribe", "QoS 0", "QoS 1", "QoS 2", "retained"],
+          [...steps, "MQTT 3.1.1", "MQTT 5", "subscribe", "QoS 1", "QoS 0", "QoS 2", "retained"],
         );
-        for (const { result, milliseconds } of report.steps) assert(result === "ok" && milliseconds >= 0, stdout);
+        const has5 = !steps.includes("websocket"); // aedes has 3.1.1 only
+        assertEquals(report.versions, has5 ? [4, 5] : [4]);
+        for (const { step, result, milliseconds } of report.steps) {
+          assertEquals(result, step === "MQTT 5" && !has5 ? "note" : "ok", stdout);
+          assert(milliseconds >= 0, stdout);
+        }
       }
       const { stdout } = await mqtt3c(["doctor", ...ways[1]![1]]);
       assertMatch(stdout, /ok +tls .*TLSv1\.3, localhost, 127\.0\.0\.1, from mqtt3c tests, until \d{4}-/);
@@ -352,3 +369,42 @@ test(
     }
   },
 );
+
+test("doctor tells which versions a broker speaks, and what it says that it can do", tools, async () => {
+  const config = "max_qos 1\nretain_available false\nmax_packet_size 100000\nmax_inflight_messages 7";
+  const limited = await startMosquitto({ config });
+  /** Answers CONNECT of MQTT 5, and refuses that of 3.1.1: byte 8 is the level. */
+  const only5 = await startScripted([
+    wait(14),
+    ({ socket, received }) => socket.write(new Uint8Array(received()[8] === 5 ? [32, 3, 0, 0, 0] : [32, 2, 0, 1])),
+  ]);
+  const refusing = await startScripted([wait(14), send([32, 3, 0, 138, 0])]);
+  const only4 = await startAedes();
+  try {
+    const text = await mqtt3c(["doctor", ...plain(limited.port)]);
+    assertEquals(text.code, 0, text.stdout);
+    assertMatch(
+      text.stdout,
+      /ok +MQTT 5 .*takes QoS 1, 7 in flight, packets of 100,000 bytes, 10 topic aliases, keep alive 60 s, no retained messages\n/,
+    );
+    assertMatch(text.stdout, /note +QoS 2 .*does not take it, it says\n/);
+    assertMatch(text.stdout, /note +retained .*does not keep retained messages, it says\n/);
+    const { limits } = JSON.parse((await mqtt3c(["doctor", ...plain(limited.port), "--json"])).stdout);
+    assertEquals([limits.maxQoS, limits.retain, limits.receiveMaximum], [1, false, 7]);
+
+    const halfopen = await mqtt3c(["doctor", ...quick, ...plain(only5.port)]);
+    assertMatch(halfopen.stdout, /note +MQTT 3\.1\.1 .*not spoken\n +ok +MQTT 5 .*accepted[^]*\nhalfopen: /);
+
+    const banned = await mqtt3c(["doctor", ...quick, ...plain(refusing.port), "-V", "5"]);
+    assertMatch(banned.stdout, /\nreason138: .*banned/);
+    assertEquals(banned.code, 138);
+
+    const old = await mqtt3c(["doctor", ...quick, ...plain(only4.port)]);
+    assertMatch(old.stdout, /ok +MQTT 3\.1\.1 [^]*note +MQTT 5 [^]*\nhealthy: /);
+    const wrong = await mqtt3c(["doctor", ...quick, ...plain(only4.port), "-V", "5"]);
+    assertMatch(wrong.stdout, /\n(version|closed): /);
+    assert(!/MQTT 3\.1\.1/.test(wrong.stdout), wrong.stdout);
+  } finally {
+    for (const each of [limited, only5, refusing, only4]) await each.stop();
+  }
+});

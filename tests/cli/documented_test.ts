@@ -40,6 +40,6 @@ test(
 test("docs/command_line.md: the commands and statuses of the table are those of the code", async () => {
   const { stdout } = await runShell("mqtt3c help");
   const commands = [...stdout.matchAll(/^ {2}(\w+) +[A-Z]/gm)].map(([, name]) => name);
-  assertEquals(commands, ["sub", "pub", "bench", "doctor"]);
+  assertEquals(commands, ["sub", "pub", "request", "respond", "bench", "doctor"]);
   for (const name of commands) assertEquals(page.includes(`| \`${name}\``), true, name);
 });

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Delays } from "../../cli/bench.ts";
 import { Output } from "../../cli/output.ts";
-import { batches } from "../../cli/pub.ts";
+import { batches } from "../../cli/input.ts";
 
 async function lines(chunks: Buffer[]): Promise<string[]> {
   const found: string[] = [];

@@ -58,7 +58,7 @@ test(
           assertEquals(await next(), "from a\nfile\0 2");
           assertDone(await mqtt3c(to("-n")));
           assertEquals(await next(), " 0");
-          assertDone(await mqtt3c(to("-x", "-m", "C3 a4")));
+          assertDone(await mqtt3c(to("--hex", "-m", "C3 a4")));
           assertEquals(await next(), "ä 0");
           assertDone(await runShell(`printf 'all\nof it' | mqtt3c "$@"`, to("-s")));
           assertEquals(await next(), "all\nof it 0");
@@ -97,7 +97,7 @@ test("sub: each way to print a message", tools, () =>
       return stdout;
     };
     assertEquals(await out("-v"), "r/1 one\nr/2 \ufffd\n");
-    assertEquals(await out("-x", "-v"), "r/1 6f6e65\nr/2 ff\n");
+    assertEquals(await out("--hex", "-v"), "r/1 6f6e65\nr/2 ff\n");
     assertEquals(await out("-N"), "one\ufffd");
     assertEquals(await out("-F", "%t:%l:%x:%r:%q%%"), "r/1:3:6f6e65:1:0%\nr/2:1:ff:1:0%\n");
     const lines = (await out("--json", "-q", "1")).trim().split("\n").map((line) => JSON.parse(line));
@@ -118,7 +118,7 @@ test(
         await mosquittoPub({ port, topic, message, retain: true });
       }
       const played = await runShell(
-        `mqtt3c sub -p $1 -t 'a/#' -C 2 --json | sed s:a/:b/: | mqtt3c pub -p $1 --json && mqtt3c sub -p $1 -t 'b/#' -C 2 -v -x`,
+        `mqtt3c sub -p $1 -t 'a/#' -C 2 --json | sed s:a/:b/: | mqtt3c pub -p $1 --json && mqtt3c sub -p $1 -t 'b/#' -C 2 -v --hex`,
         args,
       );
       assertDone(played, "b/1 74657874\nb/2 00fe\n");
@@ -383,10 +383,11 @@ test(
         [1, /\[MQTT-4\.7\.1-2\]/, ["sub", ...at, "-t", "a/#/b"]],
         [1, /One of -m TEXT/, ["pub", ...at, "-t", "t", "-m", "m", "-n"]],
         [1, /Where to\?/, ["pub", ...at, "-m", "m"]],
-        [1, /pairs of hexadecimal digits/, ["pub", ...at, "-t", "t", "-x", "-m", "xyz"]],
+        [1, /pairs of hexadecimal digits/, ["pub", ...at, "-t", "t", "--hex", "-m", "xyz"]],
         [1, /%z, which means nothing/, ["sub", ...at, "-t", "t", "-F", "%z"]],
         [1, /percent-encode/, ["sub", "-L", "mqtt://user:1/2@host"]],
-        [10, /speaks MQTT 3\.1\.1 only as yet/, ["sub", ...at, "-t", "t", "-V", "5"]],
+        [1, /-V takes 311, 5 or auto, not 4/, ["sub", ...at, "-t", "t", "-V", "4"]],
+        [1, /Unexpected argument 'more'/, ["sub", ...at, "-t", "t", "--", "more"]],
         [13, /no such file/i, ["pub", ...at, "-t", "t", "-f", "/no/such/file"]],
         [14, /is a server running there/, ["sub", "-h", "127.0.0.1", "-p", "1", "-t", "t"]],
         [15, /Cannot resolve/, ["sub", "-h", "nobody.invalid", "-t", "t"]],
@@ -406,7 +407,8 @@ test("help fits a screen, has examples, and no colours where there is no termina
     const args of [
       ["help"],
       ["help", "connection"],
-      ...["sub", "pub", "bench", "doctor"].map((name) => [name, "--help"]),
+      ["help", "properties"],
+      ...["sub", "pub", "request", "respond", "bench", "doctor"].map((name) => [name, "--help"]),
     ]
   ) {
     const { code, stdout, stderr } = await mqtt3c(args);

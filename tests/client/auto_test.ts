@@ -32,7 +32,9 @@ for (const [name, expected, start] of brokers) {
             const scene = new Scene(mqtt, broker.port), topic = `auto/${mode.replaceAll(" ", "")}`;
             await scene.subscribe(topic, 1);
             await mqtt.publish(topic, "x", { qos: 1 });
-            await scene.until(() => scene.got.length === 1, "a message");
+            await mqtt.publish(topic, "x", { qos: 0 });
+            await scene.until(() => scene.got.length === 2, "a message");
+            assertEquals(scene.got.map(({ payload }) => [...payload]), [[120], [120]], mode);
             const properties = { contentType: "text/plain" };
             assertEquals(
               await outcome(() => mqtt.publish(topic, "y", { qos: 1, properties })),

@@ -21,10 +21,13 @@ import { certificates } from "../support/certificates.ts";
 import {
   type Embedded,
   freePort,
+  type KeepingOptions,
   type Server,
   startAedes,
   startMicrosocks,
   startMosquitto,
+  startNats,
+  startRabbit,
   untilAccepts,
 } from "../support/servers.ts";
 import { serveWebSocket } from "../support/aedes_websocket.ts";
@@ -38,6 +41,8 @@ export interface Way {
   /** Where it speaks plain TCP, for `mosquitto_pub` and `mosquitto_sub`. */
   port: number;
   connect: Open;
+  /** The address of its WebSocket, where it has one. */
+  webAddress?: string;
   /** Whether the connection is in another thread: the client does not have it. */
   inThread?: boolean;
   /** Whether it takes long for large messages: mosquitto 2.0 sends 4 KiB of one in 100 ms over a WebSocket. */
@@ -205,16 +210,47 @@ export const overTls = (): Promise<Way> =>
   );
 
 export const overWebSocket = async (): Promise<Way> => ({
-  ...await startBroker(({ web }) => (onpub, op) => connect(`ws://${host}:${web}`, onpub, op)),
+  ...await startWeb(({ web }) => `ws://${host}:${web}`),
   isSlow: true,
 });
 
+async function startWeb(addressOf: (broker: Broker) => string, needed: ConnectOptions = {}): Promise<Way> {
+  const broker = await startBroker((broker) => (onpub, op) => connect(addressOf(broker), onpub, { ...needed, ...op }));
+  return { ...broker, webAddress: addressOf(broker) };
+}
+
 export const overSecureWebSocket = async (): Promise<Way> => ({
-  ...await startBroker(({ secureWeb }) => (onpub, op) =>
-    connect(`wss://${host}:${secureWeb}`, onpub, { tls: { ca: certificates().ca }, timeout: 20_000, ...op })
-  ),
+  ...await startWeb(({ secureWeb }) => `wss://${host}:${secureWeb}`, {
+    tls: { ca: certificates().ca },
+    timeout: 20_000,
+  }),
   isSlow: true,
 });
+
+/** A way over the WebSocket of a server that has a directory of its own. */
+const overWeb =
+  (start: (options: KeepingOptions) => Promise<Server>, path: string, { tls }: { tls: boolean }) =>
+  async (): Promise<Way> => {
+    const data = mkdtempSync(join(tmpdir(), "mqtt3c-suite-")), web = freePort();
+    const { port, stop } = await start({ data, web, tls });
+    const webAddress = `${tls ? "wss" : "ws"}://${host}:${web}${path}`;
+    return {
+      port,
+      webAddress,
+      hasNoSpaces: start === startNats,
+      refusesNone: start === startRabbit,
+      connect: (onpub, op) => connect(webAddress, onpub, { ...tls && { tls: { ca: certificates().ca } }, ...op }),
+      async stop() {
+        await stop();
+        rmSync(data, { recursive: true, force: true });
+      },
+    };
+  };
+
+export const overNatsWebSocket: () => Promise<Way> = overWeb(startNats, "/mqtt", { tls: false });
+export const overNatsSecureWebSocket: () => Promise<Way> = overWeb(startNats, "/mqtt", { tls: true });
+export const overRabbitWebSocket: () => Promise<Way> = overWeb(startRabbit, "/ws", { tls: false });
+export const overRabbitSecureWebSocket: () => Promise<Way> = overWeb(startRabbit, "/ws", { tls: true });
 
 /** Through a proxy, too. */
 export const overSocksAndWebSocket = async (): Promise<Way> => ({
@@ -256,10 +292,11 @@ export const overAedes = async (): Promise<Way> => {
 export const overAedesWebSocket = async (): Promise<Way> => {
   const { port, broker, stop } = await startAedes();
   denyIn(broker);
-  const web = await serveWebSocket(broker);
+  const web = await serveWebSocket(broker), webAddress = `ws://127.0.0.1:${web.port}`;
   return {
     port,
-    connect: (onpub, op) => connect(`ws://127.0.0.1:${web.port}`, onpub, op),
+    webAddress,
+    connect: (onpub, op) => connect(webAddress, onpub, op),
     async stop() {
       await web.stop();
       await stop();

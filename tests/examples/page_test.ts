@@ -118,8 +118,9 @@ testPage(
       await page.until(`${value("live/page")} === "back"`);
 
       // What was typed outlives a reload.
-      await page.run("location.reload()").catch(() => {}); // the page goes while it answers
-      await until(() => page.run<boolean>(state("Connected")).catch(() => false), "connected again");
+      await page.run("(globalThis.isOld = true, location.reload())").catch(() => {}); // the page goes while it answers
+      const isBack = `globalThis.isOld === undefined && ${state("Connected")}`;
+      await until(() => page.run<boolean>(isBack).catch(() => false), "connected again");
       assertEquals(await page.run(`document.querySelector("#filter").value`), "live/#");
     } finally {
       await browser.stop();

@@ -1,4 +1,4 @@
-/** The long form: `deno run -A tests/simulation/main.ts [--kind loop|bare|blocking|qos|durable] [--seeds 10000] [--from 1]`. */
+/** The long form: `deno run -A tests/simulation/main.ts [--kind loop|bare|blocking|qos|durable|hints] [--seeds 10000] [--from 1]`. */
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type Kind, simulate } from "./simulate.ts";

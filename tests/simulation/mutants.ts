@@ -1,5 +1,6 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
 import { durableMutants } from "./durable/mutants.ts";
+import { hintMutants } from "./hint_mutants.ts";
 import { qosMutants } from "./qos/mutants.ts";
 import { qosMutants5 } from "./qos/mutants5.ts";
 import type { Kind } from "./simulate.ts";
@@ -778,4 +779,5 @@ export const mutants: readonly Mutant[] = [
   ...qosMutants,
   ...qosMutants5,
   ...durableMutants,
+  ...hintMutants,
 ];

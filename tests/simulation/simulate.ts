@@ -1,13 +1,17 @@
 /** Plays histories; the first that breaks an invariant is played again and printed. */
 import { playBlocking } from "./blocking.ts";
 import { playDurable } from "./durable/history.ts";
+import { playHints } from "./hints.ts";
 import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
 import { playQos } from "./qos/history.ts";
 
-/** What is played: the client of the event loop, the bare session, the blocking client, QoS 1 and 2, or a session in a store. */
-export type Kind = "loop" | "bare" | "blocking" | "qos" | "durable";
-export const kinds: readonly Kind[] = ["loop", "bare", "blocking", "qos", "durable"];
+/**
+ * What is played: the client of the event loop, the bare session, the blocking client, QoS 1 and 2, a session in a store, or
+ * hints that the way to the broker has changed.
+ */
+export type Kind = "loop" | "bare" | "blocking" | "qos" | "durable" | "hints";
+export const kinds: readonly Kind[] = ["loop", "bare", "blocking", "qos", "durable", "hints"];
 
 type Log = (line: string) => void;
 
@@ -17,6 +21,7 @@ const players: Record<Kind, (seed: number, using: Library, log?: Log) => Promise
   blocking: playBlocking,
   qos: playQos,
   durable: playDurable,
+  hints: playHints,
 };
 
 /** Plays `count` histories from a seed on; throws with the history of the first that fails. */

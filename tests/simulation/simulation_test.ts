@@ -16,6 +16,7 @@ const ranges: Record<Kind, Record<Runtime, Range>> = {
   blocking: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   qos: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
   durable: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
+  hints: { deno: [1, 1000], bun: [1001, 500], node: [1501, 500] },
 };
 
 /** What the histories must have in them: the codes of their ends, the faults of their connections, and what is told. */
@@ -58,7 +59,12 @@ const DURABLE = [
   ...["128", "131", "135", "orphaned"], // of version 5
 ];
 
-async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<void> {
+/** Plays histories; `hasMessages`: whether they are about messages, and must have many. */
+async function play(
+  kind: Kind,
+  wanted: readonly (string | number)[],
+  { hasMessages = true }: { hasMessages?: boolean } = {},
+): Promise<void> {
   const [from, count] = ranges[kind][runtime];
   const seen = new Set<string | number>();
   let connections = 0, published = 0, delivered = 0;
@@ -71,6 +77,7 @@ async function play(kind: Kind, wanted: readonly (string | number)[]): Promise<v
   await simulate(from, count, { kind, each });
   for (const what of wanted) assert(seen.has(what), `no history has ${what} in it`);
   assertGreater(connections, count / 2);
+  if (!hasMessages) return;
   assertGreater(published, 10 * count);
   assertGreater(delivered, 5 * count);
 }
@@ -89,3 +96,6 @@ test("simulation: QoS 1 comes at least once, QoS 2 once, in order, and nothing i
 
 test("simulation: what a store was given is sent, in order and QoS 2 once, over any number of processes that die", () =>
   play("durable", DURABLE));
+
+test("simulation: a hint that the network has changed leads to an attempt at once, or has a dead connection given up", () =>
+  play("hints", ["connected", "waiting", "pinged", "woken", "at once", "disconnect"], { hasMessages: false }));

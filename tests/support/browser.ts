@@ -19,6 +19,8 @@ export interface Page {
   call<A extends unknown[], R>(act: (...args: A) => R, ...args: A): Promise<Awaited<R>>;
   /** A command of the DevTools protocol. */
   command(method: string, params?: object): Promise<Json>;
+  /** Gives the page a function, by that name, which calls this one with its text. */
+  bind(name: string, called: (text: string) => void): Promise<void>;
   /** Waits until the expression is true in the page. */
   until(expression: string): Promise<void>;
   /** Presses a key where the focus is: "Tab", "Enter", " ", or types a text. */
@@ -73,8 +75,8 @@ export async function startBrowser(...more: string[]): Promise<Browser> {
     return {
       page: first.page,
       async openPage() {
-        const made = await fetch(`http://127.0.0.1:${port}/json/new?about:blank`, { method: "PUT" });
-        const opened = await attach((await made.json() as Json).webSocketDebuggerUrl);
+        const { targetId } = await first.page.command("Target.createTarget", { url: "about:blank" });
+        const opened = await attach(`ws://127.0.0.1:${port}/devtools/page/${targetId}`);
         pages.push(opened);
         return opened.page;
       },
@@ -92,6 +94,7 @@ export async function startBrowser(...more: string[]): Promise<Browser> {
 async function attach(url: string): Promise<{ page: Page; close(): Promise<void> }> {
   const socket = new WebSocket(url, { perMessageDeflate: false });
   const calls = new Map<number, { resolve: (result: Json) => void; reject: (error: Error) => void }>();
+  const bound = new Map<string, (text: string) => void>();
   const errors: string[] = [];
   let loaded = () => {};
   let id = 0;
@@ -99,6 +102,7 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
   socket.on("message", (data: Buffer) => {
     const { id, result, error, method, params } = JSON.parse(data.toString());
     if (method === "Page.loadEventFired") loaded();
+    else if (method === "Runtime.bindingCalled") bound.get(params.name)?.(params.payload);
     else if (method === "Runtime.exceptionThrown") errors.push(params.exceptionDetails.exception?.description ?? "");
     else if (method === "Log.entryAdded" && params.entry.level === "error") errors.push(params.entry.text);
     const call = calls.get(id);
@@ -136,7 +140,12 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
     call: (act, ...args) => run(`(${act})(...${JSON.stringify(args)})`),
     command: call,
     errors,
-    until: (expression) => until(() => run<boolean>(expression), expression),
+    async bind(name, called) {
+      bound.set(name, called);
+      await call("Runtime.addBinding", { name });
+    },
+    // Not as often as one could look: a page that answers all the time draws late.
+    until: (expression) => until(() => run<boolean>(expression), expression, 50),
     async press(key) {
       await call("Input.dispatchKeyEvent", { type: "keyDown", key, ...keys[key] });
       await call("Input.dispatchKeyEvent", { type: "keyUp", key, ...keys[key], text: undefined });
@@ -157,6 +166,7 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
   return {
     page,
     async close() {
+      if (socket.readyState === WebSocket.CLOSED) return; // its tab was
       const closed = new Promise((resolve) => socket.on("close", resolve));
       socket.close();
       await closed;

@@ -32,6 +32,10 @@ test("release: this tree has one version, and its changelog begins with what is 
   assertEquals(npm, jsr);
   const [, title] = /^## (.*)$/m.exec(changelog)!;
   if (title !== "Unreleased") assertEquals(mistake(`v${npm}`, versions()), undefined);
+  for (const page of ["README.md", "docs/install.md"]) {
+    const named = [...readFileSync(join(root, page), "utf8").matchAll(/\bmqtt3c[-@](\d[\w.-]*)(?=\.tgz|\/)/g)];
+    assertEquals([...new Set(named.map(([, version]) => version))], [npm], page);
+  }
 });
 
 test("release: the workflow checks the tag and runs the tests before it publishes", () => {
@@ -39,7 +43,10 @@ test("release: the workflow checks the tag and runs the tests before it publishe
   assertEquals(steps.map(([, command]) => command), [
     `npx -y deno run -A scripts/release.ts "$GITHUB_REF_NAME"`,
     ".ci/run",
-    "npm publish --provenance --access public",
     "npx -y deno publish",
+    `npm pkg set repository.type=git "repository.url=git+$GITHUB_SERVER_URL/$GITHUB_REPOSITORY.git"`,
+    "npx -y deno task pack",
+    "npm publish --provenance --access public ./packed/mqtt3c-*.tgz",
+    `gh release create "$GITHUB_REF_NAME" --verify-tag --notes "CHANGELOG.md says what is new." packed/*`,
   ]);
 });

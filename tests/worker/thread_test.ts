@@ -94,12 +94,12 @@ async function surfacing(count: number, act: () => Promise<unknown>): Promise<st
 test("a main thread that is blocked costs neither connection nor messages", tools, () =>
   withBroker(async (port) => {
     const inbox = new Inbox();
-    const client = await connectWorker(local, inbox.onpub, { port, keepalive: 1 });
+    const client = await connectWorker(local, inbox.onpub, { port, keepalive: 2 });
     await client.subscribe("while/blocked");
     const flood = spawn("sh", ["-c", `sleep 1; seq 500 | mosquitto_pub -h ${local} -p ${port} -t while/blocked -l`]);
     const done = new Promise((resolve) => flood.on("close", resolve));
     await new Promise((resolve) => flood.on("spawn", resolve));
-    block(3500); // the broker would hang up after 1.5 s
+    block(5000); // the broker would hang up after 3 s
     const messages = await inbox.take(500);
     assertEquals(messages.map((message) => message.text()), Array.from({ length: 500 }, (_, i) => `${i + 1}`));
     assertEquals(await client.subscribe("still/here"), 0);
