@@ -19,18 +19,15 @@ import type {
   SubscribeOptions,
   Trace,
 } from "../api.ts";
-import { type Deferred, deferred, handled } from "../deferred.ts";
+import { deferred, handled } from "../deferred.ts";
 import { invoke, MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import { copyPayload, makeBlock, Message } from "../message.ts";
-import { Output } from "../protocol/output.ts";
 import type { Version } from "../protocol/packet.ts";
-import type { Delivery, Waiting } from "../session/consumer.ts";
+import type { Waiting } from "../session/consumer.ts";
 import { Ending } from "../session/ending.ts";
 import { type Call, Events } from "../session/events.ts";
 import { encodeFarewell, type Farewell } from "../session/farewell.ts";
-import { Inbox } from "../session/inbox.ts";
-import { messageUnsupported, versionUnsupported } from "../session/limits.ts";
 import { HEARD_WITHIN, HIGH_WATER } from "../session/state.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import type { Planned } from "../session/subscriber.ts";
@@ -42,22 +39,19 @@ import { Thread } from "../worker/thread.ts";
 import { onAbort } from "./abort.ts";
 import {
   checkDisconnect,
-  checkMessages,
   checkPublications,
   checkSubscribe,
   checkUnsubscribe,
-  type Publication,
   publication,
   publishFlags,
-  withdrawn,
 } from "./arguments.ts";
 import type { Authenticate } from "./authenticate.ts";
 import { Exchange } from "./exchange.ts";
 import { check } from "./checks.ts";
-import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
+import { promiseOf, publishAll, rejection } from "./call.ts";
 import { systemClock } from "./system_clock.ts";
-import { MessageIterator } from "./message_iterator.ts";
 import { moduleCode } from "./module_code.ts";
+import { Iterations } from "./module_iterations.ts";
 import {
   type CarriedStatus,
   COUNTERS,
@@ -69,6 +63,7 @@ import {
   restoreStatus,
   type ToHost,
 } from "./module_messages.ts";
+import { ModulePublisher } from "./module_publisher.ts";
 import { Outbox } from "./outbox.ts";
 import { answer, asksOf, withoutFunctions } from "./module_questions.ts";
 import { RemoteHandlers } from "./remote_handlers.ts";
@@ -76,11 +71,6 @@ import type { Settings } from "./settings.ts";
 
 /** Milliseconds that the thread has, after `timeout`, to tell what became of disconnect(). */
 const LINGER = 1000;
-/** At most so many messages of an iterator cross before they are asked for. */
-const MOST_AHEAD = 500;
-
-const DONE = Promise.resolve(0);
-
 /** What a client is made of, besides its settings. */
 export interface ModuleParts {
   /** Its default export gets the messages. */
@@ -103,16 +93,6 @@ function carryStore(store: SessionStore | undefined): HostData["store"] {
   return { path, sync, token: makeToken() };
 }
 
-/** An iterator of the caller. */
-interface Iteration {
-  readonly number: number;
-  readonly inbox: Inbox;
-  /** Messages that the caller is done with, which the thread has not been told. */
-  taken: number;
-  /** Whether the caller has one that it is not done with. */
-  hasOne: boolean;
-}
-
 /** Asks the client in the thread, and tells what that says. */
 export class ModuleClient implements Client {
   readonly sock = undefined;
@@ -120,7 +100,10 @@ export class ModuleClient implements Client {
   readonly #parts: ModuleParts;
   readonly #store: HostData["store"];
   readonly #thread: Thread;
-  readonly #outbox: Outbox<ToHost>;
+  readonly #outbox: Outbox<ToHost> = new Outbox(
+    (crossing) => this.#thread.post(crossing, [crossing.bytes.buffer]),
+    systemClock.tick,
+  );
   readonly #events: Events = new Events((error) => {
     this.#ending.rejected(error);
     if (this.#ending.isHeard) clearTimeout(this.#unheard);
@@ -137,16 +120,15 @@ export class ModuleClient implements Client {
   #fresh: Waiting[] = [];
   /** The calls that the thread has not answered, and those of their callers who are told with the answer. */
   readonly #calls = new Map<number, { readonly call: Call; readonly done?: (() => void) | undefined }>();
-  readonly #iterations = new Map<number, Iteration>();
+  readonly #iterations: Iterations = new Iterations({
+    outbox: this.#outbox,
+    reason: () => this.#ending.reason,
+    ask: (make) => promiseOf<void>(this.#ending, make),
+    number: (call) => this.#number(call),
+    listen: () => this.#listen(),
+  });
   #numbers = 0;
-  /** Checks and packs what is published, one message at a time. */
-  readonly #packer: Output;
-  /** Bytes of PUBLISH packets of QoS 0 that wait as far as is known. */
-  #unsent = 0;
-  /** Bytes of those of QoS 1 and 2 that are not acknowledged. */
-  #unacknowledged = 0;
-  /** Settled when publish() may go on; all who wait share it. */
-  #room: Deferred<number> | undefined;
+  readonly #publisher: ModulePublisher;
   #status: ConnectionStatus;
   /** The thread's counters, in the order of COUNTERS. */
   readonly #counters = new Float64Array(new SharedArrayBuffer(8 * COUNTERS.length));
@@ -168,7 +150,18 @@ export class ModuleClient implements Client {
     this.#settings = settings;
     this.#parts = parts;
     this.#store = carryStore(parts.store);
-    this.#packer = new Output(settings.maxBuffered, settings.version);
+    this.#publisher = new ModulePublisher({
+      settings,
+      outbox: this.#outbox,
+      ending: this.#ending,
+      events: this.#events,
+      tellsDropped: parts.onstatus !== undefined,
+      version: () => this.#version,
+      limits: () => this.limits,
+      checkEnd: () => this.#checkEnd(),
+      number: (call, done) => this.#number(call, done),
+      advance: () => systemClock.tick(() => this.#advance()),
+    });
     this.#id = settings.id;
     this.#status = { type: "connecting", attempt: 1, address: places[0]!.address };
     const data: HostData = {
@@ -195,7 +188,6 @@ export class ModuleClient implements Client {
       heard: (crossing) => this.#hear(crossing as Crossing<FromHost>),
       crashed: (error) => this.#crashed(error),
     });
-    this.#outbox = new Outbox((crossing) => this.#thread.post(crossing, [crossing.bytes.buffer]), systemClock.tick);
     this.#calls.set(0, { call: this.#opened });
     if (parts.onstatus !== undefined) this.#listen();
     this.#stopListening = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
@@ -238,111 +230,21 @@ export class ModuleClient implements Client {
     message?: string | Uint8Array,
     options?: PublishOptions,
   ): Promise<number> {
+    const publisher = this.#publisher;
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#publish(each), this.#isTold);
+        return publishAll(checkPublications(topic), (each) => publisher.publish(each), publisher.isTold);
       }
       const flags = options === undefined ? 0 : publishFlags(options);
-      return this.#publish(publication(topic as string, message!, flags, options));
+      return publisher.publish(publication(topic as string, message!, flags, options));
     } catch (error) {
       return rejection(this.#ending, error);
     }
   }
 
-  #publish(publication: Publication): Promise<number> {
-    const { topic, message, flags, signal, expiry } = publication;
-    if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
-    let packet: Uint8Array;
-    try {
-      packet = this.#pack(publication);
-    } catch (error) {
-      return this.#rejected(error as MqttError, () => packetSize(topic, message, flags >> 1), topic);
-    }
-    if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
-    this.#unsent += packet.length;
-    this.#cross(packet);
-    if (this.#unsent <= HIGH_WATER) return DONE;
-    this.#room ??= deferred();
-    return this.#room.promise;
-  }
-
-  /** @throws {MqttError} `"overflow"`; why no call can be made any more. */
-  #pack({ topic, message, flags, expiry, properties }: Publication): Uint8Array {
-    this.#checkEnd();
-    if (properties === undefined) this.#packer.publish(topic, message, flags);
-    else if (this.#version === 4) throw versionUnsupported("properties");
-    else this.#packer.publishWith(topic, message, flags, properties);
-    const packet = this.#packer.take()!;
-    this.#packer.written(); // it is copied before the next one is packed
-    const { limits } = this, error = limits && messageUnsupported(limits, { flags, size: packet.length });
-    if (error !== undefined) throw error; // at QoS 0 the thread could not tell it any more
-    this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
-    return packet;
-  }
-
   /** The version, as far as it is known. */
   get #version(): Version {
     return this.#status.type === "connected" ? this.#status.version : this.#settings.version;
-  }
-
-  /** A message of QoS 1 or 2, or one that may get stale: its call is answered when the broker has acknowledged it, or it is stored, or sent. */
-  #send(packet: Uint8Array, { signal, expiry, untilStored }: Publication): Promise<number> {
-    const size = packet.length;
-    // What the thread drops it tells itself.
-    const call = new Acknowledgement(this.#ending, this.#parts.onstatus && (() => {}));
-    let stop = () => {};
-    this.#unacknowledged += size;
-    const number = this.#number({
-      resolve: (code) => call.resolve(code),
-      reject: (error) => call.reject(error.code === "disconnect" && signal?.aborted ? withdrawn(signal.reason) : error),
-    }, () => {
-      this.#unacknowledged -= size;
-      stop();
-    });
-    if (signal === undefined && expiry === undefined && !untilStored) {
-      this.#cross(packet, number);
-      return call.promise;
-    }
-    const until = untilStored ? "stored" : undefined;
-    this.#outbox.add({ type: "publish", size, call: number, isWithdrawable: signal !== undefined, expiry, until });
-    this.#outbox.addBytes(packet);
-    stop = onAbort(signal, () => this.#outbox.add({ type: "withdraw", call: number }));
-    return call.promise;
-  }
-
-  /** The rejection of a message that has not crossed. */
-  #rejected(error: MqttError, size: () => number, topic: string): Promise<never> {
-    return rejection(
-      this.#ending,
-      error,
-      this.#parts.onstatus && (() => {
-        this.#events.tell({ type: "dropped", topic, size: size(), error });
-        systemClock.tick(() => this.#advance());
-      }),
-    );
-  }
-
-  /** Whether nobody has to await an error of a publish. */
-  readonly #isTold = (error: unknown): boolean =>
-    error === this.#ending.reason || this.#parts.onstatus !== undefined && isDropped(error);
-
-  /** A packet crosses, with the number of its call if it has one. */
-  #cross(packet: Uint8Array, call?: number): void {
-    let { last } = this.#outbox;
-    if (last?.type !== "publishes") this.#outbox.add(last = { type: "publishes", size: 0, calls: [] });
-    last.size += packet.length;
-    if (call !== undefined) last.calls.push(call);
-    this.#outbox.addBytes(packet);
-  }
-
-  /** @throws {MqttError} `"overflow"` */
-  #checkRoom(waiting: number, { length }: Uint8Array): void {
-    const { maxBuffered } = this.#settings;
-    if (waiting + length <= maxBuffered) return;
-    throw new MqttError(
-      "overflow",
-      `${waiting} bytes wait and ${length} more would exceed maxBuffered, ${maxBuffered}: await publish(), or raise it`,
-    );
   }
 
   subscribe(
@@ -370,49 +272,7 @@ export class ModuleClient implements Client {
   }
 
   messages(topic: string, options: MessagesOptions = {}): AsyncIterableIterator<Message> {
-    const { limit, ...asked } = checkMessages(topic, options), { qos } = asked.filters[0]!;
-    // What is acknowledged when it was handled does not cross before it is asked for.
-    const ahead = qos > 0 ? 1 : Math.min(Math.max(limit >> 1, 1), MOST_AHEAD);
-    const number = ++this.#numbers;
-    const makeIteration = (inbox: Inbox): Iteration => ({ number, inbox, taken: 0, hasOne: false });
-    let iteration: Iteration;
-    return new MessageIterator((wake) => new Inbox(topic, limit + ahead, wake), {
-      open: (inbox) => {
-        iteration = makeIteration(inbox);
-        const { reason } = this.#ending;
-        if (reason !== undefined) return this.#end(inbox, reason);
-        this.#iterations.set(number, iteration);
-        this.#outbox.add({ type: "iterate", inbox: number, asked, limit, ahead });
-      },
-      take: () => this.#take(iteration, ahead),
-      wait: (inbox, waiting) => void (inbox.waiting = waiting),
-      leave: (inbox) => {
-        inbox.error = undefined;
-        while (inbox.shift() !== undefined);
-        const isOpen = this.#iterations.has(number) && this.#ending.reason === undefined;
-        this.#iterations.delete(number);
-        this.#end(inbox, undefined);
-        if (!isOpen) return Promise.resolve();
-        return promiseOf<void>(this.#ending, (call) => {
-          this.#outbox.add({ type: "leave", call: this.#number(call), inbox: number });
-        });
-      },
-      heard: () => this.#listen(),
-    });
-  }
-
-  /** The next message of an iterator; the one before it is done with. */
-  #take(iteration: Iteration, ahead: number): Message | undefined {
-    if (iteration.hasOne) iteration.taken++;
-    const delivery = iteration.inbox.shift(), message = delivery?.message;
-    iteration.hasOne = delivery !== undefined;
-    if (delivery !== undefined) delivery.pending = 0;
-    const isDue = message === undefined || 2 * iteration.taken >= ahead;
-    if (iteration.taken > 0 && isDue && this.#iterations.has(iteration.number)) {
-      this.#outbox.add({ type: "taken", inbox: iteration.number, count: iteration.taken });
-      iteration.taken = 0;
-    }
-    return message;
+    return this.#iterations.iterate(topic, options);
   }
 
   reauthenticate(): Promise<void> {
@@ -554,12 +414,8 @@ export class ModuleClient implements Client {
       if (taken !== undefined && taken.pending > 0) this.#fresh.push(taken);
       return;
     }
-    const inbox = this.#iterations.get(entry.inbox)?.inbox;
-    if (inbox === undefined) return;
-    const delivery: Delivery = { message, packetId: 0, pending: 1, begun: true, failed: false, receipt: "none" };
-    inbox.push(delivery);
-    this.#fresh.push(delivery);
-    if (inbox.waiting) inbox.wake();
+    const delivery = this.#iterations.deliver(entry.inbox, message);
+    if (delivery !== undefined) this.#fresh.push(delivery);
   }
 
   #handle(entry: Exclude<FromHost, { type: "message" | "iterated" }>): void {
@@ -571,16 +427,9 @@ export class ModuleClient implements Client {
       case "acknowledged":
         return entry.calls.forEach((call, i) => this.#answered(call, { code: entry.codes[i]! }));
       case "room":
-        this.#unsent -= entry.size;
-        if (this.#unsent > HIGH_WATER) return;
-        this.#room?.resolve(0);
-        this.#room = undefined;
-        return;
-      case "ended": {
-        const iteration = this.#iterations.get(entry.inbox);
-        this.#iterations.delete(entry.inbox);
-        return iteration && this.#end(iteration.inbox, entry.error && this.#restore(entry.error));
-      }
+        return this.#publisher.makeRoom(entry.size);
+      case "ended":
+        return this.#iterations.end(entry.inbox, entry.error && this.#restore(entry.error));
       case "status":
         return this.#tell(entry.status);
       case "trusted":
@@ -617,12 +466,6 @@ export class ModuleClient implements Client {
     this.#events.settle(asked.call, code === undefined ? { error } : { code, error });
   }
 
-  /** No more messages come for an iterator; the end that disconnect() made is no error to it. */
-  #end(inbox: Inbox, error: MqttError | undefined): void {
-    inbox.end(error?.code === "disconnect" ? undefined : error);
-    if (inbox.waiting) inbox.wake();
-  }
-
   #tell(carried: CarriedStatus): void {
     const status = restoreStatus(carried);
     if (status.type === "closed") return this.#close(status.error);
@@ -655,23 +498,11 @@ export class ModuleClient implements Client {
     if (this.#isClosed) return;
     const reason = this.#ending.come(error);
     this.#stopListening();
-    if ([...this.#iterations.values()].some(({ inbox }) => inbox.iterated)) this.#listen();
-    if (this.#room !== undefined) this.#events.settle(this.#roomCall(this.#room), { error: reason });
-    this.#room = undefined;
+    if (this.#iterations.isHeard) this.#listen();
+    this.#publisher.end(reason);
     this.#status = this.#events.tell({ type: "closed", error: reason });
     this.#events.push({ type: "closed", error: reason });
     this.#advance();
-  }
-
-  /** Nobody has to await why the client has ended. */
-  #roomCall({ promise, resolve, reject }: Deferred<number>): Call {
-    return {
-      resolve: () => resolve(0),
-      reject: (error) => {
-        void handled(promise);
-        reject(error);
-      },
-    };
   }
 
   /** The thread says nothing more: everything settles. */
@@ -680,11 +511,10 @@ export class ModuleClient implements Client {
     this.#close(error);
     clearTimeout(this.#silent);
     const reason = this.#ending.reason!;
-    for (const { inbox } of this.#iterations.values()) this.#end(inbox, reason);
-    this.#iterations.clear();
+    this.#iterations.endAll(reason);
     for (const number of [...this.#calls.keys()]) this.#answered(number, { error: reason });
     // What disconnect() could not send any more is its caller's to know.
-    this.#ending.settle(wasClosed || this.#unsent === 0 || error === reason ? undefined : error);
+    this.#ending.settle(wasClosed || this.#publisher.unsent === 0 || error === reason ? undefined : error);
     this.#advance();
     void this.#thread.end();
     if (!this.#ending.isHeard) {
