@@ -176,6 +176,13 @@ function names(file: string, pattern: RegExp, from: string, to: string): string[
   return [...source.slice(start, source.indexOf(to, start)).matchAll(pattern)].map(([, name]) => name!);
 }
 
+test("docs/errors.md says of every code what to do", () => {
+  const page = read("docs/errors.md");
+  for (const code of [...names("src/errors.ts", /("\w+")/g, "export type ErrorCode", ";"), "16", "`128` to `162`"]) {
+    assertMatch(page, new RegExp(`^\\| .*${code}.* \\| [A-Z]`, "m"), code);
+  }
+});
+
 test("README: the tables name every option, code, status and member", () => {
   const section = (title: string) => readme.slice(readme.indexOf(`\n## ${title}\n`)).split(/\n## /)[1]!;
   const lists: [title: string, wanted: string[]][] = [
