@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type Client, connect, type ConnectOptions, fileStore, type OnPublish, type Status } from "../mod.ts";
-import { CommandError, unless } from "./errors.ts";
+import { CommandError, messageOf, unless } from "./errors.ts";
 import type { Values } from "./options.ts";
 import { connectProperties, sessionOf, willProperties } from "./properties.ts";
 import { askPassword, say } from "./terminal.ts";
@@ -158,7 +158,7 @@ function teller(tellsVersion: boolean): (status: Status) => void {
     switch (status.type) {
       case "waiting":
         wasLost = true;
-        say(`${status.error.message}; the next attempt is in ${(status.delay / 1000).toFixed(1)} s`, "yellow");
+        say(`${messageOf(status.error)} (the next attempt is in ${(status.delay / 1000).toFixed(1)} s)`, "yellow");
         break;
       case "connected":
         if (!isTold) say(`the broker speaks ${versionName(status.version)}`);
@@ -169,7 +169,7 @@ function teller(tellsVersion: boolean): (status: Status) => void {
       case "refused":
       case "dropped":
       case "store":
-        say(status.error.message, "red");
+        say(messageOf(status.error), "red");
     }
   };
 }

@@ -39,6 +39,19 @@ export class CommandError extends Error {
   }
 }
 
+/** What an error of the library tells a program to write, and what is given to the command instead. */
+const ADVICE: readonly (readonly [library: string, command: string])[] = [
+  ["check uname and passwd", "check user name and password (-u, MQTT_PASSWORD)"],
+  ["give the issuer's certificate as tls.ca", "give the issuer's certificate with --cafile"],
+  ["connect to that, or give it as tls.servername", "connect to that name"],
+  ["use mqtts:, or tls", "use mqtts:, or --tls"],
+];
+
+/** What is told of an error: with the names that a person at the terminal knows. */
+export function messageOf({ message }: Error): string {
+  return ADVICE.reduce((text, [library, command]) => text.replace(library, command), message);
+}
+
 /** What the promise is, unless a signal comes first: then the command ends with its status, and without a word. */
 export function unless<T>(interrupted: Promise<number>, promise: Promise<T>): Promise<T> {
   const end = interrupted.then((status) => Promise.reject(new CommandError("", status)));

@@ -3,8 +3,8 @@
 import { writeSync } from "node:fs";
 import process from "node:process";
 import manifest from "../deno.json" with { type: "json" };
-import { CommandError, EXIT, statusOf } from "./errors.ts";
-import { type commands, help, isCommand, parse, type Values } from "./options.ts";
+import { CommandError, EXIT, messageOf, statusOf } from "./errors.ts";
+import { type commands, help, isCommand, isHelpPage, parse, type Values } from "./options.ts";
 import { say } from "./terminal.ts";
 
 /** Each resolves to the exit status. `interrupted` resolves to that of the signal: the command ends as it should. */
@@ -29,12 +29,14 @@ const interrupted = new Promise<number>((resolve) => {
 });
 
 async function main([command, ...args]: string[]): Promise<number> {
-  if (command === "--version" || command === "help" || command === "--help") {
-    writeSync(1, command === "--version" ? `${manifest.version}\n` : help(args[0]));
+  const isHelp = command === "help" || command === "--help", [about] = args;
+  if (command === "--version" || isHelp && (about === undefined || isHelpPage(about))) {
+    writeSync(1, isHelp ? help(about) : `${manifest.version}\n`);
     return EXIT.done;
   }
   if (!isCommand(command)) {
-    say(command === undefined ? "What is to be done?" : `There is no command ${command}`, "red");
+    const name = isHelp ? about : command;
+    say(name === undefined ? "What is to be done?" : `There is no command ${name}`, "red");
     writeSync(2, `\n${help()}`);
     return EXIT.usage;
   }
@@ -51,7 +53,7 @@ function failed(error: unknown): number {
   const status = statusOf(error);
   if (error instanceof CommandError && error.message === "") return error.status;
   if (status === undefined) say(error instanceof Error ? error.stack ?? error.message : String(error), "red");
-  else say((error as Error).message, "red");
+  else say(messageOf(error as Error), "red");
   return status ?? EXIT.other;
 }
 

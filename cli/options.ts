@@ -292,6 +292,11 @@ export function isCommand(name: string | undefined): name is Command {
   return commands.includes(name as Command);
 }
 
+/** Whether help() has a page of that name. */
+export function isHelpPage(name: string): boolean {
+  return name === "connection" || name === "properties" || isCommand(name);
+}
+
 type Given = Record<string, string | boolean | (string | boolean)[] | undefined>;
 
 /** What was given, by the options' names. */

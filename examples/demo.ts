@@ -10,14 +10,24 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { connect, type MqttError } from "../mod.ts";
 
-const { values } = parseArgs({
-  options: {
-    broker: { type: "string" },
-    help: { type: "boolean", short: "h", default: false },
-    sensor: { type: "string" }, // the topic: this process is the one that publishes
-    start: { type: "string", default: `${Date.now()}` },
-  },
-});
+const usage = "deno task demo [--broker host[:port] | URL]";
+const options = {
+  broker: { type: "string" },
+  help: { type: "boolean", short: "h", default: false },
+  sensor: { type: "string" }, // the topic: this process is the one that publishes
+  start: { type: "string", default: `${Date.now()}` },
+} as const;
+
+function parse() {
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    console.error(`demo: ${(error as Error).message}\n${usage}`);
+    process.exit(2);
+  }
+}
+
+const values = parse();
 
 const colors = process.stdout.isTTY && !process.env["NO_COLOR"]
   ? { broker: 33, display: 36, sensor: 32, demo: 35 }
@@ -96,7 +106,7 @@ async function display(url: string): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  if (values.help) return console.log("deno task demo [--broker host[:port] | URL]");
+  if (values.help) return console.log(usage);
   const given = values.broker;
   if (values.sensor && given) return await sensor(given, values.sensor);
   const broker = given ? { url: given, stop() {} } : await embeddedBroker();

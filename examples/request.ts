@@ -1,4 +1,6 @@
 // Asks for something, and answers: over MQTT 5 or 3.1.1, whichever the broker has.
+//
+//     deno run -A examples/request.ts [host or URL]
 import process from "node:process";
 import { connect, MqttError } from "../mod.ts";
 

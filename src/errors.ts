@@ -67,7 +67,9 @@ export class MqttError extends Error {
   }
 
   static {
-    disconnectReason = (error) => error instanceof MqttError ? error.#disconnectReason : undefined;
+    // Not by `instanceof MqttError`: a bundler renames a class that names itself, and Node shows that name of uncaught errors.
+    disconnectReason = (error) =>
+      error instanceof Error && #disconnectReason in error ? error.#disconnectReason : undefined;
     setDisconnectReason = (error, reason) => error.#disconnectReason = reason;
   }
 }

@@ -117,7 +117,7 @@ function onDeno(files: string[]): Promise<Result> {
 }
 
 async function onBun(files: string[]): Promise<Result> {
-  const args = ["test", "--timeout=600000", "--only-failures", ...files.map((file) => `./${file}`)];
+  const args = ["test", "--timeout=1500000", "--only-failures", ...files.map((file) => `./${file}`)];
   return await suite(await bunBinary(), args, (text) => ({
     passed: sum(text, /^ *(\d+) pass$/gm),
     failed: sum(text, /^ *(\d+) fail$/gm) + sum(text, /^ *(\d+) errors?$/gm),
@@ -130,7 +130,7 @@ function onNode(files: string[]): Promise<Result> {
     "--enable-source-maps",
     "--test",
     "--test-reporter=spec",
-    "--test-timeout=600000",
+    "--test-timeout=1500000",
     "--test-concurrency=1",
     ...built,
   ];

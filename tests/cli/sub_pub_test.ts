@@ -231,6 +231,19 @@ test(
     }),
 );
 
+test("what the library advises, a person is told in options of the command", tools, async () => {
+  const advice = async (args: string[]) => (await mqtt3c(["pub", ...args, "-t", "t", "-m", "m"])).stderr;
+  await withMosquitto({ password: true }, async ({ port }) => {
+    assertMatch(await advice(["-p", `${port}`]), /check user name and password \(-u, MQTT_PASSWORD\); none were given/);
+  });
+  await withMosquitto({ tls: certificates().wrongName }, async ({ port }) => {
+    const { caFile } = certificates();
+    assertMatch(await advice(["-L", `mqtts://localhost:${port}`]), /give the issuer's certificate with --cafile/);
+    assertMatch(await advice(["-L", `mqtts://localhost:${port}`, "--cafile", caFile]), /connect to that name; nothing/);
+    assertMatch(await advice(["-p", `${port}`]), /use mqtts:, or --tls/);
+  });
+});
+
 test("over a WebSocket, and a Unix socket", tools, () =>
   inFolder(async (dir) => {
     const socket = join(dir, "socket"), web = freePort();
@@ -301,7 +314,7 @@ test("sub comes back when the broker does, and says so on standard error alone",
   const broker = await startMosquitto();
   const sub = await startSub(broker.port, ["-t", "t", "-C", "1"]);
   await broker.stop();
-  await sub.output(/the next attempt is in \d/);
+  await sub.output(/ \(the next attempt is in \d/);
   const again = await startMosquitto({ port: broker.port });
   try {
     await sub.output(/connected again/);
@@ -376,6 +389,7 @@ test(
       const at = ["-p", `${port}`];
       const cases: [status: number, says: RegExp, args: string[]][] = [
         [1, /There is no command nonsense/, ["nonsense"]],
+        [1, /There is no command nonsense/, ["help", "nonsense"]],
         [1, /What is to be done\?/, []],
         [1, /-t FILTER/, ["sub", ...at]],
         [1, /Unknown option '--nonsense'.*--help/, ["sub", "--nonsense"]],

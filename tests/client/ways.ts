@@ -83,7 +83,8 @@ function plugin(): string {
   return file;
 }
 
-async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
+/** Starts one; another one, with other ports, when somebody was faster at one of them. */
+async function startBroker(open: (broker: Broker) => Open, tries = 1): Promise<Broker> {
   const dir = mkdtempSync(join(tmpdir(), "mqtt3c-denial-"));
   const file = join(dir, "denial.json");
   writeFileSync(file, JSON.stringify(denial));
@@ -111,11 +112,17 @@ async function startBroker(open: (broker: Broker) => Open): Promise<Broker> {
     ].join("\n"),
   });
   const { port, stop: end } = await starting.finally(() => rmSync(dir, { recursive: true, force: true })); // it is read
-  await untilAccepts(secureWeb);
   const stop = async () => {
     await end();
     rmSync(folder, { recursive: true, force: true });
   };
+  try {
+    await untilAccepts(secureWeb);
+  } catch (error) {
+    await stop();
+    if (tries === 3) throw error;
+    return await startBroker(open, tries + 1);
+  }
   const notYet = () => Promise.reject(new Error("not yet"));
   const broker: Broker = { port, secure, web, secureWeb, path, connect: notYet, stop };
   broker.connect = open(broker);

@@ -34,3 +34,9 @@ test("the demo says why it cannot connect", async () => {
   assertEquals(code, 1);
   assertMatch(stderr, /^demo: Cannot connect .*\(cannotconnect\)\n$/);
 });
+
+test("the demo says what it may be given", async () => {
+  const { code, stderr } = await runScript("examples/demo.ts", ["--nonsense"]);
+  assertEquals(code, 2);
+  assertMatch(stderr, /^demo: Unknown option '--nonsense'.*\ndeno task demo \[--broker/);
+});

@@ -40,6 +40,7 @@ const runs = readme.match(/^(node|bun|deno) .*\bhello\.mjs$/gm)!;
 const modes = `
 async function main(url, module) {
   console.log(Object.keys(mqtt3c).filter((name) => name !== "default" && name !== "__esModule").sort().join());
+  console.log(mqtt3c.MqttError.name); // Node shows it of an uncaught one
   for (const open of [mqtt3c.connect, mqtt3c.connectWorker]) {
     const mqtt = await open(url, async (topic, message) => {
       console.log(open.name, topic, message.text());
@@ -70,7 +71,7 @@ const esm = (from: string) => `import process from "node:process"; import * as m
 const commonJs = `const mqtt3c = require("mqtt3c");${modes}`;
 const printed = `${
   Object.keys(source).sort().join()
-}\nconnect a/b hi\nconnectWorker a/b hi\nconnectSync a/b hi\nmodule hi\n`;
+}\nMqttError\nconnect a/b hi\nconnectWorker a/b hi\nconnectSync a/b hi\nmodule hi\n`;
 
 /** Hears the question in its thread, and answers with a client of its own. */
 const answering = (from: string, url: string) => `

@@ -9,7 +9,7 @@ import { build } from "../../scripts/build.ts";
 import { serveWebSocket } from "../support/aedes_websocket.ts";
 import { certificates } from "../support/certificates.ts";
 import { bunBinary, needs, run, which } from "../support/process.ts";
-import { startAedes, startMicrosocks } from "../support/servers.ts";
+import { startAedes, startMicrosocks, startMosquitto } from "../support/servers.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
 const read = (file: string) => readFileSync(join(root, file), "utf8");
@@ -91,7 +91,7 @@ test("pages: every program type-checks", () =>
     assertEquals(code, 0, stderr);
   }));
 
-const tools = needs("node", "openssl", "microsocks");
+const tools = needs("node", "openssl", "microsocks", "mosquitto");
 
 test(
   "pages: every program runs on Deno, Bun and Node, prints what is said, and ends",
@@ -114,8 +114,11 @@ test(
           await Promise.all(commands.map(async ([command, args, cwd], i) => {
             if (language === "js" && i === 0) return; // Deno's folder has no packages
             if (/^await using/m.test(code) && command === which("node") && parseInt(version.slice(1)) < 24) return;
-            const broker = await startAedes({ tls: code.includes("mqtts:") });
-            const web = code.includes("ws:") ? await serveWebSocket(broker.broker) : undefined;
+            // mosquitto sends a message on before it acknowledges it, and aedes afterwards; a program here has to bear both.
+            const isPlain = !/mqtts:|ws:/.test(code);
+            const aedes = isPlain ? undefined : await startAedes({ tls: code.includes("mqtts:") });
+            const web = code.includes("ws:") ? await serveWebSocket(aedes!.broker) : undefined;
+            const broker = aedes ?? await startMosquitto();
             const file = join(cwd, `program${i}.mjs`);
             const source = code.replaceAll(
               `"localhost"`,
@@ -172,6 +175,13 @@ function names(file: string, pattern: RegExp, from: string, to: string): string[
   const start = source.indexOf(from);
   return [...source.slice(start, source.indexOf(to, start)).matchAll(pattern)].map(([, name]) => name!);
 }
+
+test("docs/errors.md says of every code what to do", () => {
+  const page = read("docs/errors.md");
+  for (const code of [...names("src/errors.ts", /("\w+")/g, "export type ErrorCode", ";"), "16", "`128` to `162`"]) {
+    assertMatch(page, new RegExp(`^\\| .*${code}.* \\| [A-Z]`, "m"), code);
+  }
+});
 
 test("README: the tables name every option, code, status and member", () => {
   const section = (title: string) => readme.slice(readme.indexOf(`\n## ${title}\n`)).split(/\n## /)[1]!;
