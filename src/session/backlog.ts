@@ -61,6 +61,8 @@ export class Backlog {
   settled = 0;
   failed = 0;
   unclaimed = 0;
+  /** How many handlers have thrown: so it is seen whether the one that was called has. */
+  #thrown = 0;
   /** Messages that came with the last bytes. */
   #fresh: Delivery[] = [];
   /** Handlers with messages in their queue; those of them that may be called. */
@@ -113,10 +115,10 @@ export class Backlog {
       const consumer = consumers[i]!;
       if (consumer.isIdle) {
         begun = true;
-        const { failed } = this, promise = handling.call(consumer.onpub, message);
+        const thrown = this.#thrown, promise = handling.call(consumer.onpub, message);
         if (promise !== undefined) {
           this.#begin({ consumer, delivery: delivery ??= this.#hold(message, packetId) }, promise, handling);
-        } else if (this.failed !== failed) {
+        } else if (this.#thrown !== thrown) {
           delivery ??= this.#hold(message, packetId);
           delivery.failed = true;
         }
@@ -201,8 +203,8 @@ export class Backlog {
       while (queue.length > 0 && consumer.running < consumer.concurrency) {
         const delivery = queue.shift()!;
         delivery.begun = true;
-        const { failed } = this, promise = handling.call(consumer.onpub, delivery.message);
-        delivery.failed ||= this.failed !== failed;
+        const thrown = this.#thrown, promise = handling.call(consumer.onpub, delivery.message);
+        delivery.failed ||= this.#thrown !== thrown;
         if (promise !== undefined) this.#begin({ consumer, delivery }, promise, handling);
         this.#done(delivery);
       }
@@ -332,6 +334,7 @@ export class Backlog {
   /** A handler has thrown. */
   countFailure(): void {
     this.failed++;
+    this.#thrown++;
     if (this.#given !== undefined) this.#given.failed = true;
   }
 

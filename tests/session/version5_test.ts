@@ -407,6 +407,18 @@ describe("version 5: what comes", () => {
     assertEquals(say(), ["PUBACK 4 131"]);
   });
 
+  test("[MQTT5-3.4.2-1] a promise that rejects while another handler is called is no failure of that one", () => {
+    const desk = Desk.open5({}, () => "pending"), { talk } = desk;
+    const onpub = () => talk.session.backlog.settle(desk.works.get("pending")!, true);
+    const asked = { filters: [{ topic: "fine", qos: 1 as const }] };
+    talk.session.subscribe(asked, { onpub, concurrency: 1 }, new Asked("fine"), talk.now);
+    talk.packets();
+    desk.hears(message("pending", "", [], 1, 1));
+    desk.hears(message("fine", "", [], 1, 2));
+    const codes = talk.packets().map((packet) => [packet.type, (packet as { code?: number }).code]);
+    assertEquals(codes, [["PUBACK", 131], ["PUBACK", 0]]);
+  });
+
   test("[MQTT5-3.3.4-9] more messages than Receive Maximum: DISCONNECT 147", () => {
     const desk = Desk.open5({ receiveMaximum: 2 }, () => "pending");
     desk.hears(message("a", "", [], 1, 1));
