@@ -174,7 +174,19 @@ export class Flight {
     this.#pending++;
     this.#soonest = Math.min(this.#soonest, due);
     const qos = (page.bytes[start]! & 6) >> 1 as Level;
-    return { page, start, size, qos, number, call: undefined, state: WAITING, packetId: NEW, due, code: 0 };
+    return {
+      page,
+      start,
+      size,
+      qos,
+      number,
+      call: undefined,
+      state: WAITING,
+      packetId: NEW,
+      due,
+      code: 0,
+      refusal: undefined,
+    };
   }
 
   /** Takes what a process before this one had accepted; `offset`: `now` less the milliseconds since 1970. */
@@ -198,7 +210,7 @@ export class Flight {
       outgoing.state = RECEIVED;
       this.#received.set(outgoing.packetId, outgoing);
     }
-    for (const outgoing of poorer) this.#end(outgoing, versionUnsupported("a message with properties"));
+    for (const outgoing of poorer) this.#abandon(outgoing, versionUnsupported("a message with properties"));
   }
 
   /** The version is 4, and not 5: what has properties is given up. */
@@ -362,7 +374,7 @@ export class Flight {
       outgoing.code = code;
       return this.#end(outgoing);
     }
-    if (type === PUBCOMP && outgoing !== undefined) return this.#end(outgoing);
+    if (type === PUBCOMP && outgoing !== undefined) return this.#end(outgoing, outgoing.refusal);
     if (type === PUBCOMP && this.#freed?.add(packetId)) return;
     if (type === PUBREC && outgoing?.qos === 2) this.#receive(outgoing);
     else this.ignored++;
@@ -454,9 +466,20 @@ export class Flight {
       const { page, start, size, state, qos, packetId } = outgoing;
       const error = messageUnsupported(limits, { flags: page.bytes[start]! & 15, size });
       if (error === undefined || state !== WAITING) continue;
-      if (qos === 2 && packetId > 0) this.#release(packetId); // the broker may have it, and would keep its identifier
-      this.#end(outgoing, error);
+      this.#abandon(outgoing, error);
+      if (qos === 2 && packetId > 0) this.#release(packetId);
     }
+  }
+
+  /**
+   * Gives up a message that waits. One of QoS 2 that was sent, the broker may have: it keeps the packet identifier until it
+   * gets PUBREL, and would take another message with that for a repeat. So it goes on as if PUBREC had come, over
+   * connections, and has failed when PUBCOMP comes.
+   */
+  #abandon(outgoing: Outgoing, error: MqttError): void {
+    if (outgoing.qos !== 2 || outgoing.packetId <= 0) return this.#end(outgoing, error);
+    outgoing.refusal = error;
+    this.#receive(outgoing);
   }
 
   /** The broker has forgotten the session, and what it knew of the messages that were sent. */
@@ -475,6 +498,7 @@ export class Flight {
     for (const outgoing of all) {
       outgoing.state = WAITING;
       outgoing.packetId = ANEW;
+      outgoing.refusal = undefined;
     }
     for (const outgoing of all) {
       const isSentAgain = sessionLost === undefined ? outgoing.qos === 1 : sessionLost === "resend";

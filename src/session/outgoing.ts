@@ -33,6 +33,8 @@ export interface Outgoing extends Shelved {
   packetId: number;
   /** The reason code of the broker's PUBACK or PUBREC; 0 before. */
   code: number;
+  /** Why it was given up, though the broker may have it and is to free its packet identifier first. */
+  refusal: MqttError | undefined;
   /** When it is not sent any more; milliseconds. */
   readonly due: number;
 }

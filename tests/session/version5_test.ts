@@ -71,16 +71,43 @@ describe("version 5: what a broker cannot do", () => {
     talk.connect();
     const told = talk.hears(connack5([[MAXIMUM_QOS, 1], [RETAIN, 0], [LARGEST, 40]], true)).map(show);
     assertEquals(told.filter((line) => line.startsWith("dropped")), ["dropped unsupported", "dropped unsupported"]);
-    assertEquals([...calls, large].map(({ fate }) => fate), [
-      "error unsupported",
-      "pending",
-      "error unsupported",
-      "error unsupported",
-    ]);
+    const fates = () => [...calls, large].map(({ fate }) => fate);
+    assertEquals(fates(), ["pending", "pending", "error unsupported", "error unsupported"]);
     const packets = talk.packets();
     // The broker may have that of QoS 2, and is to forget its identifier.
     assertEquals(packets.map(({ type }) => type), ["PUBLISH", "PUBREL", "PUBLISH"]);
     assertEquals(packets.filter(isPublish).map(text), ["kept", "1"]);
+    talk.hears(acknowledged("PUBCOMP", 1));
+    assertEquals(fates()[0], "error unsupported");
+  });
+
+  test("[MQTT5-4.3.3-1] the identifier of a message that is given up is not another one's until the broker has freed it", () => {
+    const talk = Talk.open5(kept);
+    const call = send(talk, "x".repeat(30), 2);
+    assertEquals(published(talk).length, 1);
+    for (let i = 0; i < 2; i++) {
+      talk.reconnect(connack5([[LARGEST, 20]], true));
+      assertEquals(talk.packets().map((packet) => [packet.type, (packet as { packetId: number }).packetId]), [[
+        "PUBREL",
+        1,
+      ]]);
+      assertEquals([call.fate, talk.session.stats.unacknowledged], ["pending", 1]);
+    }
+    talk.hears(acknowledged("PUBCOMP", 1, 146));
+    assertEquals([call.fate, talk.session.stats.unacknowledged], ["error unsupported", 0]);
+  });
+
+  test("a message that is given up is sent after all when the session is lost, and the new broker takes it", () => {
+    const talk = Talk.open5({ ...kept, sessionLost: "resend" });
+    const call = send(talk, "x".repeat(30), 2);
+    talk.packets();
+    talk.reconnect(connack5([[LARGEST, 20]], true));
+    talk.packets();
+    talk.reconnect(connack5());
+    assertEquals(published(talk).map(({ dup }) => dup), [false]);
+    talk.hears(acknowledged("PUBREC", 2));
+    talk.hears(acknowledged("PUBCOMP", 2));
+    assertEquals(call.fate, 0);
   });
 
   test("limits are those of one connection, and not of the client", () => {
