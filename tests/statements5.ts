@@ -228,7 +228,7 @@ export const LIST5: readonly Listed[] = [
   ["4.3.2-3", "open", "it is unacknowledged until PUBACK", SESSION],
   ["4.3.2-4", "open", "a message of QoS 1 is answered with PUBACK and its identifier", SESSION],
   ["4.3.2-5", "open", "after that, a PUBLISH with the identifier is a new one", SESSION],
-  ["4.3.3-1", "open", "at QoS 2, a message gets an identifier that is not in use", SESSION],
+  ["4.3.3-1", "client", "at QoS 2, a message gets an identifier that is not in use"],
   ["4.3.3-2", "open", "its PUBLISH has that, QoS 2 and DUP 0", SESSION],
   ["4.3.3-3", "open", "it is unacknowledged until PUBREC", SESSION],
   ["4.3.3-4", "open", "PUBREC with a code below 128 is answered with PUBREL", SESSION],
