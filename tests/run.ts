@@ -23,7 +23,7 @@ interface Result {
 }
 
 const root = join(import.meta.dirname!, "..");
-const limit = 30 * 60_000; // of one suite, in milliseconds
+const limit = 60 * 60_000; // of one suite, in milliseconds
 const parts = ["check", "soak", "deno", "bun", "node"];
 const { values, positionals } = parseArgs({
   options: { only: { type: "string", multiple: true, default: [] }, long: { type: "boolean" } },
