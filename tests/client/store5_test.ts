@@ -30,7 +30,6 @@ for (const [mode, open] of modes) {
             id: "S",
             session: true,
             keepalive: 0,
-            timeout: 1000,
             store,
             onstatus,
             ...op,

@@ -280,6 +280,7 @@ const NOBODY = { resolve() {}, reject() {} };
 
 const SETTINGS: SessionSettings = {
   version: 4,
+  checksFormat: false,
   fallsBack: false,
   sessionExpiry: 0,
   topicAliases: 0,
