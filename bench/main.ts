@@ -7,7 +7,7 @@
 // deno-lint-ignore-file no-console
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, type ParseArgsConfig } from "node:util";
 import { bench, bundles, work } from "./build.ts";
 import { commitOf, compareWith } from "./compare.ts";
 import { chart } from "./chart.ts";
@@ -33,7 +33,7 @@ const help = `deno task bench [options]: everything takes about an hour
   --render            no run: the table and the chart of the last full one
 `;
 
-const { values: given } = parseArgs({
+const { values: given } = parseArguments({
   options: {
     quick: { type: "boolean", default: false },
     compare: { type: "string" },
@@ -48,6 +48,17 @@ const { values: given } = parseArgs({
     help: { type: "boolean", short: "h", default: false },
   },
 });
+
+/** A mistake in them is told without a stack. */
+function parseArguments<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${help}`);
+    Deno.exit(1);
+  }
+}
+
 const list = (text?: string) => text?.split(",");
 const numbers = (text?: string) => list(text)?.map(Number);
 const only = list(given.only) ?? (given.compare ? compared : undefined);

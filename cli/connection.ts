@@ -1,8 +1,8 @@
 /** From the options to a client: where the broker is, as whom, and what is told of the connection on the way. */
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type Client, connect, type ConnectOptions, fileStore, type OnPublish, type Status } from "../mod.ts";
 import { CommandError, messageOf, unless } from "./errors.ts";
+import { readGiven } from "./input.ts";
 import type { Values } from "./options.ts";
 import { connectProperties, sessionOf, willProperties } from "./properties.ts";
 import { askPassword, say } from "./terminal.ts";
@@ -13,7 +13,10 @@ export interface Place {
   topic: string | undefined;
 }
 
-/** @throws {CommandError} If it is given twice. */
+/** Those of the library. */
+const SCHEMES = ["mqtt", "tcp", "mqtts", "ssl", "tls", "ws", "wss", "unix"];
+
+/** @throws {CommandError} If it is given twice, or of another kind. */
 export function place(values: Values): Place {
   const host = values.text("host"), url = urlOf(values), path = values.text("unix");
   if ([host, url, path].filter((given) => given !== undefined).length > 1) {
@@ -23,6 +26,10 @@ export function place(values: Values): Place {
     return { address: `unix://${encodeURI(path).replaceAll(/[?#]/g, encodeURIComponent)}`, topic: undefined };
   }
   if (url === undefined) return { address: host ?? "localhost", topic: undefined };
+  const [, scheme] = /^([^:]*):\/\//.exec(url) ?? [];
+  if (scheme !== undefined && !SCHEMES.includes(scheme.toLowerCase())) {
+    throw new CommandError(`A broker's URL begins with mqtt, mqtts, ws, wss or unix, not with ${scheme}`);
+  }
   // Over TCP a path is the topic; of a WebSocket it is the server's.
   const [, address, topic] = /^((?:mqtts?|tcp|ssl|tls):\/\/[^/]*)\/(.+)$/is.exec(url) ?? [];
   if (topic?.includes("@")) {
@@ -73,11 +80,10 @@ export async function connectOptions(values: Values): Promise<ConnectOptions> {
 async function credentials(values: Values): Promise<Pick<ConnectOptions, "uname" | "passwd">> {
   const [, login] = /^[a-z+]+:\/\/([^/]*)@/i.exec(urlOf(values) ?? "") ?? [];
   const { MQTT_USER, MQTT_PASSWORD } = process.env;
-  const file = values.text("password-file");
   const uname = values.text("username") ?? (login === undefined && MQTT_USER ? MQTT_USER : undefined);
   const passwd = values.text("pw") ??
-    (file !== undefined
-      ? readFileSync(file, "utf8").split(/\r?\n/, 1)[0]
+    (values.text("password-file") !== undefined
+      ? readGiven(values, "password-file")!.toString().split(/\r?\n/, 1)[0]
       : values.is("ask-password")
       ? await askPassword()
       : login?.includes(":") || !MQTT_PASSWORD
@@ -91,10 +97,7 @@ async function credentials(values: Values): Promise<Pick<ConnectOptions, "uname"
 
 /** TLS is on with `mqtts:` and `wss:` by itself; a certificate that nobody vouches for is refused unless --insecure says otherwise. */
 function tls(values: Values): ConnectOptions["tls"] {
-  const [ca, cert, key] = ["cafile", "cert", "key"].map((name) => {
-    const file = values.text(name);
-    return file === undefined ? undefined : readFileSync(file);
-  });
+  const [ca, cert, key] = ["cafile", "cert", "key"].map((name) => readGiven(values, name));
   const isSecure = /^(mqtts|ssl|tls|wss):/i.test(urlOf(values) ?? "") || ca !== undefined || cert !== undefined ||
     values.is("tls") || values.is("insecure");
   if (!isSecure) return undefined;

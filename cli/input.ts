@@ -44,11 +44,22 @@ export async function* batches(stream: AsyncIterable<Buffer>): AsyncGenerator<Bu
   if (pieces.length) yield [Buffer.concat(pieces)];
 }
 
+/** What the file that an option names has; undefined where it is not given. */
+export function readGiven(values: Values, option: string): Buffer | undefined {
+  const file = values.text(option);
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new CommandError(`--${option}: ${(error as Error).message}`);
+  }
+}
+
 /** The one message that the options say; an empty one where they say none. */
 export async function payload(values: Values): Promise<Buffer> {
-  const text = values.text("message"), file = values.text("file");
+  const text = values.text("message"), content = readGiven(values, "file");
   if (text !== undefined) return Buffer.from(text);
-  if (file !== undefined) return readFileSync(file);
+  if (content !== undefined) return content;
   if (!values.is("stdin-file")) return Buffer.alloc(0);
   const chunks: Buffer[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk);
@@ -63,6 +74,9 @@ export function decode(bytes: Buffer, values: Values): Buffer {
   throw new CommandError("--hex takes pairs of hexadecimal digits");
 }
 
+/** What a line may have; `time` is that of its record. */
+const KEYS = ["topic", "payload", "base64", "qos", "retain", "properties", "time"];
+
 /** @throws {CommandError} If the line has no message. */
 export function fromJson(line: Buffer, number: number, common: Common): Published {
   const wrong = (what: string): never => {
@@ -75,6 +89,8 @@ export function fromJson(line: Buffer, number: number, common: Common): Publishe
     return wrong("is no JSON");
   }
   if (typeof value !== "object" || value === null) return wrong("is no JSON object");
+  const strange = Object.keys(value).find((key) => !KEYS.includes(key));
+  if (strange !== undefined) return wrong(`has ${strange}, which means nothing: there are ${KEYS.join(", ")}`);
   const { topic = common.topic, qos = common.qos, retain = common.retain, payload = "", base64 } = value;
   if (typeof topic !== "string") return wrong("has no topic, and there is no -t");
   if (qos !== 0 && qos !== 1 && qos !== 2) return wrong("has a qos that is not 0, 1 or 2");

@@ -35,7 +35,7 @@ function property(help: string): Option {
   return {
     name: "property",
     short: "D",
-    value: "PACKET NAME VALUE",
+    value: "PACKET NAME TEXT",
     many: true,
     is5: true,
     words: ([, name]) => name === "user-property" ? 4 : 3,
@@ -62,9 +62,9 @@ const connection: readonly Option[] = [
   {
     name: "session-expiry-interval",
     short: "x",
-    value: "SECONDS",
+    value: "N",
     is5: true,
-    help: "MQTT 5: keeps it for so long (with -c for ever); means -c",
+    help: "MQTT 5: keeps it for N seconds (with -c for ever); means -c",
   },
   { name: "store", value: "FILE", help: "keep the session in a file: it survives this process; means -c" },
   { name: "username", short: "u", value: "USER", help: "or by the environment: MQTT_USER" },

@@ -65,7 +65,8 @@ export function parseSettings(op: ConnectOptions, located: readonly Located[] = 
   const version = wanted === 4 ? 4 : 5;
   checkRange("topicAliases", topicAliases, 0, 65_535);
   check(typeof checkFormat === "boolean", "checkFormat", "true or false");
-  if ((topicAliases > 0 || checkFormat) && version === 4) throw versionUnsupported("topicAliases or checkFormat");
+  if (topicAliases > 0 && version === 4) throw versionUnsupported("topicAliases");
+  if (checkFormat && version === 4) throw versionUnsupported("checkFormat");
   return {
     version,
     fallsBack: wanted === "auto",

@@ -79,6 +79,11 @@ test(
         assertEquals(found, properties);
       }
       const cases: [status: number, says: RegExp, line: string][] = [
+        [
+          1,
+          /Line 1 of the input has retained, which means nothing: there are topic, /,
+          `{"topic":"t","retained":true}`,
+        ],
         [1, /Line 1 of the input has properties that are no object/, `{"topic":"t","properties":1}`],
         [1, /Line 1 of the input has a correlation that is no text/, `{"topic":"t","properties":{"correlation":1}}`],
         [1, /expiry/, `{"topic":"t","properties":{"expiry":"x"}}`],
@@ -222,8 +227,8 @@ test("a will with its properties, and CONNECT with its own", tools, () =>
 
 test("what is wrong with -D, -x and -V is said before anything is sent", tools, async () => {
   const cases: [says: RegExp, args: string[]][] = [
-    [/-D takes PACKET NAME VALUE: mqtt3c help properties/, ["pub", "-t", "t", "-m", "m", "-D", "publish"]],
-    [/-D takes PACKET NAME VALUE/, ["pub", "-t", "t", "-m", "m", "-D", "publish", "user-property", "a"]],
+    [/-D takes PACKET NAME TEXT: mqtt3c help properties/, ["pub", "-t", "t", "-m", "m", "-D", "publish"]],
+    [/-D takes PACKET NAME TEXT/, ["pub", "-t", "t", "-m", "m", "-D", "publish", "user-property", "a"]],
     [/takes the packets connect, publish, will, disconnect, not subscribe/, [
       ..."pub -t t -m m -D subscribe user-property a b".split(" "),
     ]],
