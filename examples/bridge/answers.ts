@@ -8,6 +8,9 @@ import { AwayError } from "./broker.ts";
 /** Milliseconds a body may take. */
 const BODY_TIME = 30_000;
 
+/** What a broker refuses for another reason than that it is not allowed, by its reason codes: busy, quota; names, format. */
+const REFUSALS: Record<number, number> = { 137: 503, 151: 503, 143: 400, 144: 400, 153: 400 };
+
 /** A request that is refused with this HTTP status. */
 export class Refused extends Error {
   readonly status: number;
@@ -51,7 +54,14 @@ export function read(request: IncomingMessage, hold: Hold): Promise<Buffer> {
 export function meaningOf(error: Error): [status: number, headers: Record<string, string>] {
   if (error instanceof Refused) return [error.status, error.headers];
   if (error instanceof AwayError) return [503, { "retry-after": `${error.retryAfter}` }];
-  if (error instanceof MqttError) return error.code === 128 ? [403, {}] : [503, { "retry-after": "1" }];
+  if (error instanceof MqttError) {
+    const status = typeof error.code === "number"
+      ? REFUSALS[error.code] ?? 403
+      : error.code === "unsupported"
+      ? 501
+      : 503;
+    return [status, status === 503 ? { "retry-after": "1" } : {}];
+  }
   const isMistake = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
   return [isMistake ? 400 : 500, {}];
 }

@@ -15,6 +15,9 @@ const OPTIONS: ConnectOptions = {
   reconnect: { minDelay: 100, maxDelay: 5000, stableAfter: 1000 },
 };
 
+/** The codes of messages that were not sent. */
+const NOT_SENT: ReadonlySet<unknown> = new Set(["overflow", "unsupported"]);
+
 /** The broker is away; `retryAfter` is in seconds. */
 export class AwayError extends Error {
   override readonly name = "AwayError";
@@ -40,7 +43,7 @@ export interface BrokerStatus {
   /** Messages the broker has acknowledged; and those whose acknowledgement the end of the connection cut off. */
   published: number;
   unconfirmed: number;
-  /** Messages that were not taken, as the broker was away or too many waited for it. */
+  /** Messages that were not taken, as the broker was away, too many waited for it, or it cannot do what they ask. */
   refused: number;
 }
 
@@ -137,7 +140,7 @@ export class Broker {
    *
    * @throws {TypeError | RangeError} If the topic is none.
    * @throws {AwayError} If the broker is away: nothing was sent.
-   * @throws {MqttError} If the connection ended first: it may have arrived, or not. `"overflow"`: nothing was sent.
+   * @throws {MqttError} If the connection ended first: it may have arrived, or not. `"overflow"`, `"unsupported"`: nothing was sent.
    */
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
     checkTopic(topic);
@@ -156,7 +159,7 @@ export class Broker {
       });
       this.#counts.published++;
     } catch (error) {
-      if (error instanceof MqttError) this.#losses.add(error.code === "overflow" ? "refused" : "unconfirmed");
+      if (error instanceof MqttError) this.#losses.add(NOT_SENT.has(error.code) ? "refused" : "unconfirmed");
       throw error;
     }
   }

@@ -1,7 +1,8 @@
 /** Filters that many share: each is subscribed once, and the last values of its topics are kept for those who come later. */
 import { setTimeout as pause } from "node:timers/promises";
-import { type Client, MqttError } from "../../mod.ts";
+import { type Client, type MessageProperties, MqttError } from "../../mod.ts";
 import type { Value } from "./payload.ts";
+import { toJson } from "./properties.ts";
 import { checkFilter } from "./topics.ts";
 
 /** What is kept: topics of one filter, and bytes in all. */
@@ -39,6 +40,8 @@ interface Shared extends Subscription {
 
 interface Kept extends Value {
   readonly shared: Shared;
+  /** What it takes, in bytes. */
+  readonly size: number;
 }
 
 /** The filters of one client. */
@@ -131,14 +134,15 @@ export class Filters {
   }
 
   /** Keeps the last value of a topic, and forgets the oldest of this filter or of all, where they are too many. */
-  #keep(shared: Shared, { topic, payload }: Value): void {
+  #keep(shared: Shared, { topic, payload, properties }: Value): void {
     this.#drop(shared.kept.get(topic));
     // An empty one is how a broker is told to forget a value; whether it was told so cannot be seen.
     if (payload.length === 0) return void (shared.answer = undefined);
-    const value = { topic, payload: payload.slice(), retain: true, shared };
+    const size = payload.length + topic.length + (properties ? JSON.stringify(toJson(properties) ?? "").length : 0);
+    const value = { topic, payload: payload.slice(), retain: true, properties: copyOf(properties), shared, size };
     shared.kept.set(topic, value);
     this.#kept.add(value);
-    this.#keptBytes += payload.length + topic.length;
+    this.#keptBytes += size;
     while (shared.kept.size > KEPT_TOPICS) this.#evict(shared.kept.values().next().value!);
     while (this.#keptBytes > KEPT_BYTES) this.#evict(this.#kept.values().next().value!);
   }
@@ -152,12 +156,18 @@ export class Filters {
     if (value === undefined) return;
     value.shared.kept.delete(value.topic);
     this.#kept.delete(value);
-    this.#keptBytes -= value.payload.length + value.topic.length;
+    this.#keptBytes -= value.size;
   }
 
   #forget({ kept }: Shared): void {
     for (const value of kept.values()) this.#drop(value);
   }
+}
+
+/** Correlation data is a part of a larger block, which must not be kept with it. */
+function copyOf(properties: MessageProperties | undefined): MessageProperties | undefined {
+  const { correlation } = properties ?? {};
+  return correlation === undefined ? properties : { ...properties, correlation: correlation.slice() };
 }
 
 /**
@@ -170,7 +180,8 @@ async function insist(client: Client, isWanted: () => boolean, ask: () => Promis
       await ask();
       return isWanted();
     } catch (error) {
-      if (!(error instanceof MqttError) || error.code === 128) throw error;
+      // A number is the broker's answer; "unsupported" is one that it gave when it was connected.
+      if (!(error instanceof MqttError) || typeof error.code === "number" || error.code === "unsupported") throw error;
     }
     await pause(AGAIN, undefined, { ref: false });
   }

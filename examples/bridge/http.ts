@@ -10,6 +10,7 @@ import { Losses } from "./losses.ts";
 import { Outbox } from "./outbox.ts";
 import { json, payloadOf, type Value } from "./payload.ts";
 import * as program from "./program.ts";
+import { fromHeader, fromJson, toHeader } from "./properties.ts";
 import { checkFilter } from "./topics.ts";
 import type { WaitingLimits } from "./waiting.ts";
 
@@ -75,6 +76,7 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     if (request.headers.origin !== undefined && refusal?.status !== 403) {
       response.setHeader("access-control-allow-origin", request.headers.origin);
       response.setHeader("vary", "origin");
+      response.setHeader("access-control-expose-headers", "mqtt-retain, mqtt-properties");
     }
     if (request.method === "OPTIONS" && refusal?.status !== 403) return preflight(response);
     if (refusal) throw new Refused(refusal.status, refusal.reason, { "www-authenticate": "Bearer" });
@@ -86,7 +88,10 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
       if (Number(request.headers["content-length"]) > maxBody) throw tooLarge();
       const body = await read(request, hold);
       if (topic === "") return publishLines(body, response);
-      await broker.publish(topic, body, { retain: wantsRetain(request) });
+      await broker.publish(topic, body, {
+        retain: wantsRetain(request),
+        ...fromHeader(request.headers["mqtt-properties"]),
+      });
       response.writeHead(204).end();
     } else if (request.method !== "GET") {
       throw new Refused(405, "Publish with POST, read with GET", { allow: "GET, POST, OPTIONS" });
@@ -99,14 +104,17 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     }
   }
 
-  /** Many messages in one request: each line is `{"topic", "payload" | "base64", "retain"?}`. */
+  /** Many messages in one request: each line is `{"topic", "payload" | "base64", "retain"?, "properties"?}`. */
   async function publishLines(body: Buffer, response: ServerResponse): Promise<void> {
     if (!isUtf8(body)) throw new Refused(400, "The body is not UTF-8");
     const lines = body.toString().split("\n");
     const published = await Promise.allSettled(lines.map(async (line) => {
       if (line.trim() === "") return false;
       const message = JSON.parse(line);
-      await broker.publish(message.topic, payloadOf(message), { retain: message.retain });
+      await broker.publish(message.topic, payloadOf(message), {
+        retain: message.retain,
+        ...fromJson(message.properties),
+      });
       return true;
     }));
     const failed = published.findIndex(({ status }) => status === "rejected");
@@ -139,11 +147,12 @@ export async function startHttp(options: HttpOptions): Promise<program.Bridge> {
     if (value === undefined && !broker.connected) throw broker.away();
     const hint = "the broker keeps what is published with ?retain, and nothing else";
     if (value === undefined) throw new Refused(404, `No value of "${topic}" within ${wait} ms; ${hint}`);
-    const bytes = Buffer.from(value.payload);
+    const bytes = Buffer.from(value.payload), properties = toHeader(value.properties);
     response.writeHead(200, {
       "content-length": bytes.length,
       "content-type": isUtf8(bytes) ? "text/plain; charset=utf-8" : "application/octet-stream",
       "mqtt-retain": `${value.retain}`,
+      ...properties && { "mqtt-properties": properties },
       "x-content-type-options": "nosniff",
       "cache-control": "no-store",
     }).end(bytes);
@@ -267,7 +276,7 @@ function countMissed(last: string, { id, count }: Subscription): number | null {
 function preflight(response: ServerResponse): void {
   response.writeHead(204, {
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "authorization, content-type, last-event-id",
+    "access-control-allow-headers": "authorization, content-type, last-event-id, mqtt-properties",
   }).end();
 }
 

@@ -1,5 +1,7 @@
 /** Payloads in JSON: text where they are UTF-8, and otherwise base64. */
 import { Buffer, isUtf8 } from "node:buffer";
+import type { MessageProperties } from "../../mod.ts";
+import { toJson } from "./properties.ts";
 
 /** A message, now or from before. */
 export interface Value {
@@ -7,6 +9,8 @@ export interface Value {
   readonly payload: Uint8Array;
   /** From before: the broker had kept it, or the bridge has. */
   readonly retain: boolean;
+  /** What it says of itself, with MQTT 5. */
+  readonly properties?: MessageProperties | undefined;
 }
 
 /**
@@ -32,11 +36,12 @@ let lastJson = "";
 /** A value as JSON without its braces. */
 export function json(value: Value): string {
   if (value === lastValue) return lastJson;
-  const { topic, payload, retain } = value;
+  const { topic, payload, retain } = value, properties = toJson(value.properties);
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
   const content = isUtf8(bytes)
     ? `"payload":${JSON.stringify(bytes.toString())}`
     : `"base64":"${bytes.toString("base64")}"`;
   lastValue = value;
-  return lastJson = `"topic":${JSON.stringify(topic)},${content}${retain ? `,"retain":true` : ""}`;
+  const more = properties ? `,"properties":${JSON.stringify(properties)}` : "";
+  return lastJson = `"topic":${JSON.stringify(topic)},${content}${retain ? `,"retain":true` : ""}${more}`;
 }

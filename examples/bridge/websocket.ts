@@ -8,6 +8,7 @@ import { listen } from "./listen.ts";
 import { Losses } from "./losses.ts";
 import { Outbox, weigh } from "./outbox.ts";
 import { json, payloadOf } from "./payload.ts";
+import { fromJson } from "./properties.ts";
 import { serve } from "./page.ts";
 import * as program from "./program.ts";
 import type { WaitingLimits } from "./waiting.ts";
@@ -33,6 +34,7 @@ interface Request {
   payload?: string;
   base64?: string;
   retain?: boolean;
+  properties?: unknown;
   /** Comes back with the answer. A publish without it is answered only when it fails. */
   id?: unknown;
 }
@@ -143,7 +145,7 @@ export async function startWebSocket(options: WebSocketOptions): Promise<program
 
     async function publish(request: Request): Promise<Record<string, unknown> | undefined> {
       const { topic, retain = false, id } = request;
-      await broker.publish(topic, payloadOf(request), { retain });
+      await broker.publish(topic, payloadOf(request), { retain, ...fromJson(request.properties) });
       return id === undefined ? undefined : { type: "published", id };
     }
 

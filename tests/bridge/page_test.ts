@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertMatch, assertNotEquals } from "@std/assert";
 import { startWebSocket } from "../../examples/bridge/websocket.ts";
+import { connect } from "../../mod.ts";
 import { needs } from "../support/process.ts";
 import { startAedes, startMosquitto } from "../support/servers.ts";
 import { runtime } from "../support/spawn.ts";
@@ -305,3 +306,26 @@ testPage(
     }
   },
 );
+
+testPage("page: properties are told with the value", needs("chromium", "mosquitto"), async () => {
+  const broker = await startMosquitto();
+  const address = `mqtt://127.0.0.1:${broker.port}`;
+  const bridge = await startWebSocket({ broker: address, op: { version: 5 } });
+  const mqtt = await connect(address, undefined, { version: 5 });
+  const browser = await startBrowser();
+  try {
+    await browser.page.open(bridge.url);
+    await browser.page.until(subscribed("#"));
+    await mqtt.publish("a", "21", { properties: { contentType: "text/plain", user: [["room", "12"]] } });
+    await browser.page.until(`(${row("a")}?.cells[1].title ?? "") !== ""`);
+    assertEquals(
+      await browser.page.run(`${row("a")}.cells[1].title`),
+      '21\ncontentType: "text/plain"\nuser: [["room","12"]]',
+    );
+  } finally {
+    await browser.stop();
+    await mqtt.disconnect();
+    await bridge.close();
+    await broker.stop();
+  }
+});

@@ -7,7 +7,7 @@
  * - a message to `$send`: its payload is JSON: a packet that it sends, or `{ hex }`, bytes
  * - a message to `$close`: it closes the connection
  * - PUBLISH, PUBREL, SUBSCRIBE and UNSUBSCRIBE are acknowledged, and so is PUBREC, unless the topic begins with `never`;
- *   messages to `code/N` with reason code N
+ *   messages to `code/N`, and subscriptions to it, with reason code N
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
@@ -20,6 +20,10 @@ interface Answer {
   sessionPresent?: boolean;
   properties?: NaiveProperty[];
 }
+
+/** The reason code that a topic stands for. */
+const codeOf = (topic: string) => topic.startsWith("code/") ? Number(topic.slice(5)) : undefined;
+const granted = ({ topic, qos }: { topic: string; qos: number }) => codeOf(topic) ?? qos;
 
 let connections = 0;
 const say = (text: string) => void process.stdout.write(`${text}\n`);
@@ -59,7 +63,7 @@ function serve(socket: Socket): void {
     } else if (type === "PINGREQ") {
       send({ type: "PINGRESP" });
     } else if (type === "SUBSCRIBE") {
-      send({ type: "SUBACK", packetId: packet.packetId, codes: packet.filters.map(({ qos }) => qos), properties: [] });
+      send({ type: "SUBACK", packetId: packet.packetId, codes: packet.filters.map(granted), properties: [] });
     } else if (type === "UNSUBSCRIBE") {
       send({ type: "UNSUBACK", packetId: packet.packetId, codes: packet.filters.map(() => 0), properties: [] });
     } else if (type === "PUBREL") {
@@ -77,8 +81,7 @@ function serve(socket: Socket): void {
         return send({ ...told, ...("payload" in told && { payload: new TextEncoder().encode(told.payload) }) });
       }
       if (qos === 0 || topic.startsWith("never")) return;
-      const code = topic.startsWith("code/") ? Number(topic.slice(5)) : 0;
-      send({ type: qos === 1 ? "PUBACK" : "PUBREC", packetId, code, properties: [] });
+      send({ type: qos === 1 ? "PUBACK" : "PUBREC", packetId, code: codeOf(topic) ?? 0, properties: [] });
     }
   }
 

@@ -53,8 +53,8 @@ function retry(/** @type {string} */ reason, name = "Bridge away") {
 
 function receive(/** @type {any} */ message) {
   if (message.type === "message") {
-    const { topic, payload, base64 = "", retain } = message;
-    take(topic, { payload, size: payload === undefined ? atob(base64).length : 0, retain });
+    const { topic, payload, base64 = "", retain, properties } = message;
+    take(topic, { payload, size: payload === undefined ? atob(base64).length : 0, retain, properties });
   } else if (message.type === "state") {
     if (message.broker === "connected") showState("connected", "Connected");
     else showState("away", "Broker away", message.reason);

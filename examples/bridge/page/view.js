@@ -82,11 +82,12 @@ class Topic {
     seen.observe(this.row);
   }
 
-  take(/** @type {{ payload?: string, size: number, retain?: boolean }} */ message) {
+  take(/** @type {{ payload?: string, size: number, retain?: boolean, properties?: object }} */ message) {
     this.count++;
     this.changed = true;
     this.isText = message.payload !== undefined;
     this.text = message.payload ?? `${message.size} bytes`;
+    this.properties = message.properties;
     const values = numbersOf(message.payload);
     if (values.length === 0 || message.retain && this.data[0].length > 0) return;
     for (const [name] of values) {
@@ -131,7 +132,10 @@ class Topic {
     if (!this.changed || !this.isSeen) return;
     this.changed = false;
     this.value.textContent = this.text.slice(0, 200);
-    this.value.title = this.text.slice(0, 2000);
+    const properties = Object.entries(this.properties ?? {}).map(([name, value]) =>
+      `\n${name}: ${JSON.stringify(value)}`
+    );
+    this.value.title = `${this.text.slice(0, 2000)}${properties.join("").slice(0, 2000)}`;
     this.counted.textContent = this.count.toLocaleString();
   }
 }
