@@ -63,7 +63,14 @@ export function clientFiles(): ClientFile[] {
 /** What a run in TypeScript consists of, besides the library. */
 export function driverFiles(): string[] {
   const clients = clientFiles().filter(({ file }) => file.endsWith(".ts"));
-  return ["client.ts", "driver.ts", "onpub.ts", ...clients.map(({ file }) => `clients/${file}`)];
+  return [
+    "client.ts",
+    "driver.ts",
+    "jobs.ts",
+    "onpub.ts",
+    "process.ts",
+    ...clients.map(({ file }) => `clients/${file}`),
+  ];
 }
 
 /** In work/, and seen from here through a link: a package.json here would hide the configuration of the repository. */

@@ -2,10 +2,6 @@
  * What a client must offer to be measured: `open`. A file in clients/ exports it, and may export a
  * job of its own (`receive`, `publish`, ...) in place of the common one of driver.ts.
  */
-import { Buffer } from "node:buffer";
-import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
 import type { SessionStore } from "../mod.ts";
 
 /** A message as the client hands it over; reading `payload` is part of what is measured. */
@@ -26,8 +22,18 @@ export interface Connection {
 }
 
 export type OnMessage = (topic: string, message: Message) => void;
-/** `qos`: at which messages are published and subscribed; `store`: where the session is kept, if anywhere. */
-export type Open = (url: string, onmessage: OnMessage, qos?: 0 | 1 | 2, store?: SessionStore) => Promise<Connection>;
+
+/** How a connection is opened. */
+export interface Options {
+  /** At which messages are published and subscribed. */
+  qos: 0 | 1 | 2;
+  /** 4 is MQTT 3.1.1. */
+  version: 4 | 5;
+  /** Where the session is kept, if anywhere. */
+  store: SessionStore | undefined;
+}
+
+export type Open = (url: string, onmessage: OnMessage, options: Options) => Promise<Connection>;
 
 /** Messages of QoS 1 and 2 on their way at a time. */
 export const WINDOW = 256;
@@ -49,6 +55,9 @@ export interface Params {
   count: number;
   /** At which messages are published and subscribed. */
   qos: 0 | 1 | 2;
+  version: 4 | 5;
+  /** The user properties that messages come with. */
+  properties: number;
   /** 0: messages are counted, their payload is not looked at. */
   read: number;
   /** The folder in which the session is kept in a file, and what that waits for; "" if it is not kept. */
@@ -66,7 +75,7 @@ export interface Figures {
   messages?: number;
   wrong?: number;
   seconds?: number;
-  cpu?: number;
+  cpu?: number | undefined;
   p50?: number;
   p99?: number;
   bytes?: number;
@@ -75,10 +84,15 @@ export interface Figures {
 /** Marks the steady part of a job. */
 export interface Meter {
   start(): void;
-  stop(): { seconds: number; cpu: number };
+  stop(): { seconds: number; cpu?: number };
 }
 
-export type Job = (params: Params, meter: Meter, open: Open) => Promise<Figures>;
+/** `open` is asked for a connection as the parameters have it. */
+export type Job = (
+  params: Params,
+  meter: Meter,
+  open: (url: string, onmessage: OnMessage) => Promise<Connection>,
+) => Promise<Figures>;
 
 /** The client cannot do this job; the message says why. */
 export class Skip extends Error {}
@@ -97,15 +111,6 @@ export function packetLength(size: number): number {
     (rest < 128 ? 1 : rest < 16384 ? 2 : rest < 2097152 ? 3 : 4);
 }
 
-/** The bytes of a PUBLISH. */
-export function publishPacket(topic: string, payload: Uint8Array): Buffer {
-  const head = [0x30];
-  let length = 2 + topic.length + payload.length;
-  for (; length >= 128; length >>= 7) head.push(length & 127 | 128);
-  head.push(length, 0, topic.length);
-  return Buffer.concat([Buffer.from(head), Buffer.from(topic), payload]);
-}
-
 /** The parameters from `name=value` arguments. */
 export function parseParams(args: string[]): Params {
   const params: Params = {
@@ -119,6 +124,8 @@ export function parseParams(args: string[]): Params {
     batch: 1000,
     count: 1000,
     qos: 0,
+    version: 4,
+    properties: 0,
     read: 1,
     store: "",
     sync: "os",
@@ -132,30 +139,4 @@ export function parseParams(args: string[]): Params {
     });
   }
   return params;
-}
-
-/** A meter over the whole process, with its threads. */
-export function createMeter(): Meter {
-  let started = 0;
-  let usage = process.cpuUsage();
-  return {
-    start() {
-      usage = process.cpuUsage();
-      started = performance.now();
-    },
-    stop() {
-      const seconds = (performance.now() - started) / 1000;
-      const { user, system } = process.cpuUsage(usage);
-      return { seconds, cpu: (user + system) / 1e6 };
-    },
-  };
-}
-
-/** The store of a run, in a folder of its own that goes with the process; undefined if it has none. */
-export async function makeStore({ store, sync }: Params): Promise<SessionStore | undefined> {
-  if (store === "") return undefined;
-  const { fileStore } = await import("../mod.ts"); // commits that are compared with may not have it
-  const folder = mkdtempSync(join(store, "store-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  return fileStore(join(folder, "store"), { sync });
 }

@@ -128,7 +128,9 @@ async function runAll(): Promise<Results> {
     bundles: isWanted("bundle") ? bundles() : [],
   };
   for (const scenario of wantedScenarios(ready)) {
-    const able = participants.filter(({ client }) => scenario.clients?.includes(client) ?? true);
+    const able = participants.filter(({ client, runtime }) =>
+      (scenario.clients?.includes(client) ?? true) && (runtime !== "chromium" || scenario.websocket)
+    );
     const taking = withStores(able, scenario);
     if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));
   }

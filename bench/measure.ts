@@ -13,13 +13,13 @@ export interface Sample {
   /** CPU seconds per million messages. */
   cpu?: number;
   /** Peak resident bytes of the process. */
-  peak?: number;
+  peak?: number | undefined;
   failure?: string;
   skip?: string;
 }
 
 interface DriverFigures extends Figures {
-  peak: number;
+  peak?: number | undefined;
   skip?: string;
   error?: string;
 }
@@ -116,13 +116,14 @@ async function startPeer(
   setup: Setup,
 ): Promise<{ peer: Child; port?: number | undefined }> {
   if (scenario.peer === "mosquitto") return await startMosquitto(setup.mosquitto!);
-  const { size = 16, topics = 100, messages = 0, qos = 0 } = scenario.params;
+  const { size = 16, topics = 100, messages = 0, qos = 0, version = 4, properties = 0 } = scenario.params;
   const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
   const peer = start([
     ...pinning(scenario),
     ...(scenario.tls ? setup.tlsPeer : setup.peer),
     scenario.peer,
     ...[`size=${size}`, `topics=${topics}`, `seconds=${seconds}`, `messages=${messages}`, `qos=${qos}`],
+    ...[`version=${version}`, `properties=${properties}`],
     ...raw,
     ...scenario.websocket ? ["ws=1"] : [],
     ...certificate(scenario, setup),
@@ -213,7 +214,7 @@ export async function startSeries(
 }
 
 function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, peer?: PeerFigures): Sample {
-  const { messages = 0, wrong = 0, seconds = 1, cpu = 0, peak } = figures;
+  const { messages = 0, wrong = 0, seconds = 1, cpu, peak } = figures;
   if (scenario.job === "start") return { value: elapsed };
   if (scenario.job === "idle") return { value: figures.bytes!, peak };
   if (scenario.job === "together") return { value: figures.p50!, peak };
@@ -222,7 +223,7 @@ function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, pe
   if (peer && peer.messages !== messages) {
     return { failure: `the client counted ${messages} messages, the peer ${peer.messages}` };
   }
-  const common = { cpu: cpu / messages * 1e6, peak };
+  const common = { ...cpu !== undefined && { cpu: cpu / messages * 1e6 }, ...peak !== undefined && { peak } };
   if (figures.p50 !== undefined) return { ...common, value: figures.p50, p99: figures.p99! };
   // Publishing is over when the peer has it all; what the peer got at one go, it cannot time.
   return { ...common, value: messages / Math.max(seconds, scenario.peer === "sink" ? peer!.seconds : 0) };

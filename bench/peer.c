@@ -1,6 +1,7 @@
 // A synthetic MQTT peer that costs almost nothing, so that what is measured is the client.
 //
-//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [qos=0] [cert=FILE.pem] [ws=0]
+//   peer flood|sink|echo [size=16] [topics=100] [seconds=1] [messages=0] [raw=0] [qos=0] [version=4] [properties=0]
+//       [cert=FILE.pem] [ws=0]
 //
 //   flood  after SUBSCRIBE to #: prebuilt PUBLISH packets for so many seconds (or messages), then
 //          one on the topic "end", longer than the others, as u8-mqtt 0.6 overlooks a shorter
@@ -8,6 +9,8 @@
 //          At QoS 1 and 2 256 messages are on their way at a time, each until it is acknowledged.
 //   sink   counts PUBLISH packets, and those whose payload is not `size` long; acknowledges those of QoS 1 and 2
 //   echo   sends every PUBLISH back
+//
+// version=5: MQTT 5, and messages of the flood have so many user properties.
 //
 // Prints {"port":N}, then one line for each connection that ended; ends with its standard input.
 // `cert` (key and certificate in one PEM file) makes it TLS, ws=1 a WebSocket with each packet in a frame of its own, as
@@ -52,7 +55,9 @@ static char mode = 'f', *cert;
 static size_t size = 16, topics = 100, packet;  // packet: the bytes of one PUBLISH, all alike
 static double seconds = 1;
 static uint64_t limit;
-static int raw, qos, ws;
+static int raw, qos, ws, version = 4, users;
+static uint8_t properties[1024];  // of each PUBLISH of the flood: their length, and the user properties
+static size_t propertied;
 static uint8_t *prebuilt;
 static size_t prebuilt_packets;
 static uint8_t *last_packet;
@@ -172,13 +177,15 @@ static int open_websocket(Conn *c) {
 
 static size_t put_publish(uint8_t *out, const char *topic, size_t payload, int qos) {
   uint8_t *p = out;
-  size_t length = strlen(topic), id = qos ? 2 : 0, rest = 2 + length + id + payload;
+  size_t length = strlen(topic), id = qos ? 2 : 0, rest = 2 + length + id + propertied + payload;
   *p++ = 0x30 | qos << 1;
   for (; rest >= 128; rest >>= 7) *p++ = rest | 128;
   *p++ = rest, *p++ = 0, *p++ = length;
   memcpy(p, topic, length);
-  memset(p + length, 'x', id + payload);
-  return p + length + id + payload - out;
+  p += length + id;
+  memcpy(p, properties, propertied);
+  memset(p + propertied, 'x', payload);
+  return p + propertied + payload - out;
 }
 
 static uint8_t *put_ack(uint8_t *p, int type, int id) {
@@ -186,8 +193,28 @@ static uint8_t *put_ack(uint8_t *p, int type, int id) {
   return p;
 }
 
+// The variable byte integer at p; its bytes are counted into *n.
+static size_t varint(const uint8_t *p, size_t *n) {
+  size_t value = 0;
+  for (int shift = 0;; shift += 7) {
+    ++*n, value |= (size_t)(*p & 127) << shift;
+    if (!(*p++ & 128)) return value;
+  }
+}
+
+static void prebuild_properties(void) {
+  static const char user[] = "\x26\0\4name\0\5value";
+  size_t n = users * (sizeof user - 1), at = 0;
+  if (n + 2 > sizeof properties) die("properties");
+  if (n >= 128) properties[at++] = n | 128;
+  properties[at++] = n >= 128 ? n >> 7 : n;
+  for (int i = 0; i < users; i++) memcpy(properties + at, user, sizeof user - 1), at += sizeof user - 1;
+  propertied = at;
+}
+
 static void prebuild(void) {  // whole cycles of the topics, at least CHUNK bytes
-  size_t all = 2 + TOPIC + (qos ? 2 : 0) + size;
+  if (version == 5) prebuild_properties();
+  size_t all = 2 + TOPIC + (qos ? 2 : 0) + propertied + size;
   packet = 1 + all;
   for (size_t rest = all; rest; rest >>= 7) packet++;
   uint8_t head[10];
@@ -213,7 +240,7 @@ static int id_of(uint64_t message) { return message % 65535 + 1; }
 static int take_acks(Conn *c, uint64_t *acknowledged, uint64_t *received) {
   uint8_t *out = malloc(4 * WINDOW), *p = out;
   if (!fill(c)) return free(out), 0;
-  for (; c->end - c->at >= 4; c->at += 4) {
+  for (; c->end - c->at >= 4 && c->end - c->at >= 2u + c->in[c->at + 1]; c->at += 2 + c->in[c->at + 1]) {
     uint8_t *ack = c->in + c->at;
     int type = ack[0] >> 4, id = ack[2] << 8 | ack[3];
     if (type == 5) c->wrong += id != id_of((*received)++), p = put_ack(p, 6, id);
@@ -227,7 +254,7 @@ static int take_acks(Conn *c, uint64_t *acknowledged, uint64_t *received) {
 // Messages that are acknowledged: WINDOW of them at a time.
 static void flood_acknowledged(Conn *c) {
   uint64_t acknowledged = 0, received = 0;
-  size_t place = packet - size - 2;
+  size_t place = packet - size - propertied - 2;
   c->first = now();
   for (int done = 0; !done || acknowledged < c->messages;) {
     size_t at = c->messages % prebuilt_packets, n = WINDOW - (c->messages - acknowledged);
@@ -287,8 +314,13 @@ static int take(Conn *c) {
     if (p[0] >> 4 == 3) {
       c->messages++;
       c->bytes += head + rest;
-      int name = p[head] << 8 | p[head + 1], level = p[0] >> 1 & 3;
-      c->wrong += rest - 2 - name - (level ? 2 : 0) != size;
+      int level = p[0] >> 1 & 3;
+      size_t name = p[head] << 8 | p[head + 1], ahead = 2 + name + (level ? 2 : 0);
+      if (version == 5) {
+        size_t n = 0, length = varint(p + head + ahead, &n);
+        ahead += n + length;
+      }
+      c->wrong += rest - ahead != size;
       if (level) ack = put_ack(ack, level == 1 ? 4 : 5, p[head + 2 + name] << 8 | p[head + 3 + name]);
       if (mode == 'e') echo += head + rest;
       continue;
@@ -296,10 +328,12 @@ static int take(Conn *c) {
     if (echo && !send_packets(c, p - echo, echo)) return 0;
     echo = 0;
     switch (p[0] >> 4) {
-      case 1: if (!send_packets(c, "\x20\x02\0\0", 4)) return 0; break;
+      case 1: if (!send_packets(c, version == 5 ? "\x20\x03\0\0\0" : "\x20\x02\0\0", version)) return 0; break;
       case 6: ack = put_ack(ack, 7, p[head] << 8 | p[head + 1]); break;
       case 8: {  // one topic filter
-        if (!send_packets(c, (uint8_t[]){0x90, 3, p[head], p[head + 1], qos}, 5)) return 0;
+        uint8_t granted[] = {0x90, version - 1, p[head], p[head + 1], 0, qos};
+        if (version == 4) granted[4] = qos;
+        if (!send_packets(c, granted, version + 1)) return 0;
         if (mode == 'f' && p[head + rest - 2] == '#' && !c->messages) flood(c);
         before = c->messages;
         break;
@@ -366,6 +400,8 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[i], "seconds")) seconds = atof(value);
     if (!strcmp(argv[i], "messages")) limit = strtoull(value, 0, 10);
     if (!strcmp(argv[i], "qos")) qos = atoi(value);
+    if (!strcmp(argv[i], "version")) version = atoi(value);
+    if (!strcmp(argv[i], "properties")) users = atoi(value);
     if (!strcmp(argv[i], "raw")) raw = atoi(value);
     if (!strcmp(argv[i], "cert")) cert = value;
     if (!strcmp(argv[i], "ws")) ws = atoi(value);

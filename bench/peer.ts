@@ -8,7 +8,8 @@ import { readFileSync, writeSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { createServer as createTlsServer } from "node:tls";
-import { publishPacket, topicNames } from "./client.ts";
+import { topicNames } from "./client.ts";
+import { publishPacket } from "./process.ts";
 
 const CHUNK = 128 * 1024;
 

@@ -97,7 +97,10 @@ export function summarize(scenario: Scenario, samples: Map<Participant, Sample[]
   return found;
 }
 
-export const runtimeNames: Record<Runtime, string> = { node: "Node", deno: "Deno", bun: "Bun", c: "C" };
+export const runtimeNames: Record<Runtime, string> = {
+  ...{ node: "Node", deno: "Deno", bun: "Bun", c: "C" },
+  chromium: "Chromium",
+};
 
 /** Three significant digits, without an exponent. */
 export function digits(value: number): string {
@@ -124,7 +127,7 @@ function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResu
   const { name, divisor } = units[unit];
   const hasP99 = results.some((result) => result.p99 !== undefined);
   const perMessage = unit === "messages/s";
-  const order: Runtime[] = ["node", "deno", "bun", "c"];
+  const order: Runtime[] = ["node", "deno", "bun", "chromium", "c"];
   const rows = results.toSorted((a, b) => order.indexOf(a.runtime) - order.indexOf(b.runtime)).map((result) => [
     runtimeNames[result.runtime],
     result.client.startsWith("mqtt3c") ? `**${result.title}**` : result.title,
@@ -153,7 +156,7 @@ function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResu
 function overview({ scenarios, bundles }: Results): string {
   const rows = scenarios.filter(({ detail }) => !detail).map(({ title, unit, results }) => {
     const { name, divisor } = units[unit];
-    const cells = (["node", "deno", "bun"] as const).map((runtime) => {
+    const cells = (["node", "deno", "bun", "chromium"] as const).map((runtime) => {
       const ours = results.find((result) => result.client === "mqtt3c" && result.runtime === runtime);
       if (!ours) return "";
       return `**${digits(ours.median / divisor)}**` + (ours.vsMqttjs ? ` (${times(ours.vsMqttjs)})` : "");
@@ -163,9 +166,9 @@ function overview({ scenarios, bundles }: Results): string {
   });
   const [ours, theirs] = ["mqtt3c", "mqttjs"].map((name) => bundles.find(({ client }) => client === name)?.gzipped);
   if (ours && theirs) {
-    rows.push(["Bundled, gzipped (KB)", `**${digits(ours / 1000)}** (${times(theirs / ours)})`, "", "", ""]);
+    rows.push(["Bundled, gzipped (KB)", `**${digits(ours / 1000)}** (${times(theirs / ours)})`, "", "", "", ""]);
   }
-  return table(["mqtt3c (times MQTT.js)", "Node", "Deno", "Bun", "libmosquitto"], rows, 1);
+  return table(["mqtt3c (times MQTT.js)", "Node", "Deno", "Bun", "Chromium", "libmosquitto"], rows, 1);
 }
 
 /** The three modes side by side: Node, Deno and Bun; a line for each scenario that all of them took part in. */

@@ -13,7 +13,7 @@ export interface Scenario {
   unit: Unit;
   params: Partial<Params>;
   tls?: boolean;
-  /** Over a WebSocket; the peer has to be the one in C, with OpenSSL. */
+  /** Over a WebSocket, and in a page, too; the peer has to be the one in C, with OpenSSL. */
   websocket?: boolean;
   /** Client and peer share one core. */
   pinned?: boolean;
@@ -79,25 +79,53 @@ function flow(job: Flow, size: number, topics: number, layer?: Layer): Scenario 
 }
 
 /** Messages of 256 bytes that are acknowledged, 256 on their way at a time. */
-function acknowledged(qos: 1 | 2): Scenario[] {
+function acknowledged(qos: 1 | 2, version: 4 | 5 = 4): Scenario[] {
+  const isMain = qos === 1 && version === 4;
   const common = {
     unit: "messages/s" as const,
-    params: { size: 256, topics: 100, qos },
-    clients: [...modes, "mqttjs", "libmosquitto"],
+    params: { size: 256, topics: 100, qos, version },
+    clients: [...modes, "mqttjs", ...version === 4 ? ["libmosquitto"] : []],
     compiled: true,
+    quick: isMain,
   };
-  const tail = `at QoS ${qos}, 256 on their way, 256 B, 100 topics`;
+  const tail = `${version === 5 ? "over MQTT 5 " : ""}at QoS ${qos}, 256 on their way, 256 B, 100 topics`;
+  const id = `${version === 5 ? "v5-" : ""}qos${qos}`;
   return [
-    { ...common, id: `qos${qos}-receive`, title: `Receive ${tail}`, job: "receive", peer: "flood", quick: qos === 1 },
+    { ...common, id: `${id}-receive`, title: `Receive ${tail}`, job: "receive", peer: "flood" },
     {
       ...common,
-      id: `qos${qos}-publish`,
+      id: `${id}-publish`,
       title: `Publish ${tail}`,
       job: "acknowledged",
       peer: "sink",
-      stored: qos === 1 ? modes : [],
-      quick: qos === 1,
+      stored: isMain ? modes : [],
     },
+  ];
+}
+
+/** What MQTT 5 costs. */
+function version5(): Scenario[] {
+  const common = { clients: [...modes, "mqttjs"], compiled: true, quick: false };
+  const params = (scenario: Scenario, properties = 0) => ({ ...scenario.params, version: 5 as const, properties });
+  const receive = flow("receive", 16, 100), publish = flow("publish", 16, 100);
+  const title = "over MQTT 5, 16 B, 100 topics";
+  return [
+    { ...receive, ...common, id: "v5-receive-16-100", title: `Receive ${title}`, params: params(receive) },
+    {
+      ...receive,
+      ...common,
+      id: "v5-properties-16-100",
+      title: `Receive ${title}, three user properties that nobody reads`,
+      params: params(receive, 3),
+    },
+    {
+      ...publish,
+      ...common,
+      id: "v5-publish-16-100",
+      title: `Publish ${title}, many within a tick`,
+      params: params(publish),
+    },
+    ...acknowledged(1, 5),
   ];
 }
 
@@ -154,6 +182,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
     },
     ...acknowledged(1),
     ...acknowledged(2),
+    ...version5(),
     {
       id: "echo-one-core",
       title: "Round trip through the echoing peer, 16 B, both on one core",

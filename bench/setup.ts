@@ -6,7 +6,7 @@ import { bunBinary } from "../tests/support/process.ts";
 import { bench, buildForNode, clientFiles, compile, deno, installPackages, repository, run, work } from "./build.ts";
 import type { Scenario } from "./scenarios.ts";
 
-export type Runtime = "node" | "deno" | "bun" | "c";
+export type Runtime = "node" | "deno" | "bun" | "c" | "chromium";
 
 /** A client on a runtime, and the command that runs its driver. */
 export interface Participant {
@@ -39,10 +39,15 @@ export interface Setup {
   cert?: string;
   mosquitto?: string;
   taskset: boolean;
+  /** A browser, for the clients that run in pages. */
+  chromium: boolean;
   machine: Machine;
   /** What was left out, and why. */
   notes: string[];
 }
+
+/** Clients that have a build for browsers. */
+const PAGES = ["mqtt3c", "mqttjs"];
 
 const version = async (command: string, flag = "--version") =>
   (await run([command, flag])).stdout.match(/\d+\.[\d.]+/)?.[0];
@@ -121,10 +126,20 @@ export function withStores(taking: Participant[], { stored = [] }: Scenario): Pa
   });
 }
 
+/** The clients that run in pages; the driver is a process that has a browser. */
+function inPages({ chromium }: Setup): Participant[] {
+  if (!chromium) return [];
+  const command = [Deno.execPath(), "run", "-A", "--config", join(repository, "deno.json"), join(bench, "page.ts")];
+  return clientFiles().filter(({ client }) => PAGES.includes(client)).map(({ client, title }) => ({
+    ...{ client, title, runtime: "chromium" },
+    command: [...command, `client=${client}`],
+  }));
+}
+
 /** Every client on every runtime, with this tree's library. */
 export async function allParticipants(ready: Setup): Promise<Participant[]> {
   await installPackages();
-  return [...await inTypeScript(ready, repository, join(work, "node")), ...await inC(ready)];
+  return [...await inTypeScript(ready, repository, join(work, "node")), ...await inC(ready), ...inPages(ready)];
 }
 
 async function syntheticPeer(
@@ -179,6 +194,9 @@ export async function setup(wanted?: string[]): Promise<Setup> {
   const mosquitto = await findMosquitto();
   if (!mosquitto) notes.push("mosquitto is not installed: no figure through a broker");
 
+  const chromium = await version("chromium");
+  if (chromium !== undefined) versions.chromium = chromium;
+  else notes.push("Chromium is not installed: no figure of a page");
   const { dependencies } = JSON.parse(readFileSync(join(bench, "peers.json"), "utf8"));
   Object.assign(versions, { "MQTT.js": dependencies.mqtt, "u8-mqtt": dependencies["u8-mqtt"] });
   if (mosquitto) versions.mosquitto = await version(mosquitto, "-h") ?? "";
@@ -196,6 +214,7 @@ export async function setup(wanted?: string[]): Promise<Setup> {
     ...(cert ? { cert } : {}),
     ...(mosquitto ? { mosquitto } : {}),
     taskset,
+    chromium: chromium !== undefined && (wanted?.includes("chromium") ?? true),
     machine,
     notes,
   };

@@ -4,9 +4,8 @@
 import { connect } from "../../mod.ts";
 import { type Open, WINDOW } from "../client.ts";
 
-const op = { keepalive: 600, maxInflight: WINDOW };
-
-export const open: Open = async (url, onmessage, qos = 0, store) => {
+export const open: Open = async (url, onmessage, { qos, version, store }) => {
+  const op = { keepalive: 600, maxInflight: WINDOW, version };
   const mqtt = await connect(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),

@@ -1,13 +1,14 @@
 // title: mqtt3c, blocking
 /** This client, `connectSync`: every call blocks; messages come while `run()` does. */
 import { connectSync } from "../../mod.ts";
-import { type Job, makeStore, type Open, Skip, topicNames, WINDOW } from "../client.ts";
+import { type Job, type Open, Skip, topicNames, WINDOW } from "../client.ts";
+import { makeStore } from "../process.ts";
 
 const op = { keepalive: 600, maxInflight: WINDOW };
 
 // deno-lint-ignore require-await -- like the others
-export const open: Open = async (url, onmessage) => {
-  const mqtt = connectSync(url, onmessage, op);
+export const open: Open = async (url, onmessage, { version }) => {
+  const mqtt = connectSync(url, onmessage, { ...op, version });
   return {
     subscribe: (filter) => mqtt.subscribe(filter),
     send: (topic, payload) => mqtt.publish(topic, payload),
@@ -17,7 +18,7 @@ export const open: Open = async (url, onmessage) => {
 };
 
 // deno-lint-ignore require-await -- like the others
-export const receive: Job = async ({ url, size, qos }, meter) => {
+export const receive: Job = async ({ url, size, qos, version }, meter) => {
   let messages = 0, wrong = 0;
   const mqtt = connectSync(url, (topic, message) => {
     if (message.payload.length === size) {
@@ -27,7 +28,7 @@ export const receive: Job = async ({ url, size, qos }, meter) => {
       figures = { messages, wrong, ...meter.stop() };
       mqtt.disconnect();
     }
-  }, op);
+  }, { ...op, version });
   let figures = {};
   mqtt.subscribe("#", { qos });
   mqtt.run();
@@ -36,9 +37,12 @@ export const receive: Job = async ({ url, size, qos }, meter) => {
 
 /** Lists of messages, each of them acknowledged before the next list. */
 export const acknowledged: Job = async (params, meter) => {
-  const { url, size, topics, seconds, qos } = params;
+  const { url, size, topics, seconds, qos, version } = params;
   const names = topicNames(topics), message = new Uint8Array(size).fill(120), store = await makeStore(params);
-  const mqtt = connectSync(url, undefined, store ? { ...op, id: "bench", session: true, store } : op);
+  const mqtt = connectSync(url, undefined, {
+    ...{ ...op, version },
+    ...store && { id: "bench", session: true, store },
+  });
   let messages = 0;
   meter.start();
   for (const deadline = performance.now() + seconds * 1000; performance.now() < deadline;) {

@@ -3,9 +3,8 @@
 import { connectWorker } from "../../mod.ts";
 import { type Job, type Open, WINDOW } from "../client.ts";
 
-const op = { keepalive: 600, maxInflight: WINDOW };
-
-export const open: Open = async (url, onmessage, qos = 0, store) => {
+export const open: Open = async (url, onmessage, { qos, version, store }) => {
+  const op = { keepalive: 600, maxInflight: WINDOW, version };
   const mqtt = await connectWorker(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),
@@ -22,7 +21,7 @@ export const free: Job = async ({ url, size }, meter) => {
     channel.onmessage = ({ data }) => resolve(data);
   });
   const extension = import.meta.url.slice(import.meta.url.lastIndexOf("."));
-  const mqtt = await connectWorker(url, new URL(`../onpub${extension}`, import.meta.url), op);
+  const mqtt = await connectWorker(url, new URL(`../onpub${extension}`, import.meta.url), { keepalive: 600 });
   meter.start();
   await mqtt.subscribe("#");
   const delays: number[] = [];

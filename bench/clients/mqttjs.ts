@@ -5,12 +5,13 @@ import type { Open } from "../client.ts";
 
 const name: string = "mqtt";
 // deno-lint-ignore no-explicit-any
-const mqtt: any = await import(name);
+const mqtt: any = (globalThis as any).mqtt ?? await import(name); // a page has loaded it
 
-export const open: Open = async (url, onmessage, qos = 0) => {
+export const open: Open = async (url, onmessage, { qos, version }) => {
   const connect = mqtt.connectAsync ?? mqtt.default.connectAsync;
   const client = await connect(url, {
     keepalive: 600,
+    protocolVersion: version,
     reconnectPeriod: 0,
     rejectUnauthorized: false,
   });
