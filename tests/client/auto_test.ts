@@ -99,8 +99,8 @@ for (const [mode, open] of modes) {
         const silent = await startScript("tests/client/older_broker.ts", ["silent"]);
         try {
           const port = Number((await silent.output(/port (\d+)\n/))[1]), start = performance.now();
-          assertEquals(await outcome(() => open(port, { version: "auto", timeout: 1000 })), "timeout");
-          assertLess(performance.now() - start, 1900);
+          assertEquals(await outcome(() => open(port, { version: "auto", timeout: 3000 })), "timeout");
+          assertLess(performance.now() - start, 5900);
         } finally {
           await silent.stop();
         }

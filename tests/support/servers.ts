@@ -7,6 +7,7 @@ import { type AddressInfo, connect, createServer, type Server as NetServer, type
 import type { Duplex } from "node:stream";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { createServer as createTlsServer } from "node:tls";
 import { getAvailablePort } from "@std/net";
 import { type Certificate, certificates } from "./certificates.ts";
@@ -89,9 +90,19 @@ export async function startWebMosquitto(
   return { port, tcp, stop };
 }
 
-/** A TCP port nobody listens on, out of the range the system takes for outgoing connections: nobody else gets it soon. */
+/** How many ports a process has to itself, as far as that goes, and how many processes have some. */
+const PORTS = 100, SHARES = 200;
+let nextPort = Math.floor(Math.random() * PORTS);
+
+/**
+ * A TCP port nobody listens on, out of the range the system takes for outgoing connections. Nobody else gets it soon: not
+ * here, where brokers with several ports are started at once, nor in the tests that run beside these.
+ */
 export function freePort(): number {
-  return getAvailablePort({ preferredPort: 10_000 + Math.floor(Math.random() * 20_000) });
+  for (;;) {
+    const preferredPort = 10_000 + process.pid % SHARES * PORTS + nextPort++ % PORTS;
+    if (getAvailablePort({ preferredPort }) === preferredPort) return preferredPort;
+  }
 }
 
 export function startMicrosocks(options: { user?: string; password?: string } = {}): Promise<ServerProcess> {
