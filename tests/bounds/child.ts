@@ -70,7 +70,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   },
 
   async stalled() {
-    const mqtt = await open(undefined, { maxBuffered: 8 << 20, timeout: 1000 });
+    const mqtt = await open(undefined, { maxBuffered: 8 << 20, timeout: 3000 });
     const message = new Uint8Array(1000);
     let overflows = 0;
     for (let i = 0; i < 200; i++) {

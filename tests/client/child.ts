@@ -130,7 +130,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   /** The same over TLS: a good end, no trust, no CONNACK, no handshake. */
   async secureEnds() {
     const ca = readFileSync(extra);
-    const op = { port, timeout: 500 };
+    const op = { port, timeout: 2000 };
     const good = await connect("localhost", undefined, { ...op, tls: { ca } });
     await good.subscribe("t");
     await good.disconnect();

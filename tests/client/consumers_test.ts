@@ -247,7 +247,7 @@ test(
   needs("mosquitto"),
   async () => {
     const broker = await startMosquitto();
-    const mqtt = connectSync("127.0.0.1", undefined, { port: broker.port, maxBuffered: 100_000, timeout: 1000 });
+    const mqtt = connectSync("127.0.0.1", undefined, { port: broker.port, maxBuffered: 100_000, timeout: 3000 });
     try {
       mqtt.subscribe("t");
       for (let i = 0; i < 100; i++) mqtt.publish("t", new Uint8Array(5000));

@@ -67,7 +67,7 @@ for (const [mode, open] of modes) {
   test(`${mode}: stats count what is sent, sent again, and received`, () =>
     atGates(async (gates) => {
       const addr = await gates.broker({ answers: [0, "present", "present"] });
-      const op: ConnectOptions = { id: "ID", session: true, reconnect: quick, onstatus: gates.onstatus, timeout: 1000 };
+      const op: ConnectOptions = { id: "ID", session: true, reconnect: quick, onstatus: gates.onstatus, timeout: 3000 };
       const mqtt = gates.keep(await open(addr, { ...op, subscriptions: { first: gates.onpub } }));
       for (let i = 0; i < 10; i++) await mqtt.publish("t", `${i}`, { qos: (i % 3) as 0 | 1 | 2 });
       await mqtt.flush();

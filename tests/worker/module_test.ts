@@ -272,7 +272,7 @@ test("publish: the caller may reuse its memory, and messages keep their order", 
 
 test("publish: what waits in both threads is bounded by maxBuffered, and told by overflow", () =>
   withServer([...accept, stall], async (server) => {
-    const client = await open(server.port, { maxBuffered: 1 << 20, timeout: 500 });
+    const client = await open(server.port, { maxBuffered: 1 << 20, timeout: 3000 });
     const payload = new Uint8Array(100_000);
     // The kernels take some; then publish() waits.
     const isAccepted = () =>

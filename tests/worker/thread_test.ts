@@ -368,12 +368,12 @@ for (
 
 test("a module that spins cannot keep the client from leaving", tools, () =>
   withBroker(async (port) => {
-    const client = await connectWorker(local, dying, { port, timeout: 1000 });
+    const client = await connectWorker(local, dying, { port, timeout: 3000 });
     await client.subscribe("spin");
     await client.publish("spin", "");
     const start = performance.now();
     await client.disconnect().catch((error: MqttError) => assertEquals(error.code, "timeout"));
-    assertLess(performance.now() - start, 5000);
+    assertLess(performance.now() - start, 9000);
     assertEquals((await client.run()).code, "disconnect");
   }));
 
