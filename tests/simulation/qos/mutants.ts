@@ -178,7 +178,7 @@ const mistakes: readonly Mutant[] = [
     mistake: "a packet identifier in use is taken by a message",
     file: "src/session/packet_ids.ts",
     find: "this.#last % 65_535 + 1; while (this.#isUsed(this.#last));",
-    replace: "this.#last % 20 + 1; while (this.#last < 0);",
+    replace: "this.#last % 120 + 1; while (this.#last < 0);",
   },
   {
     mistake: "identifiers that the process before may have used are not freed",
