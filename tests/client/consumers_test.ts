@@ -176,7 +176,7 @@ for (const [mode, open] of modes) {
     while (mqtt.stats.unsettled < 30) await turn(5);
     assertEquals(await codeOf(mqtt.subscribe("x")), "overflow");
     assertEquals(mqtt.status.type, "connected");
-  }, { maxBuffered: 10_000, timeout: 1000 });
+  }, { maxBuffered: 10_000, timeout: 3000 });
 }
 
 test("connect: statuses tell when it has stalled", needs("mosquitto"), async () => {
@@ -185,7 +185,7 @@ test("connect: statuses tell when it has stalled", needs("mosquitto"), async () 
   const op = {
     port: broker.port,
     receiveMaximum: 10,
-    timeout: 300,
+    timeout: 1000,
     onstatus: (status: Status) => void statuses.push(status),
   };
   const mqtt = await connect("127.0.0.1", () => new Promise(() => {}), op);
@@ -193,7 +193,7 @@ test("connect: statuses tell when it has stalled", needs("mosquitto"), async () 
     await mqtt.subscribe("t");
     await pour(broker.port, "t", 20);
     while (statuses.at(-1)?.type !== "stalled") await turn(5);
-    await turn(1000);
+    await turn(3000);
     assertEquals(statuses.filter(({ type }) => type === "stalled"), [{ type: "stalled", unsettled: 10 }]);
   } finally {
     await mqtt.disconnect();

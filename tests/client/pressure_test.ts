@@ -92,7 +92,7 @@ class Flood {
 }
 
 test("awaited publishes wait for a broker that does not read, and memory stays flat", () =>
-  withClient([...accept, stall], { timeout: 500 }, async (client) => {
+  withClient([...accept, stall], { timeout: 2000 }, async (client) => {
     const payload = new Uint8Array(1000);
     let accepted = 0, ended = false;
     const before = process.memoryUsage().rss;
@@ -107,7 +107,7 @@ test("awaited publishes wait for a broker that does not read, and memory stays f
     // What it keeps cannot be sent: disconnect gives up in time, and says so.
     const start = performance.now();
     assertEquals(await codeOf(client.disconnect()), "timeout");
-    assertLess(performance.now() - start, 2000);
+    assertLess(performance.now() - start, 5000);
     assertEquals([await told, (await client.run()).code], ["disconnect", "disconnect"]);
   }));
 
@@ -205,7 +205,7 @@ test("a flood while onpub is slow fills the kernels' buffers, not ours", async (
 });
 
 test("a subscription that is never answered: timeout, and the connection goes on", () =>
-  withClient(accept, { timeout: 300 }, async (client, server) => {
+  withClient(accept, { timeout: 1000 }, async (client, server) => {
     const start = performance.now();
     const requests = [
       client.subscribe("a"),
@@ -214,7 +214,7 @@ test("a subscription that is never answered: timeout, and the connection goes on
       client.messages("d").next(),
     ];
     assertEquals(await Promise.all(requests.map((request) => codeOf(request))), Array(4).fill("timeout"));
-    assertLess(performance.now() - start, 2000);
+    assertLess(performance.now() - start, 4000);
     const peer = await server.peer();
     const before = peer.received().length;
     // An answer that comes too late is no mistake of the broker.
