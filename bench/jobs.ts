@@ -1,5 +1,5 @@
 /** The jobs, the same for every client; each checks the number and the length of what it got. They run in a page, too. */
-import { type Job, type Message, Skip, TOPIC_LENGTH, topicNames, WINDOW } from "./client.ts";
+import { type Job, type Message, type Params, Skip, TOPIC_LENGTH, topicNames, WINDOW } from "./client.ts";
 
 export const nothing = (): void => {};
 
@@ -62,11 +62,15 @@ const routed: Job = async ({ url, size, count }, meter, open) => {
   return figures;
 };
 
+/** What is published: the topics, in turn, and the payload. */
+function contentOf({ topics, size }: Params): { topics: string[]; payload: Uint8Array } {
+  return { topics: topicNames(topics), payload: new Uint8Array(size).fill(120) };
+}
+
 /** Many messages within a tick, as much backpressure as the client has. */
 const publish: Job = async (params, meter, open) => {
   const connection = await open(params.url, nothing);
-  const topics = topicNames(params.topics);
-  const payload = new Uint8Array(params.size).fill(120);
+  const { topics, payload } = contentOf(params);
   let messages = 0;
   let at = 0;
   meter.start();
@@ -88,8 +92,7 @@ const publish: Job = async (params, meter, open) => {
 /** Each message awaited before the next. */
 const awaited: Job = async (params, meter, open) => {
   const connection = await open(params.url, nothing);
-  const topics = topicNames(params.topics);
-  const payload = new Uint8Array(params.size).fill(120);
+  const { topics, payload } = contentOf(params);
   let messages = 0;
   let at = 0;
   meter.start();
@@ -106,8 +109,7 @@ const awaited: Job = async (params, meter, open) => {
 /** WINDOW messages on their way at a time: each is followed by another one when it is acknowledged. */
 const acknowledged: Job = async (params, meter, open) => {
   const connection = await open(params.url, nothing);
-  const topics = topicNames(params.topics);
-  const payload = new Uint8Array(params.size).fill(120);
+  const { topics, payload } = contentOf(params);
   const { ended, end } = signal();
   let sent = 0, messages = 0, isOver = false;
   const next = () => void connection.publish(topics[sent++ % topics.length]!, payload).then(settled);
@@ -158,8 +160,7 @@ const echo: Job = async (params, meter, open) => {
 
 /** Through a broker and back, `batch` messages on their way at a time. */
 const relay: Job = async (params, meter, open) => {
-  const topics = topicNames(params.topics);
-  const payload = new Uint8Array(params.size).fill(120);
+  const { topics, payload } = contentOf(params);
   const { ended, end } = signal();
   let sent = 0;
   let messages = 0;

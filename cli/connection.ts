@@ -82,9 +82,8 @@ async function credentials(values: Values): Promise<Pick<ConnectOptions, "uname"
   const { MQTT_USER, MQTT_PASSWORD } = process.env;
   const uname = values.text("username") ?? (login === undefined && MQTT_USER ? MQTT_USER : undefined);
   const passwd = values.text("pw") ??
-    (values.text("password-file") !== undefined
-      ? readGiven(values, "password-file")!.toString().split(/\r?\n/, 1)[0]
-      : values.is("ask-password")
+    readGiven(values, "password-file")?.toString().split(/\r?\n/, 1)[0] ??
+    (values.is("ask-password")
       ? await askPassword()
       : login?.includes(":") || !MQTT_PASSWORD
       ? undefined

@@ -57,8 +57,9 @@ export function readGiven(values: Values, option: string): Buffer | undefined {
 
 /** The one message that the options say; an empty one where they say none. */
 export async function payload(values: Values): Promise<Buffer> {
-  const text = values.text("message"), content = readGiven(values, "file");
+  const text = values.text("message");
   if (text !== undefined) return Buffer.from(text);
+  const content = readGiven(values, "file");
   if (content !== undefined) return content;
   if (!values.is("stdin-file")) return Buffer.alloc(0);
   const chunks: Buffer[] = [];

@@ -8,8 +8,8 @@ import { AwayError } from "./broker.ts";
 /** Milliseconds a body may take. */
 const BODY_TIME = 30_000;
 
-/** What a broker refuses for another reason than that it is not allowed, by its reason codes: busy, quota; names, format. */
-const REFUSALS: Record<number, number> = { 137: 503, 151: 503, 143: 400, 144: 400, 153: 400 };
+/** What a broker refuses for another reason than that it is not allowed, by its reason codes: names, format; quota. */
+const REFUSALS: Record<number, number> = { 143: 400, 144: 400, 153: 400, 151: 503 };
 
 /** A request that is refused with this HTTP status. */
 export class Refused extends Error {

@@ -15,8 +15,10 @@ const OPTIONS: ConnectOptions = {
   reconnect: { minDelay: 100, maxDelay: 5000, stableAfter: 1000 },
 };
 
-/** The codes of messages that were not sent. */
-const NOT_SENT: ReadonlySet<unknown> = new Set(["overflow", "unsupported"]);
+/** Whether a message was certainly not taken: it was not sent, or the broker has said so. */
+function isRefused({ code }: MqttError): boolean {
+  return code === "overflow" || code === "unsupported" || typeof code === "number";
+}
 
 /** The broker is away; `retryAfter` is in seconds. */
 export class AwayError extends Error {
@@ -43,7 +45,7 @@ export interface BrokerStatus {
   /** Messages the broker has acknowledged; and those whose acknowledgement the end of the connection cut off. */
   published: number;
   unconfirmed: number;
-  /** Messages that were not taken, as the broker was away, too many waited for it, or it cannot do what they ask. */
+  /** Messages that were not taken, as the broker was away, too many waited for it, or it does not want them. */
   refused: number;
 }
 
@@ -67,7 +69,7 @@ export class Broker {
     this.#log = log;
     this.#losses = new Losses({
       unconfirmed: "to MQTT, perhaps: the connection ended before the broker had acknowledged them",
-      refused: "to MQTT, and their senders told: the broker was away, or too much waited for it",
+      refused: "to MQTT, and their senders told: the broker was away, too much waited for it, or it refused them",
     }, log);
     const onstatus = (status: Status) => {
       this.#hear(status);
@@ -140,7 +142,7 @@ export class Broker {
    *
    * @throws {TypeError | RangeError} If the topic is none.
    * @throws {AwayError} If the broker is away: nothing was sent.
-   * @throws {MqttError} If the connection ended first: it may have arrived, or not. `"overflow"`, `"unsupported"`: nothing was sent.
+   * @throws {MqttError} If the connection ended first: it may have arrived, or not. A number: the broker has refused it. `"overflow"`, `"unsupported"`: nothing was sent.
    */
   async publish(topic: string, payload: string | Uint8Array, options: PublishOptions = {}): Promise<void> {
     checkTopic(topic);
@@ -159,7 +161,7 @@ export class Broker {
       });
       this.#counts.published++;
     } catch (error) {
-      if (error instanceof MqttError) this.#losses.add(NOT_SENT.has(error.code) ? "refused" : "unconfirmed");
+      if (error instanceof MqttError) this.#losses.add(isRefused(error) ? "refused" : "unconfirmed");
       throw error;
     }
   }

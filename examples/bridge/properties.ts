@@ -48,11 +48,13 @@ export function toHeader(properties: MessageProperties | undefined): string | un
   return text !== undefined && text.length <= MAX_HEADER ? text : undefined;
 }
 
-/** @throws {SyntaxError | TypeError} If it is no JSON, or no object. */
+/** @throws {SyntaxError | TypeError} If it is no JSON, no object, or not UTF-8. */
 export function fromHeader(header: string | string[] | undefined): Pick<PublishOptions, "expiry" | "properties"> {
   if (header === undefined) return {};
+  const bytes = Buffer.from(String(header), "latin1"); // a character of a header stands for a byte
+  if (!isUtf8(bytes)) throw new TypeError("The header mqtt-properties is not UTF-8");
   try {
-    return fromJson(JSON.parse(String(header)));
+    return fromJson(JSON.parse(bytes.toString()));
   } catch (error) {
     if (error instanceof SyntaxError) throw new SyntaxError(`The header mqtt-properties is no JSON: ${error.message}`);
     throw error;

@@ -71,6 +71,7 @@ import type { Settings } from "./settings.ts";
 
 /** Milliseconds that the thread has, after `timeout`, to tell what became of disconnect(). */
 const LINGER = 1000;
+
 /** What a client is made of, besides its settings. */
 export interface ModuleParts {
   /** Its default export gets the messages. */

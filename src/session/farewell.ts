@@ -26,13 +26,15 @@ export interface DisconnectRequest extends Farewell {
 }
 
 /**
- * Its bytes; without its user properties where they would make it larger than the broker takes [MQTT5-3.14.2-4].
+ * Its bytes; without its user properties where they would make it larger than `most` bytes, which the broker takes
+ * [MQTT5-3.14.2-4].
  *
  * @throws {MqttError} `"unsupported"`: it cannot say that.
  */
 export function encodeFarewell(
   { will = false, session, properties }: Farewell,
-  { version, sessionExpiry, maxPacketSize }: Pick<SessionSettings, "version" | "sessionExpiry" | "maxPacketSize">,
+  { version, sessionExpiry }: Pick<SessionSettings, "version" | "sessionExpiry">,
+  most: number = Infinity,
 ): Uint8Array<ArrayBuffer> {
   const isPlain = !will && session === undefined && properties === undefined;
   if (!isPlain && version === 4) throw versionUnsupported("will, session or properties of disconnect()");
@@ -46,5 +48,5 @@ export function encodeFarewell(
   const say = (more: Farewell["properties"]) =>
     encode({ type: DISCONNECT, code, properties: { ...more, sessionExpiry: session } }, version);
   const bytes = say(properties);
-  return bytes.length > maxPacketSize ? say(undefined) : bytes;
+  return bytes.length > most ? say(undefined) : bytes;
 }

@@ -365,8 +365,8 @@ export class Session {
    */
   disconnect(call: Call, { cause, drain, ...farewell }: DisconnectRequest, now: number): void {
     this.#now = now;
-    const { sessionExpiry } = this.#settings, { maxPacketSize = Infinity } = this.limits ?? {};
-    const bytes = encodeFarewell(farewell, { version: this.#versions.version, sessionExpiry, maxPacketSize });
+    const { sessionExpiry } = this.#settings, { version } = this.#versions;
+    const bytes = encodeFarewell(farewell, { version, sessionExpiry }, this.limits?.maxPacketSize);
     if (this.reason === undefined) this.#farewell = bytes;
     if (this.#state === "closed") {
       // Who leaves a client that has failed, and nobody knows, hears of it here.

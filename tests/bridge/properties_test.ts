@@ -1,4 +1,5 @@
 /** Over MQTT 5: properties as a header and in JSON, both ways; and what the broker refuses, by its reason codes. */
+import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
 import { startHttp } from "../../examples/bridge/http.ts";
@@ -64,6 +65,12 @@ test("the bridges give and take properties, as a header and in JSON", needs("mos
   await post(http.url, "/p/5", "none");
   assertEquals((await came()).slice(1), [undefined, undefined]);
 
+  const raw = Buffer.from('{"contentType":"\u2603"}').toString("latin1");
+  assertEquals((await post(http.url, "/p/5", "", { headers: { "mqtt-properties": raw } })).status, 204);
+  assertEquals((await came())[1], { contentType: "\u2603" }, "a header in UTF-8");
+  const wrongBytes = await post(http.url, "/p/5", "", { headers: { "mqtt-properties": '{"contentType":"\xff"}' } });
+  assertEquals([wrongBytes.status, wrongBytes.text], [400, "The header mqtt-properties is not UTF-8\n"]);
+
   // What was kept has them, too.
   const { headers } = await ask(http.url, "/p/4");
   assertEquals(JSON.parse(`${headers["mqtt-properties"]}`), { ...text, expiry: 1000 });
@@ -119,6 +126,8 @@ test("what the broker refuses is told by its reason code, and not asked again", 
   for (const [code, status] of [[128, 403], [135, 403], [144, 400], [151, 503], [16, 204]] as const) {
     assertEquals((await post(http.url, `/code/${code}`, "")).status, status, `${code}`);
   }
+  const { refused, unconfirmed, published } = http.status();
+  assertEquals([refused, unconfirmed, published], [4, 0, 1]);
   assertEquals((await listen(http.url, "/code/135")).status, 403);
   const socket = await dial(web.url);
   for (const code of [128, 135, 143, 151]) {
