@@ -1,7 +1,7 @@
 /**
  * The long form: `deno run -A tests/survival/main.ts [--kills 200] [--only NAME] [--seed 1]`: each kind of client, killed
  * so many times; the broker stopped or killed in between, too; over a long line; at each flush; and with a backlog.
- * `--only` takes a part of a name, more than once: `--only far --only flush`. On Bun the same, on Node the built copy.
+ * `--only` takes a pattern of names, more than once: `--only far --only "connectSync$"`. On Bun the same, on Node the built copy.
  */
 import { parseArgs } from "node:util";
 import { Random } from "../support/random.ts";
@@ -33,7 +33,7 @@ for (const mode of modes) {
   runs[`${mode}, backlog`] = async () => JSON.stringify(await sendBacklog({ mode, count: 2000, random }));
 }
 for (const [name, run] of Object.entries(runs)) {
-  if (!values.only.some((part) => name.includes(part))) continue;
+  if (!values.only.some((part) => new RegExp(part).test(name))) continue;
   const start = performance.now();
   const text = await run();
   console.log(`${name}: ${text}; ${((performance.now() - start) / 1000).toFixed(0)} s`);
