@@ -23,6 +23,8 @@ const sync = "src/client/sync_client.ts";
 const syncLink = "src/client/sync_link.ts";
 const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const deadlines = "src/session/deadlines.ts";
 const intake = "src/session/intake.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
@@ -41,8 +43,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a publish() that waits for room never goes on",
     file: session,
-    find: '    this.#publisher.makeRoom();\n    if (this.#state !== "leaving"',
-    replace: '    if (this.#state !== "leaving"',
+    find: '    this.#parts.publisher.makeRoom();\n    if (this.#lifecycle.state === "leaving"',
+    replace: '    if (this.#lifecycle.state === "leaving"',
   },
   {
     mistake: "a second write while one is in flight",
@@ -65,8 +67,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "disconnect() does not wait for what was accepted",
     file: session,
-    find: "bytes = this.#output.take();",
-    replace: 'bytes = this.#state === "closing" ? undefined : this.#output.take();',
+    find: "bytes = this.#parts.output.take();",
+    replace: 'bytes = state === "closing" ? undefined : this.#parts.output.take();',
   },
   {
     mistake: "a full iterator does not stop the reading",
@@ -82,9 +84,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a timer that rings late gives its verdict at once",
-    file: session,
-    find: "const by = this.#secondLook.take();",
-    replace: "const by = (this.#secondLook.take(), now);",
+    file: deadlines,
+    find: "const by = secondLook.take();",
+    replace: "const by = (secondLook.take(), now);",
   },
   {
     mistake: "PINGREQ is never sent",
@@ -106,9 +108,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "pings are judged while a full iterator stops the reading",
-    file: session,
-    find: "const how = { writing: this.#output.writing, reading: this.isReading };",
-    replace: "const how = { writing: this.#output.writing, reading: true };",
+    file: deadlines,
+    find: "const how = { writing: output.writing, reading: this.#given.isReading() };",
+    replace: "const how = { writing: output.writing, reading: true };",
   },
   {
     mistake: "a block is filled again while a part of it waits",
@@ -124,9 +126,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a lost message is nobody's to know after disconnect()",
-    file: session,
-    find: "this.#ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));",
-    replace: "this.#ending.settle(undefined);",
+    file: lifecycle,
+    find: "ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));",
+    replace: "ending.settle(undefined);",
   },
 
   // ---- subscriptions and a lost connection
@@ -277,10 +279,10 @@ export const mutants: readonly Mutant[] = [
   // ---- attempts, and the end
   {
     mistake: "CONNACK with return code 5 is final at a reconnect",
-    file: session,
+    file: lifecycle,
     find: "if (code !== 0) return ",
     replace:
-      "if (code === 5) return this.#close(connectionRefused(code, this.#settings.credentials));\n    if (code !== 0) return ",
+      "if (code === 5) return this.#close(connectionRefused(packet, connection.given));\n    if (code !== 0) return ",
   },
   {
     mistake: "a client that was never accepted is tried again",
@@ -328,15 +330,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a lost connection is not told",
-    file: session,
-    find: 'this.#status = this.#events.tell({ type: "waiting", error, delay });',
+    file: lifecycle,
+    find: 'this.#status = this.#parts.events.tell({ type: "waiting", error, delay });',
     replace: 'this.#status = { type: "waiting", error, delay };',
   },
   {
     mistake: "the status does not change when the broker accepts",
-    file: session,
-    find: 'this.#status = this.#events.tell({ type: "connected"',
-    replace: 'this.#events.tell({ type: "connected"',
+    file: lifecycle,
+    find: 'this.#status = events.tell({ type: "connected"',
+    replace: 'events.tell({ type: "connected"',
   },
   {
     mistake: "a status is told inside a call",
@@ -351,32 +353,32 @@ export const mutants: readonly Mutant[] = [
     mistake: "what an old connection says is heard",
     file: session,
     find: "this.#of(attempt)?.receive(chunk, length, now);",
-    replace: "this.#connection?.receive(chunk, length, now);",
+    replace: "this.#lifecycle.connection?.receive(chunk, length, now);",
     kind: "bare",
   },
   {
     mistake: "an old connection that is lost ends the new one",
     file: session,
     find:
-      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    if (connection.failure",
     replace:
-      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
+      "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    if (connection.failure",
     kind: "bare",
   },
   {
     mistake: "what an old connection has written counts for the new one",
     file: session,
     find:
-      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    this.#parts.output.written();",
     replace:
-      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
+      "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    this.#parts.output.written();",
     kind: "bare",
   },
   {
     mistake: "an old connection that opens late is wanted",
     file: session,
     find: "const connection = this.#of(attempt);\n    if (connection === undefined) return false;",
-    replace: "const connection = this.#connection;\n    if (connection === undefined) return false;",
+    replace: "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return false;",
     kind: "bare",
   },
   {
@@ -389,9 +391,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "something is told after the end",
-    file: session,
-    find: '    this.#events.push({ type: "closed", error: reason });\n',
-    replace: '    this.#events.push({ type: "closed", error: reason });\n    this.#events.push({ type: "hangup" });\n',
+    file: lifecycle,
+    find: '    events.push({ type: "closed", error: reason });\n',
+    replace: '    events.push({ type: "closed", error: reason });\n    events.push({ type: "hangup" });\n',
     kind: "bare",
   },
   {
@@ -520,15 +522,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the blocking flush() waits for a connection for ever",
-    file: session,
-    find: "return this.#isOpen || this.#intake.isBlocked ? ",
-    replace: "return this.#isOpen ? ",
+    file: deadlines,
+    find: "return isOpen || this.#given.isBlocked() ? ",
+    replace: "return isOpen ? ",
     kind: "blocking",
   },
   {
     mistake: "the blocking flush() is given up although bytes come",
-    file: session,
-    find: "return this.#isOpen ? this.#connection!.lastByte : this.#lastByteThen;",
+    file: lifecycle,
+    find: "return this.isOpen ? this.#connection!.lastByte : this.#lastByteThen;",
     replace: "return -Infinity;",
     kind: "blocking",
   },
@@ -623,8 +625,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a timer is left after disconnect() while what has come is looked at",
-    file: session,
-    find: 'this.#state = "closed";\n    this.#secondLook.cancel();',
+    file: lifecycle,
+    find: 'this.#state = "closed";\n    this.#parts.secondLook.cancel();',
     replace: 'this.#state = "closed";',
   },
 
@@ -676,13 +678,13 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "nothing is read although the program waits",
     file: session,
-    find: "this.#backlog.hasSpace && this.#isAwaited;",
+    find: "backlog.hasSpace && this.#isAwaited;",
     replace: "false;",
   },
   {
     mistake: "nothing is read although an iterator waits",
     file: session,
-    find: "this.#backlog.isAsked || ",
+    find: "backlog.isAsked || ",
     replace: "",
   },
   {
@@ -705,15 +707,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a disconnect() that drains does not wait",
-    file: session,
-    find: "if (!drain || !this.#isOpen) return",
-    replace: "if (drain || !drain || !this.#isOpen) return",
+    file: lifecycle,
+    find: "if (!drain || !this.isOpen) return",
+    replace: "if (drain || !drain || !this.isOpen) return",
   },
   {
     mistake: "a message that waits for a handler is lost with disconnect() that drains",
-    file: session,
-    find: "    this.#draining.push(call);\n",
-    replace: "    this.#draining.push(call);\n    this.#backlog.clear();\n",
+    file: lifecycle,
+    find: "    this.#draining.add(call);\n",
+    replace: "    this.#draining.add(call);\n    backlog.clear();\n",
   },
   {
     mistake: "a handler that is free again is not called",
@@ -723,16 +725,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "handlers are called with what waits after disconnect()",
-    file: session,
-    find: "    this.#backlog.clear();\n    this.#stall.cancel();",
-    replace: "    this.#stall.cancel();",
+    file: lifecycle,
+    find: "    backlog.clear();\n    stall.cancel();",
+    replace: "    stall.cancel();",
   },
 
   {
     mistake: "offline: connect() waits for the first connection",
-    file: session,
-    find: "if (settings.offline) this.#events.settle(call);\n    else this.#opening = call;",
-    replace: "this.#opening = call;",
+    file: lifecycle,
+    find: "if (settings.offline) parts.events.settle(opening);\n    else this.#opening = opening;",
+    replace: "this.#opening = opening;",
   },
   {
     mistake: "offline: a refusal that nothing can mend is tried again and again",
@@ -760,7 +762,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a policy function that gives up is not heard",
-    file: session,
+    file: lifecycle,
     find: "if (delay === undefined) this.#close(error);\n    else this.#wait(error, delay);",
     replace: "this.#wait(error, delay ?? 1000);",
   },

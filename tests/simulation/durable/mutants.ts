@@ -6,7 +6,9 @@ const journal = "src/session/journal.ts";
 const ledger = "src/session/ledger.ts";
 const receiver = "src/session/receiver.ts";
 const restored = "src/session/restored.ts";
-const session = "src/session/session.ts";
+const parts = "src/session/parts.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const deadlines = "src/session/deadlines.ts";
 
 const mistakes: readonly Mutant[] = [
   // ---- what is written
@@ -98,9 +100,9 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "DISCONNECT goes out before all is kept",
-    file: session,
-    find: 'this.#state === "closing" && !this.#ledger.isBusy',
-    replace: 'this.#state === "closing"',
+    file: lifecycle,
+    find: 'this.#state !== "closing" || this.#parts.ledger.isBusy',
+    replace: 'this.#state !== "closing"',
   },
   {
     mistake: "until: stored is told when the message is accepted",
@@ -125,8 +127,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "a flush that has failed is not tried again in time",
-    file: session,
-    find: "    if (this.#journal.due <= by) this.#journal.retry();\n",
+    file: deadlines,
+    find: "    if (journal.due <= by) journal.retry();\n",
     replace: "",
   },
   {
@@ -230,7 +232,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "recorded packet identifiers are not restored",
-    file: session,
+    file: parts,
     find: "new Receiver(settings, ways, restored?.recorded);",
     replace: "new Receiver(settings, ways);",
   },
@@ -353,7 +355,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "what a process found in the log is not of its size",
-    file: session,
+    file: parts,
     find: "new Journal(durable?.log, restored?.size ?? 0, ",
     replace: "new Journal(durable?.log, 0 * (restored?.size ?? 0), ",
   },
@@ -373,8 +375,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "stale messages are given up only when they would be sent",
-    file: session,
-    find: "    if (this.#flight.due <= by) this.#flight.expire(this.#now);\n",
+    file: deadlines,
+    find: "    if (flight.due <= by) flight.expire(now);\n",
     replace: "",
   },
   {
@@ -387,8 +389,8 @@ const mistakes: readonly Mutant[] = [
   // ---- version 5
   {
     mistake: "a session of version 5 is gone on with although its store is gone",
-    file: session,
-    find: "    if (version === 5 && this.#ledger.isOrphaned(sessionPresent)) return this.#beginAnew();\n",
+    file: lifecycle,
+    find: "    if (version === 5 && ledger.isOrphaned(sessionPresent)) return this.#beginAnew();\n",
     replace: "",
   },
   {
