@@ -21,7 +21,8 @@ import { systemClock } from "./system_clock.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
-import type { HostData, ToHost } from "./module_messages.ts";
+import type { HostData } from "./module_data.ts";
+import type { ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
 import { Questions } from "./module_questions.ts";
 
