@@ -2,7 +2,7 @@
 import type { Mutant } from "./mutants.ts";
 
 const lifecycle = "src/session/lifecycle.ts";
-const loop = "src/client/loop_client.ts";
+const client = "src/client/loop_client.ts";
 const kind = "hints";
 
 export const hintMutants: readonly Mutant[] = [
@@ -64,14 +64,14 @@ export const hintMutants: readonly Mutant[] = [
   },
   {
     mistake: "what a hint has made due waits for the timer that was set before",
-    file: loop,
-    find: "      this.#session.wake(this.#clock.now());\n      this.#schedule();\n",
-    replace: "      this.#session.wake(this.#clock.now());\n",
+    file: client,
+    find: "      session.wake(this.#clock.now());\n      this.#loop.schedule();\n",
+    replace: "      session.wake(this.#clock.now());\n",
     kind,
   },
   {
     mistake: "hints are heard after the end",
-    file: loop,
+    file: client,
     find: "      stopHints?.();\n",
     replace: "",
     kind,

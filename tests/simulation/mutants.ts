@@ -17,7 +17,8 @@ export interface Mutant {
   readonly kind?: Kind;
 }
 
-const loop = "src/client/loop_client.ts";
+const client = "src/client/loop_client.ts";
+const loop = "src/client/loop.ts";
 const link = "src/client/link.ts";
 const sync = "src/client/sync_client.ts";
 const syncLink = "src/client/sync_link.ts";
@@ -120,8 +121,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the signal keeps its listener after the end",
-    file: loop,
-    find: "        this.#stopListening();\n",
+    file: client,
+    find: "    this.#stopListening();\n",
     replace: "",
   },
   {
@@ -343,9 +344,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a status is told inside a call",
     file: loop,
-    find: "    return promiseOf<T>(this.#session, ask, callback);",
-    replace:
-      "    const promise = promiseOf<T>(this.#session, ask, callback);\n    this.#advance();\n    return promise;",
+    find: "    if (this.#scheduled) return;\n",
+    replace: "    this.#advance();\n    if (this.#scheduled) return;\n",
   },
 
   // ---- the session's contract with its shell
@@ -601,8 +601,8 @@ export const mutants: readonly Mutant[] = [
   // ---- found by the simulation
   {
     mistake: "reading does not go on when a full iterator is left whose filter others want",
-    file: loop,
-    find: "        this.#schedule(); // it may have been full\n",
+    file: client,
+    find: "        this.#loop.schedule(); // it may have been full\n",
     replace: "",
   },
   {
@@ -620,7 +620,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what was decoded late counts from then",
     file: loop,
-    find: "    if (this.#isHeldUp) this.#session.tick(this.#clock.now());\n",
+    find: "    if (this.isHeldUp) this.#session.tick(this.#clock.now());\n",
     replace: "",
   },
   {
