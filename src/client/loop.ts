@@ -1,7 +1,7 @@
 /** What the client in the event loop does after each input: handles the session's events, writes, and sets its one timer.
  * @module */
 
-import type { OnStatus } from "../api.ts";
+import type { OnStatus } from "../status.ts";
 import { invoke, type MqttError, surface } from "../errors.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { AuthEvent, RetryEvent, SessionEvent } from "../session/events.ts";

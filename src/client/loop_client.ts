@@ -1,9 +1,8 @@
 /** The client in the event loop: what is asked of it, as promises.
  * @module */
 
+import type { Client } from "../api.ts";
 import type {
-  Client,
-  ConnectionStatus,
   DisconnectOptions,
   MessagesOptions,
   OnPublish,
@@ -12,10 +11,10 @@ import type {
   RequestOptions,
   Responder,
   RespondOptions,
-  Stats,
   SubscribeCallback,
   SubscribeOptions,
-} from "../api.ts";
+} from "../options.ts";
+import type { ConnectionStatus, Stats } from "../status.ts";
 import { type MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";

@@ -1,24 +1,21 @@
 /** The client of `connectWorker` whose `onpub` is a module: all of it lives in a thread, and the caller holds this.
  * @module */
 
+import type { Client } from "../api.ts";
 import type {
-  Client,
-  ConnectionStatus,
   DisconnectOptions,
   MessagesOptions,
-  OnStatus,
   OutgoingMessage,
   PublishOptions,
   ReconnectPolicy,
   RequestOptions,
   Responder,
   RespondOptions,
-  Stats,
-  Status,
   SubscribeCallback,
   SubscribeOptions,
   Trace,
-} from "../api.ts";
+} from "../options.ts";
+import type { ConnectionStatus, OnStatus, Stats, Status } from "../status.ts";
 import { deferred, handled } from "../deferred.ts";
 import { invoke, MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";

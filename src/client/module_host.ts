@@ -4,7 +4,9 @@
 import { exit } from "node:process";
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Client, OnPublish, Status, SubscribeOptions } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { OnPublish, SubscribeOptions } from "../options.ts";
+import type { Status } from "../status.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { type Message, partsOf } from "../message.ts";

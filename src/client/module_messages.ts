@@ -1,7 +1,8 @@
 /** What the caller of `connectWorker` and the thread of its module say to each other.
  * @module */
 
-import type { ConnectionStatus, PublishOptions, Stats, Status, TraceRecord } from "../api.ts";
+import type { PublishOptions, TraceRecord } from "../options.ts";
+import type { ConnectionStatus, Stats, Status } from "../status.ts";
 import type { Farewell } from "../session/farewell.ts";
 import type { Asked } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";

@@ -1,7 +1,7 @@
 /** What the caller of a client in a thread publishes: checked and packed here, sent there.
  * @module */
 
-import type { OutgoingMessage, PublishOptions } from "../api.ts";
+import type { OutgoingMessage, PublishOptions } from "../options.ts";
 import { type Deferred, deferred, handled } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { Output } from "../protocol/output.ts";

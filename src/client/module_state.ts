@@ -1,7 +1,7 @@
 /** What the caller of a client in a thread knows of it, as that has told.
  * @module */
 
-import type { ConnectionStatus, Stats, Status } from "../api.ts";
+import type { ConnectionStatus, Stats, Status } from "../status.ts";
 import type { Limits } from "../options5.ts";
 import type { Version } from "../protocol/packet.ts";
 import type { Trust } from "../session/trust.ts";

@@ -1,20 +1,16 @@
 /** The client that blocks: waits for the session's events where others have promises.
  * @module */
 
+import type { Blocking, SyncClient as BlockingClient } from "../api.ts";
 import type {
-  Blocking,
-  ConnectionStatus,
   DisconnectOptions,
   OnPublish,
-  OnStatus,
   OutgoingMessage,
   PublishOptions,
   ReconnectPolicy,
-  Stats,
-  Status,
   SubscribeOptions,
-  SyncClient as BlockingClient,
-} from "../api.ts";
+} from "../options.ts";
+import type { ConnectionStatus, OnStatus, Stats, Status } from "../status.ts";
 import { invoke, MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";

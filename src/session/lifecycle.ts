@@ -1,7 +1,7 @@
 /** In which state a session is, and what leads from one to another: attempts, connections, disconnect(), and the one exit.
  * @module */
 
-import type { ConnectionStatus } from "../api.ts";
+import type { ConnectionStatus } from "../status.ts";
 import type { MqttError } from "../errors.ts";
 import type { ConnackPacket } from "../protocol/packet.ts";
 import { connectionRefused } from "./connack.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
+import type { OnPublish } from "../options.ts";
+import type { ConnectionStatus, Stats } from "../status.ts";
 import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Authentication } from "./authentication.ts";

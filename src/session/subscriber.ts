@@ -1,7 +1,7 @@
 /** Subscriptions as the broker is asked for them: SUBSCRIBE and UNSUBSCRIBE, their answers, and what a reconnect does to them.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";

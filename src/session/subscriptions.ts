@@ -1,7 +1,7 @@
 /** The client's subscriptions: who gets their messages, and in which packets they were asked for.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { FilterRequest, Properties, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
 import { Consumer } from "./consumer.ts";

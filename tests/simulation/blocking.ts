@@ -2,7 +2,8 @@
  * One history of the blocking client: a program of calls that a seed decides about, each of which lets virtual
  * time pass while it waits. After each call the invariants are looked at.
  */
-import type { ConnectOptions, OnPublish, Status } from "../../src/api.ts";
+import type { ConnectOptions, OnPublish } from "../../src/options.ts";
+import type { Status } from "../../src/status.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { SyncClient } from "../../src/client/sync_client.ts";
 import type { MqttError } from "../../src/errors.ts";
