@@ -37,6 +37,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
+import { Outcome } from "./outcome.ts";
 import { askPolicy } from "./policy.ts";
 import type { Settings } from "./settings.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
@@ -60,23 +61,6 @@ interface SyncParts {
   /** Opens its connections, and waits for them. */
   thread?: Waiting;
   clock?: Clock;
-}
-
-/** What a blocking call waits for. */
-class Outcome implements Call {
-  done = false;
-  code: number | undefined;
-  error: MqttError | undefined;
-
-  resolve(code: number | undefined): void {
-    this.done = true;
-    this.code = code;
-  }
-
-  reject(error: MqttError): void {
-    this.done = true;
-    this.error = error;
-  }
 }
 
 /** A client whose calls return when what they ask for is done. */
