@@ -35,6 +35,17 @@ export function varint(value: number): Field {
   return bytes;
 }
 
+/** The bytes of the fields, one behind the other. */
+export function concat(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(sizeOfFields(fields));
+  let at = 0;
+  for (const field of fields) {
+    all.set(field, at);
+    at += field.length;
+  }
+  return all;
+}
+
 /** How many bytes all of the fields have. */
 export function sizeOfFields(fields: readonly Field[]): number {
   return fields.reduce((sum, { length }) => sum + length, 0);

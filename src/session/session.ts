@@ -236,7 +236,7 @@ export class Session {
   /** The iterator of the inbox is left; whether nobody wants its filter any more: then `unsubscribeInbox`. */
   leave(inbox: Inbox): boolean {
     this.#parts.backlog.leave(inbox);
-    const alone = this.reason === undefined && this.#parts.subscriber.leave(inbox);
+    const alone = this.reason === undefined && this.#parts.subscriber.subscriptions.leave(inbox);
     this.#parts.backlog.end(inbox, undefined);
     return alone;
   }

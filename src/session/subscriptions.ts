@@ -25,6 +25,11 @@ export interface Group extends Asked {
   current: number;
 }
 
+/** What of it the program has asked for: identifiers that the client chooses say nothing to it. */
+export function askedOf({ filters, id, isChosen, properties }: Group): Asked {
+  return { filters, id: isChosen ? id : undefined, properties };
+}
+
 /** One topic filter. */
 interface Subscription {
   readonly filter: string;
