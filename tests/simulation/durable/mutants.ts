@@ -146,8 +146,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "messages that could not be kept are sent all the same",
     file: flight,
-    find: "if (next.state !== SENT) continue; // the store could not keep it",
-    replace: "",
+    find: "ready.filter(({ state }) => state === SENT)",
+    replace: "ready",
   },
   {
     mistake: "messages of the next flush are rejected, too",
@@ -363,15 +363,15 @@ const mistakes: readonly Mutant[] = [
   // ---- what gets stale
   {
     mistake: "a stale message is sent",
-    file: flight,
-    find: "if (isStale(first, now)) this.#end(first, staleError());\n      else if",
+    file: "src/session/queue.ts",
+    find: "if (isStale(first, now)) giveUp(first);\n      else if",
     replace: "if",
   },
   {
     mistake: "a message that was sent may get stale",
     file: flight,
-    find: "if (isStale(outgoing, now)) this.#end(outgoing, staleError());",
-    replace: "if (outgoing.due <= now && outgoing.state === WAITING) this.#end(outgoing, staleError());",
+    find: "if (isStale(outgoing, now)) this.#giveUpStale(outgoing);",
+    replace: "if (outgoing.due <= now && outgoing.state === WAITING) this.#giveUpStale(outgoing);",
   },
   {
     mistake: "stale messages are given up only when they would be sent",

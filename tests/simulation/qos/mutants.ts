@@ -78,8 +78,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the bound of QoS 2 is none",
     file: flight,
-    find: "qos2 < maxInflightQoS2 ? this.#first(2, now)",
-    replace: "maxInflightQoS2 > 0 ? this.#first(2, now)",
+    find: "qos2 < maxInflightQoS2 ? this.#waiting[2]",
+    replace: "maxInflightQoS2 > 0 ? this.#waiting[2]",
   },
   {
     mistake: "a message of QoS 2 counts only until PUBREC",
