@@ -46,6 +46,11 @@ export function concat(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
   return all;
 }
 
+/** The same bytes, as a view over them. */
+export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
 /** How many bytes all of the fields have. */
 export function sizeOfFields(fields: readonly Field[]): number {
   return fields.reduce((sum, { length }) => sum + length, 0);
