@@ -345,7 +345,7 @@ export const mutants: readonly Mutant[] = [
     mistake: "a status is told inside a call",
     file: loop,
     find: "    if (this.#scheduled) return;\n",
-    replace: "    this.#advance();\n    if (this.#scheduled) return;\n",
+    replace: "    if (this.#link !== undefined) this.#advance();\n    if (this.#scheduled) return;\n",
   },
 
   // ---- the session's contract with its shell
