@@ -15,7 +15,7 @@ const ranges: Record<Kind, Record<Runtime, Range>> = {
   bare: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   blocking: { deno: [1, 2000], bun: [2001, 1000], node: [3001, 1000] },
   qos: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
-  durable: { deno: [1, 10_000], bun: [10_001, 2000], node: [12_001, 2000] },
+  durable: { deno: [1, 9000], bun: [10_001, 2000], node: [12_001, 2000] },
   hints: { deno: [1, 1000], bun: [1001, 500], node: [1501, 500] },
 };
 
@@ -56,6 +56,7 @@ const QOS = [
 const DURABLE = [
   ...["connected", "waiting", "store", "dropped", "died", "damaged", "replaced", "stored"],
   ...["resumed", "taken over", "lost", "sessionlost", "overflow", "stale", "disconnect"],
+  ...["planned", "early", "refused", "unclaimed"], // of programs that subscribe
   ...["128", "131", "135", "orphaned"], // of version 5
 ];
 

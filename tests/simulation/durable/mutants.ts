@@ -1,5 +1,6 @@
 /** Mistakes with a session in a store. */
 import type { Mutant } from "../mutants.ts";
+import { subscribingMutants } from "./subscribing_mutants.ts";
 
 const flight = "src/session/flight.ts";
 const journal = "src/session/journal.ts";
@@ -400,4 +401,7 @@ const mistakes: readonly Mutant[] = [
 ];
 
 /** All of them, for the histories of a session in a store. */
-export const durableMutants: readonly Mutant[] = mistakes.map((mutant) => ({ ...mutant, kind: "durable" }));
+export const durableMutants: readonly Mutant[] = [
+  ...mistakes.map((mutant): Mutant => ({ ...mutant, kind: "durable" })),
+  ...subscribingMutants,
+];

@@ -230,6 +230,7 @@ export class Publishing {
       fail(`message ${seq} is garbled`);
     }
     this.#checkUnused(packetId, published);
+    published.wasOut = true;
     if (published.isExcused && !published.isLive) return; // it waited in the output when the broker lied
     if (!published.isLive) fail(`message ${seq} is sent, and it is done: ${published.fate ?? "acknowledged"}`);
     if (published.isOut) fail(`message ${seq} is sent twice`);
@@ -247,7 +248,7 @@ export class Publishing {
     }
     if (this.#settings.version === 5) this.#checkExpiry(published, properties);
     published.packetId = published.packetIdOut = packetId;
-    published.isOut = published.wasOut = true;
+    published.isOut = true;
     this.#checkWindow();
   }
 
@@ -355,6 +356,7 @@ export class Publishing {
   sent(seq: number, packetId: number): void {
     const published = this.all[seq]!;
     if (published.isLive && published.packetId === 0) published.packetId = packetId;
+    published.isExcused ||= this.#tainted.has(packetId);
   }
 
   /** The process has died, or ended; the next one knows what the log says. */

@@ -31,7 +31,7 @@ import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 import { type Outcome, same, show, Violation } from "../history.ts";
 import type { Library } from "../library.ts";
-import { type Answer, Broker, type Manners, numberIn } from "./broker.ts";
+import { type Answer, Broker, numberIn, POLITE } from "./broker.ts";
 import { Publishing, type Sending } from "./publishing.ts";
 import { type Consumer, type Delivery, Receiving } from "./receiving.ts";
 
@@ -1071,8 +1071,6 @@ class QosHistory {
 
 /** Where it is a bound, some messages exceed it. */
 const MAX_PACKET_SIZE = 400;
-
-const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0, refuses: 0, limits: 0 };
 
 /** The reason code of version 5 for a session that another client has taken over. */
 const TAKEN_OVER = 142;
