@@ -64,8 +64,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREL goes out before PUBREC is kept",
     file: flight,
-    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId));",
-    replace: "this.#output.acknowledge(PUBREL, packetId);",
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId, code));",
+    replace: "this.#output.acknowledge(PUBREL, packetId, code);",
   },
   {
     mistake: "PUBREC goes out before it is kept that the message is settled",
@@ -76,8 +76,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBCOMP goes out before PUBREL is kept",
     file: receiver,
-    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));",
-    replace: "this.#output.acknowledge(PUBCOMP, packetId);",
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId, code));",
+    replace: "this.#output.acknowledge(PUBCOMP, packetId, code);",
   },
   {
     mistake: "what waits for the next flush goes out after the one under way",

@@ -16,6 +16,8 @@ export interface Manners {
   repeats: number;
   /** Of version 5: it does not take a message, and says why. */
   refuses: number;
+  /** Of version 5: it sends PUBREC or PUBREL with a packet identifier that is not in use. */
+  strays: number;
   /** Of version 5: it takes less than the protocol allows, on the next connection. */
   limits: number;
   /** It does not grant a subscription, or a lower QoS than was asked for. */
@@ -32,6 +34,7 @@ export const POLITE: Manners = {
   wrong: 0,
   repeats: 0,
   refuses: 0,
+  strays: 0,
   limits: 0,
   denies: 0,
   hastes: 0,
@@ -40,8 +43,10 @@ export const POLITE: Manners = {
 /** Reason codes of version 5: of PUBACK and PUBREC for a message that is not taken, and of DISCONNECT. */
 const REFUSALS = [0x80, 0x83, 0x87, 0x90, 0x97];
 const GOODBYES = [0x80, 0x89, 0x8b, 0x8e, 0x8e, 0x8e, 0x98, 0xa0];
-/** Nobody has subscribed to the topic; the packet identifier is unknown. */
-const NOBODY = 0x10, UNKNOWN = 0x92;
+/** Nobody has subscribed to the topic. */
+const NOBODY = 0x10;
+/** Of PUBREL and PUBCOMP: the packet identifier is unknown. */
+export const UNKNOWN = 0x92;
 /** Codes of SUBACK for a subscription that is not granted; version 4 has the first of them. */
 const DENIALS = [0x80, 0x83, 0x87, 0x91, 0x97];
 /** Properties of version 5. */
@@ -340,10 +345,13 @@ export class Broker {
 
   /** The next packet that goes to the client. */
   speak(): Answer | undefined {
-    const random = this.#random, { disorder, twice, wrong } = this.manners, answers = this.#answers;
+    const random = this.#random, { disorder, twice, wrong, strays } = this.manners, answers = this.#answers;
     if (answers.length === 0) return undefined;
     if (answers[0]!.packet.type !== "CONNACK" && random.chance(wrong)) {
       return { packet: this.#wrong(), isGenuine: false };
+    }
+    if (answers[0]!.packet.type !== "CONNACK" && random.chance(strays)) {
+      return { packet: { type: random.pick(["PUBREC", "PUBREL"]), packetId: strayId(random) }, isGenuine: false };
     }
     const isAgain = !answers[0]!.isGenuine;
     const at = !isAgain && random.chance(disorder) ? random.int(0, answers.length - 1) : 0;
@@ -370,8 +378,13 @@ export class Broker {
   /** An acknowledgement of anything. */
   #wrong(): NaivePacket {
     const type = this.#random.pick(["PUBACK", "PUBREC", "PUBCOMP", "PUBREL"] as const);
-    return { type, packetId: type === "PUBREL" ? this.#random.int(60_000, 60_010) : this.#random.int(1, 40) };
+    return { type, packetId: type === "PUBREL" ? strayId(this.#random) : this.#random.int(1, 40) };
   }
+}
+
+/** A packet identifier that is not in use. */
+function strayId(random: Random): number {
+  return random.int(60_000, 60_010);
 }
 
 function isAcknowledgement({ type }: NaivePacket): boolean {

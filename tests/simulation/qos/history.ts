@@ -178,12 +178,18 @@ class QosHistory {
     this.#expires = this.#is5 ? random.pick([0, 0.3]) : 0;
     // A broker of version 5 answers in order, and sends again after a reconnect only.
     const forgets = random.pick([0, 0.1, 0.5]);
-    const manners = this.#is5 ? { refuses: random.pick([0, 0.1, 0.5]), limits: random.pick([0, 0.3, 0.7]) } : {
-      disorder: random.pick([0, 0, 0.3]),
-      twice: random.pick([0, 0, 0.3]),
-      wrong: lies ? 0.1 : 0,
-      repeats: random.pick([0, 0.3]),
-    };
+    const manners = this.#is5
+      ? {
+        refuses: random.pick([0, 0.1, 0.5]),
+        limits: random.pick([0, 0.3, 0.7]),
+        strays: random.pick([0, 0, 0.05]),
+      }
+      : {
+        disorder: random.pick([0, 0, 0.3]),
+        twice: random.pick([0, 0, 0.3]),
+        wrong: lies ? 0.1 : 0,
+        repeats: random.pick([0, 0.3]),
+      };
     this.#broker = new Broker(random, { ...POLITE, forgets, ...manners }, this.#settings.version);
     const fail = (what: string) => this.fail(what);
     this.#makeWorkers();
