@@ -11,17 +11,21 @@
  * Messages come at QoS 1 and 2, too, and must be whole and theirs who get them. What becomes of them beyond that, and of
  * their acknowledgements, is played in `qos/`.
  */
-import type { Client, ConnectOptions, OnPublish, Status } from "../../src/api.ts";
+import type { Client, OnPublish, Status } from "../../src/api.ts";
 import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
+import type { NaivePacket, Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { type Ask, Asks } from "./asks.ts";
 import { BareClient, type Lab } from "./bare_client.ts";
-import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
+import { Broker, filterMatches, numberOf, type Sent } from "./broker.ts";
+import { chooseOptions } from "./choices.ts";
 import type { Library } from "./library.ts";
+import { type Outcome, Violation } from "./outcome.ts";
+import { same, show } from "./packets.ts";
+import { type Published, PublishedMessages } from "./published.ts";
 import { Drops, isRejection, Statuses } from "./statuses.ts";
 import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
@@ -41,28 +45,9 @@ export const makeBareClient: MakeClient = (settings, parts, lab) => {
   return [client, () => client.opened];
 };
 
-/** What a step broke. */
-export class Violation extends Error {
-  override readonly name = "Violation";
-}
-
 interface Failure {
   code: string | number;
   message: string;
-}
-
-/** A message of the client's. */
-interface Published {
-  readonly seq: number;
-  readonly size: number;
-  readonly retain: boolean;
-  readonly topic: string;
-  readonly payload: Uint8Array;
-  refused: boolean;
-  wire: Wire | undefined;
-  arrived: boolean;
-  /** Whether flush() has told that it may be lost. */
-  told?: boolean;
 }
 
 interface Iteration {
@@ -124,18 +109,6 @@ export function play(
   return new History(seed, make, library, log).play();
 }
 
-/** What a history had in it, so that a test can tell that they have all. */
-export interface Outcome {
-  steps: number;
-  code: string | number;
-  connections: number;
-  faults: string[];
-  published: number;
-  delivered: number;
-  /** What onstatus told, and whether the end surfaced. */
-  told: string[];
-}
-
 class History implements Observer {
   readonly #random: Random;
   readonly #world: World;
@@ -193,12 +166,7 @@ class History implements Observer {
   #dialHung = false;
   /** Whether the last connection ended in the middle of a write, behind which PINGREQ waited. */
   #pingWaited = false;
-  readonly #published: Published[] = [];
-  #lastHanded = -1;
-  #lastArrived = -1;
-  /** Bytes of PUBLISH packets accepted and not handed to a connection; those of the last write. */
-  #pending = 0;
-  #handed = 0;
+  readonly #published = new PublishedMessages((what) => this.fail(what));
   /** The last messages that onpub and each filter's own got. */
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
@@ -238,28 +206,7 @@ class History implements Observer {
     this.#countListeners(signal);
     this.#isAsync = random.chance(0.6);
     this.#hangs = this.#isAsync && random.chance(0.1);
-    const slow = random.pick([5, 500, 5000]);
-    const op: ConnectOptions = {
-      id: "simulated",
-      keepalive: random.pick([0, 2, 5, 20, 20, 20]),
-      session: random.chance(0.5),
-      timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
-      maxPacketSize: random.pick([200, 5000, 16 << 20]),
-      maxBuffered: random.pick([2000, 2000, 100_000, 16 << 20]),
-      receiveMaximum: random.pick([1, 2, 10, 1000]),
-      ...random.chance(0.3) &&
-        { uname: random.pick(["user", () => "user", () => this.#world.sleep(slow).then(() => "u")]) },
-      ...random.chance(0.5) && { signal },
-      ...this.#reconnect &&
-        {
-          reconnect: {
-            minDelay: random.pick([random.int(1, 500), random.int(500, 5000)]),
-            maxDelay: 5000,
-            attempts: random.pick([3, Infinity, Infinity]),
-            stableAfter: random.pick([100, 3000, 30_000]),
-          },
-        },
-    };
+    const op = chooseOptions(random, { world: this.#world, reconnect: this.#reconnect, signal });
     // How it stays connected is chosen apart from all that follows.
     const other = new Random(seed * 31 + 7);
     const addresses = Array.from({ length: other.pick([1, 1, 2, 3]) }, (_, i) => `address-${i}`);
@@ -340,7 +287,7 @@ class History implements Observer {
       code: this.#end!.code,
       connections: this.#wires.length,
       faults: this.#wires.map(({ fault }) => fault),
-      published: this.#published.length,
+      published: this.#published.all.length,
       delivered: this.#delivered,
       told: [
         ...Object.entries(this.#statuses.told).flatMap(([type, count]) => count === 0 ? [] : type),
@@ -509,7 +456,7 @@ class History implements Observer {
   wrote(wire: Wire, packets: NaivePacket[]): void {
     if (wire !== this.#current) this.fail(`a write to connection ${wire.index}, which is an old one`);
     if (this.#end !== undefined) this.fail("a write after the end");
-    this.#handed = 0;
+    this.#published.handed = 0;
     for (const packet of packets) {
       this.#note(() => `< ${wire.index} ${show(packet)}`);
       if ((packet.type === "CONNECT") !== (this.#state(wire) === "new")) this.fail(`${packet.type} in the wrong place`);
@@ -539,7 +486,9 @@ class History implements Observer {
         if (!this.#left) this.fail("DISCONNECT that nobody asked for");
         // Once those that were refused just now have heard of it.
         return this.#world.after(0, () => {
-          if (this.#pending > 0) this.fail(`DISCONNECT before ${this.#pending} bytes that were accepted`);
+          if (this.#published.pending > 0) {
+            this.fail(`DISCONNECT before ${this.#published.pending} bytes that were accepted`);
+          }
         });
       case "PUBLISH":
         return this.#handOver(wire, packet);
@@ -561,34 +510,16 @@ class History implements Observer {
   }
 
   #handOver(wire: Wire, packet: Publish): void {
-    const seq = numberOf(packet.payload);
-    const published = this.#published[seq];
-    if (published === undefined) return this.fail(`a message that nobody published: ${seq}`);
-    const { topic, payload, retain } = published;
-    if (packet.topic !== topic || packet.retain !== retain || !same(packet.payload, payload)) {
-      this.fail(`message ${seq} is garbled`);
-    }
-    if (published.wire !== undefined) this.fail(`message ${seq} is sent twice`);
-    if (seq <= this.#lastHanded) this.fail(`message ${seq} is sent after ${this.#lastHanded}`);
-    if (published.refused) this.fail(`message ${seq} is sent although it was refused`);
     const missing = this.#asks.missing(wire);
-    if (missing !== undefined) this.fail(`message ${seq} goes before the subscription to ${missing}`);
-    this.#lastHanded = seq;
-    published.wire = wire;
-    this.#pending -= published.size;
-    this.#handed += published.size;
+    if (missing !== undefined) this.fail(`a message goes before the subscription to ${missing}`);
+    this.#published.handOver(wire, packet);
   }
 
   arrived(wire: Wire, packets: NaivePacket[]): void {
     // Who connects again ends the connection from before [MQTT-3.1.4-2].
     if (wire.index < (this.#broker.wire?.index ?? 0)) return;
     for (const packet of packets) {
-      if (packet.type === "PUBLISH") {
-        const seq = numberOf(packet.payload);
-        if (seq <= this.#lastArrived) this.fail(`message ${seq} arrives after ${this.#lastArrived}`);
-        this.#lastArrived = seq;
-        this.#published[seq]!.arrived = true;
-      }
+      if (packet.type === "PUBLISH") this.#published.arrived(packet);
       this.#broker.hear(wire, packet);
     }
   }
@@ -902,26 +833,11 @@ class History implements Observer {
   }
 
   #publish(longest: number, size = 4 + this.#random.size(longest)): Promise<number> {
-    const seq = this.#published.length;
-    const topic = `up/${seq % 5}`, payload = numbered(seq, size);
-    const retain = this.#random.chance(0.1);
-    const packet: Publish = { type: "PUBLISH", topic, payload, qos: 0, retain, dup: false, packetId: 0 };
-    const length = encodeNaive(packet).length;
-    const published: Published = {
-      seq,
-      size: length,
-      retain,
-      topic,
-      payload,
-      refused: false,
-      wire: undefined,
-      arrived: false,
-    };
-    this.#published.push(published);
+    const topic = `up/${this.#published.all.length % 5}`, retain = this.#random.chance(0.1);
+    const before = this.#published.pending, over = this.#isOver;
+    const published = this.#published.add(topic, size, { retain, isOver: over });
+    const { seq, size: length, payload } = published;
     this.#note(() => `publish ${seq}, ${length} bytes`);
-    const before = this.#pending;
-    const over = this.#left || this.#end !== undefined;
-    if (!over) this.#pending += length; // it may be handed to the connection at once
     const promise = this.#call("publish", () => this.#client.publish(topic, payload.slice(), { retain }));
     this.#follow(`publish ${seq}`, promise, Infinity, (error) => {
       const { code, message } = error;
@@ -930,9 +846,7 @@ class History implements Observer {
       if (!full && !over) return;
       // Also while disconnect() drains.
       if (full && error !== this.#end) this.#rejected.push(`${topic} ${length} ${code}`);
-      published.refused = true;
-      if (published.wire !== undefined) this.fail(`message ${seq} was sent and refused`);
-      if (!over) this.#pending -= length;
+      this.#published.refuse(published);
       const { maxBuffered } = this.#settings;
       const most = before + this.#unwritten() + length + 5000;
       if (!over && most <= maxBuffered) {
@@ -942,9 +856,14 @@ class History implements Observer {
     return promise;
   }
 
+  /** Whether nothing is accepted any more. */
+  get #isOver(): boolean {
+    return this.#left || this.#end !== undefined;
+  }
+
   /** At most so much may be in flight. */
   #unwritten(): number {
-    return this.#current?.writing ? this.#handed : 0;
+    return this.#current?.writing ? this.#published.handed : 0;
   }
 
   async #publishEach(count: number, longest: number): Promise<void> {
@@ -958,22 +877,9 @@ class History implements Observer {
   #forgetful(): void {
     if (this.#drains || this.#settings.maxBuffered < 1 << 20 || this.#broker.manners.faults > 0) return;
     this.#note(() => "publish and forget");
-    const seq = this.#published.length;
-    const payload = numbered(seq, 4);
-    const size = 12;
-    const refused = this.#left || this.#end !== undefined;
-    this.#published.push({
-      seq,
-      size,
-      retain: false,
-      topic: "up/x",
-      payload,
-      refused,
-      wire: undefined,
-      arrived: false,
-    });
-    if (!refused) this.#pending += size;
-    void this.#call("publish", () => this.#client.publish("up/x", payload));
+    const published = this.#published.add("up/x", 4, { retain: false, isOver: this.#isOver });
+    published.refused = this.#isOver;
+    void this.#call("publish", () => this.#client.publish("up/x", published.payload));
     this.#heard ||= this.#end !== undefined;
   }
 
@@ -1039,7 +945,7 @@ class History implements Observer {
     const isAsking = this.#asks.isAsking(filter);
     const ask = this.#asks.ask([filter], false);
     const iterator = this.#call("messages", () => this.#client.messages(filter, { limit }));
-    const left = this.#left || this.#end !== undefined;
+    const left = this.#isOver;
     const others = this.#iterations.filter((other) => other.filter === filter);
     for (const other of others) other.vague = true;
     const vague = left || others.length > 0 || isAsking;
@@ -1135,7 +1041,7 @@ class History implements Observer {
   }
 
   #wrong(): void {
-    if (this.#left || this.#end !== undefined) return;
+    if (this.#isOver) return;
     for (const topic of ["", "a/#", "a\0", "\ud800"]) {
       this.#call("publish", () => this.#client.publish(topic, "x")).then(
         () => this.fail("a wrong topic is accepted"),
@@ -1148,11 +1054,11 @@ class History implements Observer {
 
   /** All that was published before is with the broker when that is done. */
   #flush(): void {
-    const before = this.#published.slice();
+    const before = this.#published.all.slice();
     this.#note(() => `flush ${before.length}`);
     const promise = this.#call("flush", () => this.#client.flush());
     this.#follow("flush", promise, Infinity, () => {
-      for (const published of this.#published) published.told ||= published.wire?.closed ?? false;
+      for (const published of this.#published.all) published.told ||= published.wire?.closed ?? false;
     });
     promise.then(() => {
       const lost = before.find(({ refused, arrived, told }) => !refused && !arrived && !told);
@@ -1230,7 +1136,9 @@ class History implements Observer {
     }
     this.#asks.check({ told: this.#listens, left: this.#left });
     this.#checkStatus();
-    if (this.#pending > this.#settings.maxBuffered) this.fail(`${this.#pending} bytes wait to be sent`);
+    if (this.#published.pending > this.#settings.maxBuffered) {
+      this.fail(`${this.#published.pending} bytes wait to be sent`);
+    }
     const wire = this.#current;
     if (world.timers > 1) this.fail(`${world.timers} timers`);
     if (this.#end !== undefined) {
@@ -1342,7 +1250,9 @@ class History implements Observer {
     if (wire.fault !== "none") return;
     if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
     if (!wire.writing) { // or else the network is slow
-      if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
+      if (this.#published.pending > 0) {
+        this.fail(`${this.#published.pending} bytes are not sent though nothing is wrong`);
+      }
       for (const { name } of this.#calls) {
         if (name.startsWith("publish")) this.fail(`${name} waits though there is room and nothing is wrong`);
       }
@@ -1366,7 +1276,7 @@ class History implements Observer {
     if ((end.code === "disconnect") !== this.#left && !this.#drains) this.fail(`the end is ${end.code}`);
     if (this.#aborted && !(end.cause instanceof Error)) this.#note(() => "aborted after disconnect()");
     if (!this.#left) this.#checkReason(end);
-    for (const published of this.#published) this.#checkFate(published, end);
+    for (const published of this.#published.all) this.#checkFate(published, end);
     if (this.#tellsRejected && this.#rejected.join() !== this.#toldRejected.join()) {
       this.fail(`${this.#rejected} were rejected, and ${this.#toldRejected} told as dropped`);
     }
@@ -1409,22 +1319,4 @@ class History implements Observer {
 /** How many an iterator holds, apart from those that went with their connection. */
 function waitingFor(expected: Iteration["expected"]): number {
   return expected.filter(({ wire }) => !(wire.closed && wire.paused)).length;
-}
-
-/** Whether two have the same bytes. */
-export function same(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
-/** A packet, for people to read. */
-export function show(packet: NaivePacket): string {
-  if (packet.type === "PUBLISH") {
-    const { topic, payload, qos, dup, packetId } = packet;
-    return `PUBLISH ${numberOf(payload)} ${topic} qos ${qos}${
-      dup ? " dup" : ""
-    } id ${packetId} ${payload.length} bytes`;
-  }
-  return JSON.stringify(packet);
 }

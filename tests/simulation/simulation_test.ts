@@ -1,7 +1,7 @@
 import { assert, assertGreater } from "@std/assert";
 import { test } from "node:test";
 import { type Runtime, runtime } from "../support/spawn.ts";
-import type { Outcome } from "./history.ts";
+import type { Outcome } from "./outcome.ts";
 import { type Kind, simulate } from "./simulate.ts";
 
 type Range = [from: number, count: number];

@@ -6,7 +6,7 @@ import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../..
 import type { NaiveProperty } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
 import { numberIn } from "../qos/broker.ts";
-import { same } from "../history.ts";
+import { same } from "../packets.ts";
 import type { LogState } from "./log.ts";
 
 /** Times are rounded: for so many milliseconds a message may be sent that is stale. */

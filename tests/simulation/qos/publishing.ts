@@ -5,7 +5,7 @@ import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
 import type { NaiveProperty } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
-import { same } from "../history.ts";
+import { same } from "../packets.ts";
 import { numberIn } from "./broker.ts";
 
 /** A message of the client's. */
