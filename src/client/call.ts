@@ -2,7 +2,10 @@
  * @module */
 
 import { invoke, type MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
+import { withExpiry } from "../protocol/properties.ts";
 import type { Call } from "../session/events.ts";
+import type { Publication } from "../session/outgoing.ts";
 import { deferred, handled } from "../deferred.ts";
 
 /** Who settles calls. */
@@ -68,9 +71,14 @@ export function isDropped(error: unknown): boolean {
 const utf8 = new TextEncoder();
 
 /** The bytes of a PUBLISH packet (section 3.3). */
-export function packetSize(topic: string, message: string | Uint8Array, qos: number): number {
+export function packetSize(
+  { topic, message, flags, expiry, properties }: Publication,
+  version: Version,
+): number {
   const payload = typeof message === "string" ? utf8.encode(message) : message;
-  const size = 2 + utf8.encode(topic).length + (qos > 0 ? 2 : 0) + payload.length;
+  const own = expiry === undefined ? properties : withExpiry(properties, expiry);
+  const propertiesSize = version === 5 ? own?.length ?? 1 : 0;
+  const size = 2 + utf8.encode(topic).length + (flags > 1 ? 2 : 0) + propertiesSize + payload.length;
   return 1 + (size < 128 ? 1 : size < 128 ** 2 ? 2 : size < 128 ** 3 ? 3 : 4) + size;
 }
 
