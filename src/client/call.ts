@@ -31,9 +31,10 @@ export function promiseOf<T extends number | void>(
         invoke(callback, code!);
       },
       reject: (error) => {
-        // Nobody has to await what the callback, or run(), tells.
-        const { code } = error, isToldBack = callback !== undefined && typeof code === "number" && code >= 128;
-        if (isToldBack || error === session.reason) handled(promise);
+        // Nobody has to await what the callback, or run(), tells. A client may end with a reason code, too: that is no answer.
+        const { code } = error, isEnd = error === session.reason;
+        const isToldBack = callback !== undefined && !isEnd && typeof code === "number" && code >= 128;
+        if (isToldBack || isEnd) handled(promise);
         reject(error);
         if (isToldBack) invoke(callback, code);
       },
