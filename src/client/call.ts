@@ -14,6 +14,9 @@ interface Settling {
   readonly reason: MqttError | undefined;
 }
 
+/** The codes of refusals that SUBACK and UNSUBACK may have (tables 3-8 and 3-9 of MQTT 5). */
+const ANSWERS: ReadonlySet<unknown> = new Set([128, 131, 135, 143, 145, 151, 158, 161, 162]);
+
 /**
  * Asks the session for something, and returns the promise of it; the callback hears of an answer, too.
  * A promise is rejected as well when `ask` throws.
@@ -31,12 +34,12 @@ export function promiseOf<T extends number | void>(
         invoke(callback, code!);
       },
       reject: (error) => {
-        // Nobody has to await what the callback, or run(), tells. A client may end with a reason code, too: that is no answer.
+        // Nobody has to await what the callback, or run(), tells. Connections may end with a reason code, too: that is no answer.
         const { code } = error, isEnd = error === session.reason;
-        const isToldBack = callback !== undefined && !isEnd && typeof code === "number" && code >= 128;
+        const isToldBack = callback !== undefined && !isEnd && ANSWERS.has(code);
         if (isToldBack || isEnd) handled(promise);
         reject(error);
-        if (isToldBack) invoke(callback, code);
+        if (isToldBack) invoke(callback, code as number);
       },
     });
   } catch (error) {

@@ -4,7 +4,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { promiseOf } from "../../src/client/call.ts";
 import { MqttError } from "../../src/errors.ts";
 
-test("the callback of subscribe() hears of a refusal, and not of the reason code with which the client has ended", async () => {
+test("the callback of subscribe() hears of a refusal, and not of the reason code with which a connection has ended", async () => {
   for (const code of [128, 135] as const) {
     const error = new MqttError(code, "No"), heard: number[] = [];
     const ask = (reason: MqttError | undefined) =>
@@ -14,4 +14,9 @@ test("the callback of subscribe() hears of a refusal, and not of the reason code
     await assertRejects(() => ask(undefined), MqttError, "No");
     assertEquals(heard, [code]);
   }
+  // That of a DISCONNECT, on two connections in a row.
+  const heard: number[] = [];
+  const lost = new MqttError(139, "It is shutting down");
+  await assertRejects(() => promiseOf({ reason: undefined }, (call) => call.reject(lost), (code) => heard.push(code)));
+  assertEquals(heard, []);
 });
