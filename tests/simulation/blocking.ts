@@ -142,6 +142,8 @@ class BlockingHistory implements RemoteObserver {
       refusals: random.pick([0, 0.1, 0.3]),
       forbids: random.chance(0.3),
       qos: false, // played in qos/
+      newest: 4,
+      refusesVersion: "older",
     });
     const fail = (what: string) => this.fail(what);
     const { maxPacketSize } = this.#settings;
@@ -202,8 +204,8 @@ class BlockingHistory implements RemoteObserver {
         return failed(new this.#library.MqttError("cannotconnect", "Nobody listens"));
       }
       const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
-      const { maxPacketSize } = this.#settings;
-      const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, world, random, {
+      const { maxPacketSize, topicAliases } = this.#settings;
+      const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize, topicAliases }, world, random, {
         ...UNHEARD,
         arrived: (wire, packets) => this.#arrived(wire, packets),
         socketClosed: (how) => new this.#library.MqttError("socketclosed", `The connection was closed: ${how}`),

@@ -8,6 +8,9 @@
  *   the promise of `disconnect()` is rejected. Never one that a `disconnect()` without error covers.
  * - received: what is behind a full iterator when its connection ends; what comes after `disconnect()`.
  *
+ * Odd seeds speak version 5: reason codes and properties in the broker's answers, its own keep alive, topic aliases, a DISCONNECT
+ * on either side that says why, and a broker that keeps to the client's Receive Maximum.
+ *
  * Messages come at QoS 1 and 2, too, and must be whole and theirs who get them. What becomes of them beyond that, and of
  * their acknowledgements, is played in `qos/`.
  */
@@ -16,17 +19,18 @@ import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import type { NaivePacket, Publish } from "../support/naive.ts";
+import type { Empty, NaivePacket, Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { type Ask, Asks } from "./asks.ts";
 import { BareClient, type Lab } from "./bare_client.ts";
-import { Broker, filterMatches, numberOf, type Sent } from "./broker.ts";
-import { chooseOptions } from "./choices.ts";
+import { Broker, chooseVersion, filterMatches, isGoodbye, isRefusal, numberOf, type Sent } from "./broker.ts";
+import { checkConnect, chooseOptions } from "./choices.ts";
 import type { Library } from "./library.ts";
 import { type Outcome, Violation } from "./outcome.ts";
 import { same, show } from "./packets.ts";
 import { type Published, PublishedMessages } from "./published.ts";
 import { Drops, isRejection, Statuses } from "./statuses.ts";
+import { refusesVersion, VersionModel } from "./versions.ts";
 import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
@@ -92,6 +96,10 @@ interface Call {
 }
 
 const SLACK = 2000;
+/** How much later than its deadline an attempt may end: timers ring late, and are looked at once more. */
+const LATE = 500;
+/** The reason code of an acknowledgement where a handler has failed. */
+const HANDLER_FAILED = 131;
 /** What a message that is not settled takes at most. */
 const LARGEST = 7000;
 /** Calls that wait for the broker. */
@@ -166,7 +174,12 @@ class History implements Observer {
   #dialHung = false;
   /** Whether the last connection ended in the middle of a write, behind which PINGREQ waited. */
   #pingWaited = false;
-  readonly #published = new PublishedMessages((what) => this.fail(what));
+  readonly #published: PublishedMessages;
+  readonly #versions: VersionModel;
+  /** When the attempt began, whatever version it tries; whether that is about to be made with the older one. */
+  #attemptedAt = 0;
+  #attemptBlocked = 0;
+  #fallsBack = false;
   /** The last messages that onpub and each filter's own got. */
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
@@ -204,9 +217,15 @@ class History implements Observer {
     this.#listens = !this.#lonely && random.chance(0.8);
     const signal = this.#abort.signal;
     this.#countListeners(signal);
+    const { version, ...speaking } = chooseVersion(random, seed);
     this.#isAsync = random.chance(0.6);
     this.#hangs = this.#isAsync && random.chance(0.1);
-    const op = chooseOptions(random, { world: this.#world, reconnect: this.#reconnect, signal });
+    const op = chooseOptions(random, {
+      world: this.#world,
+      reconnect: this.#reconnect,
+      signal,
+      version,
+    });
     // How it stays connected is chosen apart from all that follows.
     const other = new Random(seed * 31 + 7);
     const addresses = Array.from({ length: other.pick([1, 1, 2, 3]) }, (_, i) => `address-${i}`);
@@ -220,8 +239,11 @@ class History implements Observer {
       refusals: random.pick([0, 0.1, 0.3]),
       forbids: random.chance(0.3),
       qos: random.chance(0.5),
+      ...speaking,
     });
     const fail = (what: string) => this.fail(what);
+    this.#published = new PublishedMessages(this.#settings.version, fail);
+    this.#versions = new VersionModel(version, fail);
     this.#statuses = new Statuses(
       this.#world,
       { policy: this.#settings.reconnect, asks, offline: op.offline, addresses },
@@ -344,7 +366,7 @@ class History implements Observer {
       this.#checkReason(status.error);
     }
     if (status.type === "closed") this.#end = status.error as Failure & Error;
-    if (status.type === "refused") this.#asks.refused(status.filter);
+    if (status.type === "refused") this.#asks.refused(status.filter, status.error.code);
     if (status.type === "dropped" && isRejection(status)) {
       this.#toldRejected.push(`${status.topic} ${status.size} ${status.error.code}`);
     } else if (status.type === "dropped") {
@@ -404,6 +426,12 @@ class History implements Observer {
     if (this.#wires.some((wire) => !wire.closed)) this.fail("a second connection beside the first");
     if (this.#dialing > 0) this.fail("a second attempt beside the first");
     this.#dials++;
+    if (!this.#fallsBack) {
+      this.#versions.begins();
+      this.#attemptedAt = this.#world.now;
+      this.#attemptBlocked = this.#world.blocked;
+    }
+    this.#fallsBack = false;
     if (this.#listens) this.#statuses.dials();
     const random = this.#random;
     const faults = this.#broker.manners.faults / (this.#wires.length === 0 ? 5 : 1);
@@ -434,8 +462,9 @@ class History implements Observer {
             return reject(new this.#library.MqttError("cannotconnect", "Nobody listens"));
           }
           const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
-          const { maxPacketSize } = this.#settings;
-          const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, this.#world, random, this);
+          const { maxPacketSize, topicAliases } = this.#settings;
+          const given = { index: this.#wires.length, trusted, maxPacketSize, topicAliases };
+          const wire = new Wire(given, this.#world, random, this);
           this.#wires.push(wire);
           this.#broker.plan(wire);
           this.#note(() => `connection ${wire.index}, trusted ${trusted}`);
@@ -478,18 +507,14 @@ class History implements Observer {
         if (wire.trusted === "untrusted" && this.#settings.places[0]!.uname !== undefined) {
           this.fail("credentials to a stranger");
         }
+        this.#versions.connects(wire.version);
+        checkConnect(packet, this.#settings, wire.version, (what) => this.fail(what));
         return this.#asks.connecting(wire);
       case "SUBSCRIBE":
       case "UNSUBSCRIBE":
         return this.#asks.wrote(wire, packet);
       case "DISCONNECT":
-        if (!this.#left) this.fail("DISCONNECT that nobody asked for");
-        // Once those that were refused just now have heard of it.
-        return this.#world.after(0, () => {
-          if (this.#published.pending > 0) {
-            this.fail(`DISCONNECT before ${this.#published.pending} bytes that were accepted`);
-          }
-        });
+        return this.#sendDisconnect(wire, packet);
       case "PUBLISH":
         return this.#handOver(wire, packet);
       case "PUBACK":
@@ -498,7 +523,24 @@ class History implements Observer {
         if (!this.#count(`${wire.index} ${packet.type} ${packet.packetId}`, -1)) {
           this.fail(`${packet.type} ${packet.packetId} for nothing`);
         }
+        if (![0, HANDLER_FAILED].includes(packet.code ?? 0)) this.fail(`${packet.type} with ${packet.code}`);
     }
+  }
+
+  /** The program leaves; or, with version 5, the broker has made a mistake, and is told which. */
+  #sendDisconnect(wire: Wire, { code = 0 }: Empty): void {
+    wire.goodbye = code;
+    if (code !== 0) {
+      if (code !== wire.garbageReason) this.fail(`DISCONNECT with ${code}, and the mistake is ${wire.garbageReason}`);
+      return;
+    }
+    if (!this.#left) this.fail("DISCONNECT that nobody asked for");
+    // Once those that were refused just now have heard of it.
+    this.#world.after(0, () => {
+      if (this.#published.pending > 0) {
+        this.fail(`DISCONNECT before ${this.#published.pending} bytes that were accepted`);
+      }
+    });
   }
 
   /** How often each acknowledgement is due. */
@@ -529,6 +571,7 @@ class History implements Observer {
     switch (packet.type) {
       case "CONNACK":
         if (packet.code === 0 && !wire.connacked) this.#connected(wire, packet.sessionPresent);
+        wire.isTooNew = refusesVersion(packet.code);
         return;
       case "SUBACK":
         return this.#granted(wire, packet);
@@ -543,6 +586,8 @@ class History implements Observer {
 
   #connected(wire: Wire, sessionPresent: boolean): void {
     this.#accepted++;
+    this.#versions.accepted(wire.version);
+    this.#published.speak(wire.version);
     wire.connacked = true;
     wire.sessionPresent = sessionPresent;
     wire.connackedAt = wire.lastWrite = this.#world.now; // nothing could be written before
@@ -554,7 +599,7 @@ class History implements Observer {
     const filters = this.#asks.filtersOf(wire, packet.packetId);
     this.#asks.answered(wire, packet);
     filters.forEach((filter, i) => {
-      if (packet.codes[i] === 128) return this.#meddle(filter);
+      if (packet.codes[i]! >= 128) return this.#meddle(filter);
       for (const iteration of this.#iterations) {
         if (iteration.filter !== filter) continue;
         iteration.granted = true;
@@ -584,7 +629,8 @@ class History implements Observer {
     for (const iteration of iterations) {
       const { vague, expected, limit } = iteration;
       iteration.exceeded ||= !this.#wasAwaited && waitingFor(expected) > limit;
-      if (!vague) expected.push({ sent: sent.seq, wire });
+      const isFor = sent.filters.length === 0 || sent.filters.includes(iteration.filter);
+      if (!vague && isFor) expected.push({ sent: sent.seq, wire });
     }
     const handlers = this.#asks.handlers(sent.topic);
     for (const handler of handlers) this.#routed.push({ seq: sent.seq, topic: sent.topic, wire, handler });
@@ -595,6 +641,10 @@ class History implements Observer {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
     this.#goneAt = this.#world.now;
+    const version = this.#state(wire) === "new" ? undefined : wire.version;
+    const isTooNew = wire.isTooNew || wire.wasLost;
+    this.#fallsBack = !wire.connacked && this.#versions.failed({ version, isTooNew });
+    if (this.#fallsBack && this.#listens) this.#statuses.fallsBack();
     this.#asks.gone(wire);
     this.#drops.count(this.#client.stats.dropped);
     this.#drops.gone();
@@ -667,6 +717,7 @@ class History implements Observer {
       this.fail(`message ${seq} is garbled`);
       return seq;
     }
+    if (message.properties?.expiry !== sent.expiry) this.fail(`message ${seq} has another expiry`);
     if (!same(payload, sent.payload)) this.fail(`message ${seq} has another payload`);
     if (!filters.some((filter) => filterMatches(filter, topic))) {
       this.fail(`message ${seq} to ${topic} is delivered for ${filters}`);
@@ -696,7 +747,7 @@ class History implements Observer {
       // Asked for on two connections that were lost, it fails with the second one's error.
       const isLoss = (ask?.lost === 2 || name === "flush") && this.#isLoss(error);
       if (error.code === "timeout" && !isLoss && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
-      if (![128, "timeout", "overflow"].includes(error.code) && !isLoss) this.#ends.push({ name, error });
+      if (!isOwn(error.code) && !isLoss) this.#ends.push({ name, error });
       failed(error);
     };
     promise.then(() => settled(), settled);
@@ -903,7 +954,7 @@ class History implements Observer {
       () =>
         this.#client.subscribe(filters, own ? { onpub, concurrency } : {}, (code) => {
           if (++called > 1) this.fail("the callback of subscribe() is called twice");
-          if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
+          if (code !== 0 && !isRefusal(code)) this.fail(`subscribe() is granted ${code}`);
         }),
     );
     // Before the other one looks at it.
@@ -925,8 +976,9 @@ class History implements Observer {
   }
 
   #followGivingUp(name: string, filters: readonly string[], call: () => Promise<unknown>): void {
-    const given = this.#asks.giveUp(filters);
+    const given = this.#asks.giveUp(filters), settled = this.#asks.gives(filters);
     const promise = this.#call(name, call);
+    promise.then(() => settled(undefined), ({ code }) => settled(code));
     promise.then(() => this.#asks.gaveUp(given, this.#connectedAt === Infinity), () => {});
     this.#follow(name, promise, this.#settings.timeout);
   }
@@ -993,7 +1045,7 @@ class History implements Observer {
       this.#note(() => `the iterator of ${iteration.filter} fails: ${code}`);
       if (code === "disconnect") this.fail("an iterator throws disconnect");
       this.#heard ||= error === this.#end;
-      if (![128, "timeout", "overflow"].includes(code)) {
+      if (!isOwn(code)) {
         const { lost, vague } = iteration.ask;
         if (lost < 2 && !vague || !this.#isLoss(error)) this.#ends.push({ name: "an iterator", error });
       }
@@ -1146,7 +1198,7 @@ class History implements Observer {
       if (wire !== undefined && !wire.closed) this.fail("a connection after the end");
       return;
     }
-    if (world.timers === 0 && (this.#settings.keepalive > 0 || !wire?.connacked)) {
+    if (world.timers === 0 && (this.#keepaliveOf(wire) > 0 || !wire?.connacked)) {
       this.fail("no timer: nobody would notice that nothing happens");
     }
     const [owed] = this.#owed;
@@ -1166,6 +1218,11 @@ class History implements Observer {
     world.onThread(this.#random.int(0, 500), () => this.#fill());
   }
 
+  /** Seconds: what the broker says counts, and not what the program has asked for [MQTT5-3.1.2-21]. */
+  #keepaliveOf(wire: Wire | undefined): number {
+    return wire?.keepalive ?? this.#settings.keepalive;
+  }
+
   /** The status is what the model thinks, and what was told. */
   #checkStatus(): void {
     const { status, stats } = this.#client, { last, told } = this.#statuses;
@@ -1177,6 +1234,8 @@ class History implements Observer {
       : isConnecting
       ? "connecting"
       : "waiting";
+    const late = this.#world.now - this.#attemptedAt - (this.#world.blocked - this.#attemptBlocked);
+    if (right === "connecting" && late > this.#settings.timeout + LATE) this.fail(`an attempt takes ${late} ms`);
     if (status.type !== right) this.fail(`the status is ${status.type} and should be ${right}`);
     if (status.type === "waiting") this.#losses.add(status.error);
     this.#drops.count(stats.dropped);
@@ -1229,7 +1288,7 @@ class History implements Observer {
         }
       }
     }
-    const { keepalive } = this.#settings;
+    const keepalive = this.#keepaliveOf(wire);
     const silent = this.#world.now - wire.lastWrite - this.#world.blocked;
     // Counted from when the write is known to be done, which may be late; a broker waits half as long again [MQTT-3.1.2-24].
     if (keepalive > 0 && !wire.writing && silent > keepalive * 1500) this.fail(`${silent} ms of silence`);
@@ -1287,7 +1346,7 @@ class History implements Observer {
     const last = this.#current;
     const fault = last?.fault ?? "none";
     const reasons: Record<string, readonly string[]> = {
-      socketclosed: ["fin", "reset", "refusal", "deaf", "stall", "forbids", "mute"],
+      socketclosed: ["fin", "reset", "goodbye", "refusal", "deaf", "stall", "forbids", "mute"],
       pingresp: ["half-open", "stall", "silent", "deaf", "garbage"],
       protocol: ["garbage"],
       unknowncp: ["garbage"],
@@ -1295,11 +1354,22 @@ class History implements Observer {
       overflow: ["garbage"],
       untrusted: ["none", fault],
     };
-    if (typeof code === "number" ? fault === "refusal" : reasons[code]?.includes(fault)) return;
+    this.#checkTold(code);
+    if (
+      typeof code === "number" ? fault === (isGoodbye(code) ? "goodbye" : "refusal") : reasons[code]?.includes(fault)
+    ) return;
     if (code === "cannotconnect" && this.#dialFailed || code === "socketclosed" && last?.forbade) return;
     if (code === "pingresp" && this.#pingWaited) return;
     if (code === "timeout" && (this.#dialHung || !last?.connacked || this.#wires.length > 1)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);
+  }
+
+  /** A broker of version 5 is told which mistake it has made, if there is time. */
+  #checkTold(code: string | number): void {
+    const wire = this.#current;
+    const isMistake = code === "protocol" || code === "unknowncp" || code === "overflow" && wire?.fault === "garbage";
+    if (!isMistake || wire?.version !== 5 || wire.goodbye !== undefined || wire.writing) return;
+    this.fail(`the connection ends with ${code}, and the broker is not told`);
   }
 
   #checkFate({ seq, refused, arrived, wire }: Published, { code }: Failure): void {
@@ -1314,6 +1384,11 @@ class History implements Observer {
     if (!this.#left || this.#leftError !== undefined) return;
     this.fail(`message ${seq} was accepted and is lost, and nobody was told`);
   }
+}
+
+/** Whether a call may fail with that of its own accord. */
+function isOwn(code: string | number): boolean {
+  return isRefusal(code) || code === "timeout" || code === "overflow";
 }
 
 /** How many an iterator holds, apart from those that went with their connection. */

@@ -1,5 +1,5 @@
 /** The model of what the program publishes at QoS 0: what was accepted, handed to a connection, and has arrived. */
-import { encodeNaive, type Publish } from "../support/naive.ts";
+import { encodeNaive, encodeNaive5, type Publish } from "../support/naive.ts";
 import { numbered, numberOf } from "./broker.ts";
 import { same } from "./packets.ts";
 import type { Wire } from "./wire.ts";
@@ -8,7 +8,7 @@ import type { Wire } from "./wire.ts";
 export interface Published {
   readonly seq: number;
   /** Bytes of its packet. */
-  readonly size: number;
+  size: number;
   readonly retain: boolean;
   readonly topic: string;
   readonly payload: Uint8Array;
@@ -29,19 +29,32 @@ export class PublishedMessages {
   /** Bytes of PUBLISH packets accepted and not handed to a connection; those of the last write. */
   pending = 0;
   handed = 0;
+  #version: number;
 
-  constructor(fail: (what: string) => void) {
+  /** `version`: that of the packets, as far as it is known. */
+  constructor(version: number, fail: (what: string) => void) {
+    this.#version = version;
     this.#fail = fail;
+  }
+
+  /** The version is known: what waits is of that. */
+  speak(version: number): void {
+    if (version === this.#version) return;
+    this.#version = version;
+    for (const published of this.all) {
+      if (published.wire !== undefined || published.refused) continue;
+      const size = sizeOf(published, version);
+      if (published.counts) this.pending += size - published.size;
+      published.size = size;
+    }
   }
 
   /** The program publishes a payload of so many bytes; `isOver`: it has disconnected, or the client has ended. */
   add(topic: string, size: number, { retain, isOver }: { retain: boolean; isOver: boolean }): Published {
     const seq = this.all.length, payload = numbered(seq, size);
-    const packet: Publish = { type: "PUBLISH", topic, payload, qos: 0, retain, dup: false, packetId: 0 };
-    const length = encodeNaive(packet).length;
     const published: Published = {
       seq,
-      size: length,
+      size: sizeOf({ topic, payload }, this.#version),
       retain,
       topic,
       payload,
@@ -52,7 +65,7 @@ export class PublishedMessages {
       told: false,
     };
     this.all.push(published);
-    if (published.counts) this.pending += length; // it may be handed to the connection at once
+    if (published.counts) this.pending += published.size; // it may be handed to the connection at once
     return published;
   }
 
@@ -87,4 +100,9 @@ export class PublishedMessages {
     this.#lastArrived = seq;
     this.all[seq]!.arrived = true;
   }
+}
+
+function sizeOf({ topic, payload }: Pick<Published, "topic" | "payload">, version: number): number {
+  const packet: Publish = { type: "PUBLISH", topic, payload, qos: 0, retain: false, dup: false, packetId: 0 };
+  return (version === 5 ? encodeNaive5 : encodeNaive)(packet).length;
 }
