@@ -1,6 +1,6 @@
 /** A simulated broker: one session, many connections, and all the faults a seed asks for. */
 import type { Connect, NaivePacket, Publish } from "../support/naive.ts";
-import { type NaiveProperty, numberIn } from "../support/naive_properties.ts";
+import { encodeProperties, type NaiveProperty, numberIn } from "../support/naive_properties.ts";
 import type { Random } from "../support/random.ts";
 import { mistakesOf } from "./mistakes.ts";
 import type { Wanted } from "./versions.ts";
@@ -33,15 +33,17 @@ export interface Sent {
   readonly expiry: number | undefined;
   /** The filters that it came for last, where the packet says so by their identifiers; with none of those, it is for all. */
   filters: readonly string[];
+  /** Bytes of its properties, without their length. */
+  propertiesSize: number;
   /** QoS 2: whether the client has it already, in this session. */
   received: boolean;
 }
 
 /** Reason codes of version 5: of filters that are refused, of CONNACK, and of DISCONNECT. No two of them have one in common. */
-const REFUSALS = [0x80, 0x83, 0x87, 0x8f, 0x97];
+export const REFUSALS: readonly number[] = [0x80, 0x83, 0x87, 0x8f, 0x97];
 const UNSUBACK_REFUSALS = [0x80, 0x83, 0x87];
 const CONNACK_REFUSALS = [0x84, 0x85, 0x86, 0x88, 0x89, 0x8a, 0x8a, 0x9c, 0x9f, 0x9f];
-const GOODBYES = [0x8b, 0x8d, 0x96, 0x98, 0xa0];
+export const GOODBYES: readonly number[] = [0x8b, 0x8d, 0x96, 0x98, 0xa0];
 /** The filter was not there. */
 const NO_SUBSCRIPTION = 0x11;
 /** Properties of version 5. */
@@ -263,7 +265,18 @@ export class Broker {
       const payload = numbered(seq, 4 + this.#random.size(longest));
       const retain = this.#random.chance(0.2);
       const expiry = wire.version === 5 && this.#random.chance(0.2) ? this.#random.int(1, 100) : undefined;
-      const sent = { seq, topic, payload, qos, retain, packetId, expiry, filters: [], received: false };
+      const sent = {
+        seq,
+        topic,
+        payload,
+        qos,
+        retain,
+        packetId,
+        expiry,
+        filters: [],
+        propertiesSize: 0,
+        received: false,
+      };
       this.sent.push(sent);
       if (qos > 0) this.#unacknowledged.set(packetId, sent);
       this.#send(wire, sent, false);
@@ -281,6 +294,7 @@ export class Broker {
     const identified = [...this.filters].filter(([filter, id]) => id !== undefined && filterMatches(filter, topic));
     for (const [, id] of identified) properties.push([SUBSCRIPTION_ID, id!]);
     sent.filters = identified.map(([filter]) => filter);
+    sent.propertiesSize = encodeProperties(properties).length - 1;
     wire.say({ ...packet, properties });
   }
 }

@@ -66,7 +66,7 @@ export class Writing {
 
   /** The broker takes so many topic aliases. */
   takeAliases(maximum: number): void {
-    this.#connection!.topicAliasMaximum = maximum;
+    if (this.#connection !== undefined) this.#connection.topicAliasMaximum = maximum;
   }
 
   /** The packets of a write. */
