@@ -115,11 +115,10 @@ class BlockingHistory implements RemoteObserver {
   readonly #thrown = new Set<unknown>();
   readonly #states = new Map<Remote, "used" | "left">();
   readonly #versions: VersionModel;
-  /** When the attempt began, whatever version it tries; whether that is about to be made with the older one, and how often it was. */
+  /** When the attempt began, whatever version it tries; whether that is about to be made with the older one. */
   #attemptedAt = 0;
   #attemptBlocked = 0;
   #fallsBack = false;
-  #fallBacks = 0;
   /** The UNSUBSCRIBE of the call that waits for its answer, and the first reason code from 128 on in that. */
   #givingUp: number | undefined;
   #refusal: number | undefined;
@@ -194,7 +193,10 @@ class BlockingHistory implements RemoteObserver {
       faults: this.#wires.map(({ fault }) => fault),
       published: this.#published.length,
       delivered: this.#delivered,
-      told: [...new Set(this.#statuses.map(({ type }) => type))],
+      told: [
+        ...new Set(this.#statuses.map(({ type }) => type)),
+        ...this.#versions.fallBacks > 0 ? ["older version"] : [],
+      ],
     };
   }
 
@@ -361,7 +363,6 @@ class BlockingHistory implements RemoteObserver {
     const version = this.#states.has(remote) ? remote.version : undefined;
     const isTooNew = remote.isTooNew || remote.wasLost && remote.over?.code === "socketclosed";
     this.#fallsBack = !remote.connacked && this.#versions.failed({ version, isTooNew });
-    if (this.#fallsBack) this.#fallBacks++;
     const { status } = this.#client ?? {};
     const isLeaving = this.#calling === "disconnect" ||
       this.#calling === "drain" && status?.type === "closed" && status.error.code === "disconnect";
@@ -874,7 +875,7 @@ class BlockingHistory implements RemoteObserver {
         .test(text)
     ) this.fail(`it told ${text}`);
     const fallBacks = text.split("connecting connecting").length - 1;
-    if (fallBacks > this.#fallBacks) this.fail(`it told ${fallBacks} times that it tries the older version`);
+    if (fallBacks > this.#versions.fallBacks) this.fail(`it told ${fallBacks} times that it tries the older version`);
     let attempts = 0, before = "";
     for (const status of this.#statuses) {
       if (asides.includes(status.type)) continue;

@@ -314,6 +314,7 @@ class History implements Observer {
       told: [
         ...Object.entries(this.#statuses.told).flatMap(([type, count]) => count === 0 ? [] : type),
         ...this.#surfaced ? ["surfaced"] : [],
+        ...this.#versions.fallBacks > 0 ? ["older version"] : [],
       ],
     };
   }

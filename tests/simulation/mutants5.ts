@@ -82,18 +82,13 @@ export const mutants5: readonly Mutant[] = [
     file: subscriber,
     find: "const at = codes.findIndex((code) => code >= 128);",
     replace: "const at = codes.findIndex((code) => code > 255);",
+    kind: "blocking",
   },
   {
     mistake: "a refused filter has the reason code of another one",
     file: subscriber,
     find: "const code = codes.find((code) => code >= 128) ?? 0;",
     replace: "const code = codes.reduce((highest, code) => Math.max(highest, code));",
-  },
-  {
-    mistake: "the callback of subscribe() hears why the client has ended",
-    file: call,
-    find: "callback !== undefined && !isEnd && ANSWERS.has(code);",
-    replace: "callback !== undefined && (code as number) >= 128;",
   },
   {
     mistake: "the broker's keep alive does not count",
@@ -126,12 +121,6 @@ export const mutants5: readonly Mutant[] = [
     file: connection,
     find: "if (!this.isOpen || this.failure !== undefined || this.version === 4) return false;",
     replace: "if (!this.isOpen || this.failure !== undefined || this.version !== 4) return false;",
-  },
-  {
-    mistake: "a broker that sends what only clients send is not told so",
-    file: connection,
-    find: 'return fault("unknowncp", message, { reason: PROTOCOL_ERROR });',
-    replace: 'return new MqttError("unknowncp", message);',
   },
   {
     mistake: "the size of a rejected publish is told without its properties",

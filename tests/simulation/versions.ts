@@ -28,6 +28,8 @@ export class VersionModel {
   /** That of what is not sent yet, and that of the next CONNECT. */
   #assumed: number;
   #next: number;
+  /** How often the other version was tried. */
+  fallBacks = 0;
 
   constructor(wanted: Wanted, fail: (what: string) => void) {
     this.#fail = fail;
@@ -54,7 +56,10 @@ export class VersionModel {
   /** An attempt is over: whether it is made once more at once, with the other version. */
   failed({ version, isTooNew }: Failed): boolean {
     const fallsBack = !this.#isKnown && version === 5 && isTooNew;
-    if (fallsBack) this.#next = 4;
+    if (fallsBack) {
+      this.#next = 4;
+      this.fallBacks++;
+    }
     return fallsBack;
   }
 }
