@@ -22,7 +22,7 @@ import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { AuthEvent, Call, RetryEvent, SessionEvent } from "../session/events.ts";
-import type { Outgoing } from "../session/outgoing.ts";
+import type { Outgoing, Publication as Outbound } from "../session/outgoing.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
@@ -207,7 +207,7 @@ export class LoopClient implements Client {
       }
       waits = session.publish(topic as string, message!, flags);
     } catch (error) {
-      return this.#rejected(error, topic as string, message!, 0);
+      return this.#rejected(error, { topic: topic as string, message: message!, flags: 0 });
     }
     if (waits && session.buffered > WRITE) this.#writeNow();
     if (waits || !this.#handling) this.#schedule();
@@ -221,10 +221,10 @@ export class LoopClient implements Client {
   }
 
   /** The rejection of a publish. */
-  #rejected(error: unknown, topic: string, message: string | Uint8Array, qos: number): Promise<never> {
+  #rejected(error: unknown, publication: Outbound): Promise<never> {
     this.#schedule();
-    const session = this.#session;
-    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(topic, message, qos), error);
+    const session = this.#session, { topic } = publication;
+    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(publication, session.version), error);
     return rejection(session, error, this.#dropped && dropped);
   }
 
@@ -244,7 +244,7 @@ export class LoopClient implements Client {
     try {
       outgoing = session.send(publication, call, this.#clock.now());
     } catch (error) {
-      return this.#rejected(error, topic, message, flags >> 1);
+      return this.#rejected(error, publication);
     }
     call.topic = topic;
     call.size = outgoing?.size ?? 0;

@@ -287,30 +287,29 @@ export class Decoder {
 
   /** Checks the properties of a PUBLISH, which begin with their length at `at`; that length. */
   #properties(at: number, limit: number): number {
-    const { bytes } = this.#block;
+    const { bytes, view } = this.#block;
     must(at < limit, "a PUBLISH without a properties' length", RULES.noProperties, 5);
     const length = getLength(bytes, at, limit);
     const start = at + lengthSize(length), end = start + length;
     if (length < 0 || end > limit) throw tooShort(PUBLISH, 5);
     this.#found.clear();
     this.found = this.#found;
-    checkProperties(bytes, start, end, PUBLISH, this.#found);
+    checkProperties(bytes, view, start, end, PUBLISH, this.#found);
     return length;
   }
 
   /** The topic name at a place, or the one that the alias stands for when it is empty; an alias with a name stands for it from now on. */
   #aliased(name: number): TopicName {
     const { bytes, view } = this.#block, { topicAlias } = this.#found, maximum = this.#topicAliasMaximum;
-    const rule = maximum === 0 ? RULES.noAliases : RULES.aliasAbove;
-    must(topicAlias <= maximum, `topic alias ${topicAlias}, which is over ${maximum}`, rule, 5);
     const length = bytes[name]! << 8 | bytes[name + 1]!;
-    if (length === 0 && topicAlias !== 0) {
-      const known = this.#aliases.get(topicAlias);
-      must(known !== undefined, `topic alias ${topicAlias}, which stands for nothing`, RULES.value, 5);
-      return known!;
+    if (topicAlias === 0) return this.#topics.get(bytes, view, name + 2, length);
+    if (topicAlias > maximum) {
+      const rule = maximum === 0 ? RULES.noAliases : RULES.aliasAbove;
+      throw broken(`topic alias ${topicAlias}, which is over ${maximum}`, rule, 5);
     }
-    const topic = this.#topics.get(bytes, view, name + 2, length);
-    if (topicAlias !== 0) this.#aliases.set(topicAlias, topic);
+    const topic = length > 0 ? this.#topics.get(bytes, view, name + 2, length) : this.#aliases.get(topicAlias);
+    if (topic === undefined) throw broken(`topic alias ${topicAlias}, which stands for nothing`, RULES.value, 5);
+    if (length > 0) this.#aliases.set(topicAlias, topic);
     return topic;
   }
 
@@ -372,8 +371,8 @@ export class Decoder {
       const message = `The broker sent a packet of the reserved type ${type} [${statement}]`;
       throw fault("unknowncp", message, { reason: MALFORMED });
     }
-    const rule = FLAG_RULES[type] ?? RULES.flags;
-    must(flags === FLAGS[type], `a ${NAMES[type]} with flags ${flags}`, rule, this.#version);
+    if (flags === FLAGS[type]) return;
+    throw broken(`a ${NAMES[type]} with flags ${flags}`, FLAG_RULES[type] ?? RULES.flags, this.#version);
   }
 
   /** Only in version 5 a remaining length must be as short as it can be. */
@@ -383,8 +382,8 @@ export class Decoder {
 
   #checkLength(type: number, length: number): void {
     const expected = LENGTHS[this.#version][type]!;
-    const isRight = expected === -1 || length === expected;
-    must(isRight, `a ${NAMES[type]} of remaining length ${length}`, RULES.format, this.#version);
+    if (expected === -1 || length === expected) return;
+    throw broken(`a ${NAMES[type]} of remaining length ${length}`, RULES.format, this.#version);
   }
 
   /** Passes over what has come of an oversized payload. */

@@ -5,7 +5,7 @@ import type { MqttError } from "../errors.ts";
 import { NAMES, type Properties, type Version } from "./packet.ts";
 import { checkProperties, readProperties } from "./properties.ts";
 import { broken, must, type Rule, RULES } from "./rules.ts";
-import { getLength, lengthSize } from "./wire.ts";
+import { getLength, lengthSize, viewOf } from "./wire.ts";
 
 /** The error of a packet that ends where it must not. */
 export function tooShort(type: number, version: Version): MqttError {
@@ -76,7 +76,7 @@ export class Fields {
     const end = start + length;
     if (end > this.#limit) throw tooShort(type, this.version);
     this.#at = end;
-    checkProperties(bytes, start, end, type);
+    checkProperties(bytes, viewOf(bytes), start, end, type);
     return length === 0 ? undefined : readProperties(bytes, start, end);
   }
 

@@ -133,16 +133,24 @@ const NO_IDS: readonly number[] = Object.freeze([]);
 export const NOTHING_FOUND: Found = new Found();
 
 /**
- * Checks properties where they lie, and takes those of which `found` has the places.
+ * Checks properties where they lie, and takes those of which `found` has the places. `view` is over the same memory as
+ * `bytes`, from the same byte on.
  *
  * @throws {MqttError} `"protocol"`
  */
-export function checkProperties(bytes: Uint8Array, start: number, end: number, type: number, found?: Found): void {
+export function checkProperties(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  type: number,
+  found?: Found,
+): void {
   let seen = 0;
   for (let at = start; at < end;) {
     const identifier = bytes[at++]!;
     if (identifier === USER) { // wherever properties are, and the one that messages have most of: it need not be looked up
-      at = checkField(bytes, checkField(bytes, at, end), end);
+      at = checkField(bytes, view, checkField(bytes, view, at, end), end);
       continue;
     }
     const property = BY_IDENTIFIER[identifier];
@@ -154,7 +162,7 @@ export function checkProperties(bytes: Uint8Array, start: number, end: number, t
       throw broken(`a ${NAMES[type]} with property ${property.name} twice`, RULES.value, 5);
     }
     seen |= bit;
-    if (property.type > VARINT) at = checkBytes(property, bytes, at, end);
+    if (property.type > VARINT) at = checkBytes(property, bytes, view, at, end);
     else at = checkNumber(property, bytes, at, end, found);
   }
   const hasMethod = (seen & BITS[AUTH_METHOD]!) !== 0;
@@ -181,24 +189,41 @@ function numberAt(bytes: Uint8Array, at: number, size: number): number {
   return value >>> 0;
 }
 
-/** Checks a string, most of which are short and ASCII, and need not be decoded: 10 ns instead of 130. Where it ends. */
-function checkField(bytes: Uint8Array, at: number, limit: number): number {
+/** Checks a string, most of which are ASCII, and need not be decoded: 10 ns instead of 130. Where it ends. */
+function checkField(bytes: Uint8Array, view: DataView, at: number, limit: number): number {
   const start = at + 2;
   const end = start + (bytes[at]! << 8 | bytes[at + 1]!);
   if (end > limit) throw cut();
-  for (let i = start; i < end; i++) {
-    if (bytes[i]! - 1 >>> 0 > 126) { // 0, or beyond ASCII
-      decodeString(bytes.subarray(start, end), 5);
-      break;
-    }
-  }
+  if (!isPlain(bytes, view, start, end)) decodeString(bytes.subarray(start, end), 5);
   return end;
 }
 
+/** Whether all bytes are ASCII and none is 0; four at a time, the last four overlapping. */
+function isPlain(bytes: Uint8Array, view: DataView, start: number, end: number): boolean {
+  if (end - start < 4) {
+    for (let at = start; at < end; at++) if (bytes[at]! - 1 >>> 0 > 126) return false;
+    return true;
+  }
+  // A byte has bit 7 if it is beyond ASCII, and after 1 was taken from it if it was 0.
+  let word = view.getInt32(end - 4);
+  let bits = word - 0x01010101 | word;
+  for (let at = start; at < end - 4; at += 4) {
+    word = view.getInt32(at);
+    bits |= word - 0x01010101 | word;
+  }
+  return (bits & 0x80808080) === 0;
+}
+
 /** Checks bytes or a string; where they end. */
-function checkBytes({ identifier, type }: Property, bytes: Uint8Array, at: number, limit: number): number {
+function checkBytes(
+  { identifier, type }: Property,
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  limit: number,
+): number {
   if (type === STRING) {
-    const end = checkField(bytes, at, limit);
+    const end = checkField(bytes, view, at, limit);
     if (identifier === RESPONSE_TOPIC) checkResponseTopic(bytes, at + 2, end);
     return end;
   }

@@ -35,6 +35,11 @@ export function varint(value: number): Field {
   return bytes;
 }
 
+/** The same bytes, as a view over them. */
+export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
 /** How many bytes all of the fields have. */
 export function sizeOfFields(fields: readonly Field[]): number {
   return fields.reduce((sum, { length }) => sum + length, 0);

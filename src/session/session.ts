@@ -8,7 +8,7 @@ import type { ConnectionStatus, OnPublish, Stats } from "../api.ts";
 import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import { Output } from "../protocol/output.ts";
-import type { ConnackPacket } from "../protocol/packet.ts";
+import type { ConnackPacket, Version } from "../protocol/packet.ts";
 import { Authentication } from "./authentication.ts";
 import { Attempts } from "./attempts.ts";
 import { Backlog } from "./backlog.ts";
@@ -150,6 +150,11 @@ export class Session {
   /** The client identifier: that of the settings, or the one that the broker has assigned [MQTT5-3.2.2-16]. */
   get id(): string {
     return this.#id;
+  }
+
+  /** The version of the protocol, as far as it is known: the broker may have another one until it has accepted the client. */
+  get version(): Version {
+    return this.#versions.version;
   }
 
   /** What the broker of this connection can do; undefined while there is none. */

@@ -6,7 +6,7 @@ import { invoke } from "../errors.ts";
 import * as packets from "../protocol/packet.ts";
 import { NAMES, PUBLISH, type QoS } from "../protocol/packet.ts";
 import { checkProperties, Found } from "../protocol/properties.ts";
-import { getLength, lengthSize } from "../protocol/wire.ts";
+import { getLength, lengthSize, viewOf } from "../protocol/wire.ts";
 import type { Dial, Transport } from "./transport.ts";
 
 const { AUTH, CONNACK, CONNECT, DISCONNECT, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE } = packets;
@@ -106,7 +106,7 @@ class Walker {
     const found = new Found(), start = at + lengthSize(length);
     if (length <= 0 || start + length > packet.length) return topic;
     try {
-      checkProperties(packet, start, start + length, PUBLISH, found);
+      checkProperties(packet, viewOf(packet), start, start + length, PUBLISH, found);
     } catch {
       return topic; // the decoder tells what is wrong
     }

@@ -1,14 +1,14 @@
 import { assert, assertGreater } from "@std/assert";
 import { test } from "node:test";
 import { type Runtime, runtime } from "../support/spawn.ts";
-import type { Outcome } from "./history.ts";
+import type { Outcome } from "./outcome.ts";
 import { type Kind, simulate } from "./simulate.ts";
 
 type Range = [from: number, count: number];
 
 /**
  * Ten thousand of the client in the event loop: each runtime has its own, most where they are fastest. The others besides.
- * The odd seeds speak version 5, the even ones version 3.1.1.
+ * The odd seeds speak version 5, or `"auto"`, the even ones version 3.1.1.
  */
 const ranges: Record<Kind, Record<Runtime, Range>> = {
   loop: { deno: [1, 6000], bun: [6001, 2000], node: [8001, 2000] },
@@ -20,7 +20,7 @@ const ranges: Record<Kind, Record<Runtime, Range>> = {
 };
 
 /** What the histories must have in them: the codes of their ends, the faults of their connections, and what is told. */
-const CODES = ["disconnect", "socketclosed", "pingresp", "timeout", "protocol", "cannotconnect", 3];
+const CODES = ["disconnect", "socketclosed", "pingresp", "timeout", "protocol", "cannotconnect", "CONNACK"];
 const FAULTS = [
   "none",
   "fin",
@@ -33,8 +33,9 @@ const FAULTS = [
   "refusal",
   "forbids",
   "mute",
+  "goodbye",
 ];
-const TOLD = ["connecting", "connected", "waiting", "refused", "dropped", "stalled", "closed"];
+const TOLD = ["connecting", "connected", "waiting", "refused", "dropped", "stalled", "closed", "older version"];
 
 /** The same of those of QoS 1 and 2. */
 const QOS = [
@@ -70,6 +71,7 @@ async function play(
   const seen = new Set<string | number>();
   let connections = 0, published = 0, delivered = 0;
   const each = (outcome: Outcome) => {
+    if (typeof outcome.code === "number") seen.add("CONNACK"); // its return code, or its reason code
     for (const what of [outcome.code, ...outcome.faults, ...outcome.told]) seen.add(what);
     connections += outcome.connections;
     published += outcome.published;

@@ -3,10 +3,9 @@ import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
-import { numberIn } from "../qos/broker.ts";
-import { same } from "../history.ts";
+import { same } from "../packets.ts";
 import type { LogState } from "./log.ts";
 
 /** Times are rounded: for so many milliseconds a message may be sent that is stale. */

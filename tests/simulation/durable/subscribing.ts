@@ -8,10 +8,11 @@ import type { Call } from "../../../src/session/events.ts";
 import type { Session } from "../../../src/session/session.ts";
 import type { Planned } from "../../../src/session/subscriber.ts";
 import type { NaivePacket, Publish, Suback, Subscribe } from "../../support/naive.ts";
+import { numberIn } from "../../support/naive_properties.ts";
 import type { Random } from "../../support/random.ts";
 import { numberOf } from "../broker.ts";
 import type { Library } from "../library.ts";
-import { numberIn, type Sent } from "../qos/broker.ts";
+import type { Sent } from "../qos/broker.ts";
 
 /** What the program may subscribe to. */
 const TOPICS = ["s/0", "s/1", "s/2", "s/3"];

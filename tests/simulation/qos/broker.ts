@@ -1,6 +1,6 @@
 /** A broker of QoS 1 and 2: it keeps a session, or does not, and answers as well as its manners allow. */
 import type { Ack, Connect, NaivePacket, Publish, Subscribe } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import type { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 
@@ -389,9 +389,4 @@ function strayId(random: Random): number {
 
 function isAcknowledgement({ type }: NaivePacket): boolean {
   return type === "PUBACK" || type === "PUBREC" || type === "PUBREL" || type === "PUBCOMP";
-}
-
-/** The value of a property that is a number. */
-export function numberIn(properties: readonly NaiveProperty[], wanted: number): number | undefined {
-  return properties.find(([identifier]) => identifier === wanted)?.[1] as number | undefined;
 }

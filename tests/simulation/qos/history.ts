@@ -25,13 +25,14 @@ import {
   type NaivePacket,
   NaiveReader,
 } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { encodeMessageProperties } from "../../../src/protocol/properties.ts";
 import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
-import { type Outcome, same, show, Violation } from "../history.ts";
+import { type Outcome, Violation } from "../outcome.ts";
+import { same, show } from "../packets.ts";
 import type { Library } from "../library.ts";
-import { type Answer, Broker, numberIn, POLITE } from "./broker.ts";
+import { type Answer, Broker, POLITE } from "./broker.ts";
 import { Publishing, type Sending } from "./publishing.ts";
 import { type Consumer, type Delivery, Receiving } from "./receiving.ts";
 

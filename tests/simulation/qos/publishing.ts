@@ -3,10 +3,10 @@ import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { type Ack, encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
-import { same } from "../history.ts";
-import { numberIn, UNKNOWN } from "./broker.ts";
+import { same } from "../packets.ts";
+import { UNKNOWN } from "./broker.ts";
 
 /** A message of the client's. */
 export interface Sending {
