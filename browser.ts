@@ -18,15 +18,13 @@
 
 export type { Address } from "./src/client/address.ts";
 export { connect, connectWorker, type Locator } from "./src/client/connect_page.ts";
+export type { Client } from "./src/api.ts";
 export type {
-  Client,
-  ConnectionStatus,
   ConnectOptions,
   Credential,
   DisconnectOptions,
   MessagesOptions,
   OnPublish,
-  OnStatus,
   OutgoingMessage,
   PublishOptions,
   ReconnectOptions,
@@ -34,14 +32,13 @@ export type {
   RequestOptions,
   Responder,
   RespondOptions,
-  Stats,
-  Status,
   SubscribeCallback,
   SubscribeOptions,
   Trace,
   TraceRecord,
   Will,
-} from "./src/api.ts";
+} from "./src/options.ts";
+export type { ConnectionStatus, OnStatus, Stats, Status } from "./src/status.ts";
 export type {
   AuthOptions,
   ConnectProperties,

@@ -16,15 +16,13 @@ export type { Address } from "./src/client/address.ts";
 export { connect, type Connection, type Opener } from "./src/client/connect.ts";
 export { connectSync } from "./src/client/connect_sync.ts";
 export { connectWorker } from "./src/client/connect_worker.ts";
+export type { Client, SyncClient } from "./src/api.ts";
 export type {
-  Client,
-  ConnectionStatus,
   ConnectOptions,
   Credential,
   DisconnectOptions,
   MessagesOptions,
   OnPublish,
-  OnStatus,
   OutgoingMessage,
   PublishOptions,
   ReconnectOptions,
@@ -32,15 +30,13 @@ export type {
   RequestOptions,
   Responder,
   RespondOptions,
-  Stats,
-  Status,
   SubscribeCallback,
   SubscribeOptions,
-  SyncClient,
   Trace,
   TraceRecord,
   Will,
-} from "./src/api.ts";
+} from "./src/options.ts";
+export type { ConnectionStatus, OnStatus, Stats, Status } from "./src/status.ts";
 export type {
   AuthOptions,
   ConnectProperties,

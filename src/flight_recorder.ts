@@ -1,7 +1,7 @@
 /** The last packets of a connection, kept for when something goes wrong.
  * @module */
 
-import type { Trace, TraceRecord } from "./api.ts";
+import type { Trace, TraceRecord } from "./options.ts";
 
 /** Keeps the last packets, and prints them. */
 export interface FlightRecorder {

@@ -1,7 +1,7 @@
 /** Where the broker is: addresses, URLs, and those of a proxy.
  * @module */
 
-import type { ConnectOptions } from "../api.ts";
+import type { ConnectOptions } from "../options.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import type { Proxy } from "../transport/proxy.ts";
 import type { Target, WebSocketTarget } from "../transport/tcp.ts";

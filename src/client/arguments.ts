@@ -9,7 +9,7 @@ import type {
   PublishOptions,
   SubscribeCallback,
   SubscribeOptions,
-} from "../api.ts";
+} from "../options.ts";
 import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { checkPayload } from "../protocol/packer.ts";

@@ -3,7 +3,8 @@
 
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { ConnectOptions, OnPublish } from "../options.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { handshakeFailed, SocketTransport } from "../transport/socket.ts";
 import { duplexOf, type Streams } from "../transport/streams.ts";

@@ -1,7 +1,8 @@
 /** From an address to a client, in a page or a worker of it.
  * @module */
 
-import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { ConnectOptions, OnPublish } from "../options.ts";
 import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { openPageSocket } from "../transport/page_socket.ts";

@@ -1,7 +1,8 @@
 /** The entry of the blocking mode.
  * @module */
 
-import type { ConnectOptions, OnPublish, SyncClient } from "../api.ts";
+import type { SyncClient } from "../api.ts";
+import type { ConnectOptions, OnPublish } from "../options.ts";
 import { NO_CONNECTION, parseRemote } from "./connect_worker.ts";
 import type { Address } from "./address.ts";
 import { checkOnpub, checkSubscriptions } from "./arguments.ts";

@@ -1,7 +1,8 @@
 /** The clients whose connection lives in a thread, or all of them.
  * @module */
 
-import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { ConnectOptions, OnPublish } from "../options.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Connector } from "../worker/connector.ts";
 import { openStore } from "./keeper.ts";

@@ -1,7 +1,7 @@
 /** User name and password, as bytes; those that a function gives are asked for at every attempt.
  * @module */
 
-import type { Credential } from "../api.ts";
+import type { Credential } from "../options.ts";
 import { MqttError } from "../errors.ts";
 import { isBytes, kindOf } from "../protocol/bytes.ts";
 import { check } from "./checks.ts";

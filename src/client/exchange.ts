@@ -1,7 +1,8 @@
 /** Requests and their answers, over one subscription of the client; and who answers them.
  * @module */
 
-import type { Client, RequestOptions, Responder, RespondOptions } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { RequestOptions, Responder, RespondOptions } from "../options.ts";
 import { type ErrorCode, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { MessageProperties } from "../protocol/packet.ts";

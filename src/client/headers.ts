@@ -1,7 +1,7 @@
 /** The headers that a program adds to the request for a WebSocket.
  * @module */
 
-import type { ConnectOptions } from "../api.ts";
+import type { ConnectOptions } from "../options.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { check, isObject } from "./checks.ts";
 

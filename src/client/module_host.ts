@@ -4,7 +4,9 @@
 import { exit } from "node:process";
 import { setImmediate } from "node:timers";
 import { parentPort, workerData } from "node:worker_threads";
-import type { Client, OnPublish, Status, SubscribeOptions } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { OnPublish, SubscribeOptions } from "../options.ts";
+import type { Status } from "../status.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { type Message, partsOf } from "../message.ts";
@@ -21,7 +23,8 @@ import { systemClock } from "./system_clock.ts";
 import { openStore } from "./keeper.ts";
 import { LoopClient } from "./loop_client.ts";
 import { carryStatus, COUNTERS, type Crossing, type Failure, type FromHost } from "./module_messages.ts";
-import type { HostData, ToHost } from "./module_messages.ts";
+import type { HostData } from "./module_data.ts";
+import type { ToHost } from "./module_messages.ts";
 import { Outbox } from "./outbox.ts";
 import { Questions } from "./module_questions.ts";
 

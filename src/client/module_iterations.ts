@@ -1,7 +1,7 @@
 /** The iterators of a client whose session lives in a thread: so many messages cross ahead of what they have taken.
  * @module */
 
-import type { MessagesOptions } from "../api.ts";
+import type { MessagesOptions } from "../options.ts";
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Delivery } from "../session/consumer.ts";

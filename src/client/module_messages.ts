@@ -1,15 +1,14 @@
 /** What the caller of `connectWorker` and the thread of its module say to each other.
  * @module */
 
-import type { ConnectionStatus, PublishOptions, Stats, Status, TraceRecord } from "../api.ts";
+import type { PublishOptions, TraceRecord } from "../options.ts";
+import type { ConnectionStatus, Stats, Status } from "../status.ts";
 import type { Farewell } from "../session/farewell.ts";
-import type { Planned } from "../session/subscriber.ts";
 import type { Asked } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { type CarriedError, carry, restore } from "../worker/messages.ts";
 import type { MqttError } from "../errors.ts";
-import type { Answer, Asks, Question } from "./module_questions.ts";
-import type { Settings } from "./settings.ts";
+import type { Answer, Question } from "./module_questions.ts";
 
 /** The counters, in the order in which the thread keeps them as numbers of eight bytes. */
 export const COUNTERS: readonly (keyof Stats)[] = [
@@ -25,26 +24,6 @@ export const COUNTERS: readonly (keyof Stats)[] = [
     "ignored",
   ] as const),
 ];
-
-/** What the thread is made with. */
-export interface HostData {
-  /** Its default export gets the messages. */
-  module: string;
-  /** Without what is no data. */
-  settings: Settings;
-  /** What it subscribes to with its first connection; `handler` is the number of the caller's. */
-  subscriptions: readonly (Omit<Planned, "onpub" | "concurrency"> & { handler: number | undefined })[];
-  /** What the caller is asked for at every attempt. */
-  asks: Asks;
-  /** Whether the caller hears statuses. */
-  hears: boolean;
-  /** Whether the caller wants each packet told. */
-  traces: boolean;
-  /** Where the session is kept: what makes a FileStore there. */
-  store: { path: string; sync: "os" | "disk"; token: string } | undefined;
-  /** Where the thread keeps its COUNTERS: told in messages, they would be as many as those of the broker. */
-  counters: SharedArrayBuffer;
-}
 
 /** What is said within a tick: the entries in order, and the bytes that some of them tell the size of, one after the other. */
 export interface Crossing<Entry> {

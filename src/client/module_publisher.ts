@@ -1,19 +1,19 @@
 /** What the caller of a client in a thread publishes: checked and packed here, sent there.
  * @module */
 
+import type { OutgoingMessage, PublishOptions } from "../options.ts";
 import { type Deferred, deferred, handled } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
-import type { Limits } from "../options5.ts";
 import { Output } from "../protocol/output.ts";
-import type { Version } from "../protocol/packet.ts";
 import type { Ending } from "../session/ending.ts";
 import type { Call, Events } from "../session/events.ts";
 import { messageUnsupported, versionUnsupported } from "../session/limits.ts";
 import { HIGH_WATER } from "../session/state.ts";
 import { onAbort } from "./abort.ts";
-import { type Publication, withdrawn } from "./arguments.ts";
-import { Acknowledgement, isDropped, packetSize, rejection } from "./call.ts";
+import { checkPublications, type Publication, publication, publishFlags, withdrawn } from "./arguments.ts";
+import { Acknowledgement, isDropped, packetSize, publishAll, rejection } from "./call.ts";
 import type { ToHost } from "./module_messages.ts";
+import type { ModuleState } from "./module_state.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Settings } from "./settings.ts";
 
@@ -27,10 +27,8 @@ export interface ModulePublisherParts {
   readonly events: Events;
   /** Whether the program hears what is dropped. */
   readonly tellsDropped: boolean;
-  /** The version, as far as it is known. */
-  version(): Version;
   /** What the broker takes, as far as that is known. */
-  limits(): Limits | undefined;
+  readonly state: Pick<ModuleState, "version" | "limits">;
   /** @throws {MqttError} Why no call can be made any more. */
   checkEnd(): void;
   /** A number for a call, which the thread answers; `done` is called with any answer. */
@@ -62,15 +60,33 @@ export class ModulePublisher {
     return this.#unsent;
   }
 
-  /** Publishes a message; settled as publish() is. */
-  publish(publication: Publication): Promise<number> {
+  /** What publish() does with a message. */
+  publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<number> {
+    try {
+      const flags = options === undefined ? 0 : publishFlags(options);
+      return this.#publish(publication(topic, message, flags, options));
+    } catch (error) {
+      return rejection(this.#parts.ending, error);
+    }
+  }
+
+  /** What publish() does with a list of them. */
+  publishAll(messages: readonly OutgoingMessage[]): Promise<number> {
+    try {
+      return publishAll(checkPublications(messages), (each) => this.#publish(each), this.#isTold);
+    } catch (error) {
+      return rejection(this.#parts.ending, error);
+    }
+  }
+
+  #publish(publication: Publication): Promise<number> {
     const { topic, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     let packet: Uint8Array;
     try {
       packet = this.#pack(publication);
     } catch (error) {
-      return this.#rejected(error as MqttError, () => packetSize(publication, this.#parts.version()), topic);
+      return this.#rejected(error as MqttError, () => packetSize(publication, this.#parts.state.version), topic);
     }
     if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
     this.#unsent += packet.length;
@@ -82,14 +98,14 @@ export class ModulePublisher {
 
   /** @throws {MqttError} `"overflow"`, `"unsupported"`; why no call can be made any more. */
   #pack({ topic, message, flags, expiry, properties }: Publication): Uint8Array {
-    const { checkEnd, version, limits } = this.#parts;
+    const { checkEnd, state: { version, limits } } = this.#parts;
     checkEnd();
     if (properties === undefined) this.#packer.publish(topic, message, flags);
-    else if (version() === 4) throw versionUnsupported("properties");
+    else if (version === 4) throw versionUnsupported("properties");
     else this.#packer.publishWith(topic, message, flags, properties);
     const packet = this.#packer.take()!;
     this.#packer.written(); // it is copied before the next one is packed
-    const most = limits(), error = most && messageUnsupported(most, { flags, size: packet.length });
+    const error = limits && messageUnsupported(limits, { flags, size: packet.length });
     if (error !== undefined) throw error; // at QoS 0 the thread could not tell it any more
     this.#checkRoom(flags > 1 || expiry !== undefined ? this.#unacknowledged : this.#unsent, packet);
     return packet;
@@ -131,7 +147,7 @@ export class ModulePublisher {
   }
 
   /** Whether nobody has to await an error of a publish. */
-  readonly isTold = (error: unknown): boolean =>
+  readonly #isTold = (error: unknown): boolean =>
     error === this.#parts.ending.reason || this.#parts.tellsDropped && isDropped(error);
 
   /** A packet crosses, with the number of its call if it has one. */

@@ -1,7 +1,7 @@
 /** What a client in a thread asks its caller, whose functions cannot cross: asked on the one side, answered on the other.
  * @module */
 
-import type { ReconnectPolicy } from "../api.ts";
+import type { ReconnectPolicy } from "../options.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import type { MqttError } from "../errors.ts";
 import type { RetryEvent } from "../session/events.ts";

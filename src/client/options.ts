@@ -1,7 +1,7 @@
 /** The names of the options: one that does not exist is told, with the name that is meant.
  * @module */
 
-import type { ConnectOptions } from "../api.ts";
+import type { ConnectOptions } from "../options.ts";
 import { checkKnown, type Names } from "../protocol/names.ts";
 import { checkObject } from "./checks.ts";
 

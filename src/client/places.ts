@@ -1,7 +1,7 @@
 /** Where a client may find its broker: one place for each address, with the user name and password that belong to it.
  * @module */
 
-import type { ConnectOptions, Credential } from "../api.ts";
+import type { ConnectOptions, Credential } from "../options.ts";
 import { MqttError } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import type { Place as SessionPlace } from "../session/attempts.ts";

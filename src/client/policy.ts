@@ -1,7 +1,7 @@
 /** The program's own policy of reconnecting: a function that says when the next attempt is.
  * @module */
 
-import type { ReconnectPolicy } from "../api.ts";
+import type { ReconnectPolicy } from "../options.ts";
 import { surface } from "../errors.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import type { RetryEvent } from "../session/events.ts";

@@ -1,7 +1,7 @@
 /** The caller's handlers of messages that come from a thread: called in order, so many at once as they were subscribed with.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import { surface } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Waiting } from "../session/consumer.ts";

@@ -1,7 +1,7 @@
 /** From what the caller gave to what the client works with; whatever is wrong throws before any I/O.
  * @module */
 
-import type { ConnectOptions } from "../api.ts";
+import type { ConnectOptions } from "../options.ts";
 import { isBytes, kindOf } from "../protocol/bytes.ts";
 import {
   CONNECT,

@@ -1,7 +1,8 @@
 /** Starts a client in the event loop, with what the platform has: its time, and its way to open connections.
  * @module */
 
-import type { Client, ConnectOptions, OnPublish } from "../api.ts";
+import type { Client } from "../api.ts";
+import type { ConnectOptions, OnPublish } from "../options.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";

@@ -1,20 +1,16 @@
 /** The client that blocks: waits for the session's events where others have promises.
  * @module */
 
+import type { Blocking, SyncClient as BlockingClient } from "../api.ts";
 import type {
-  Blocking,
-  ConnectionStatus,
   DisconnectOptions,
   OnPublish,
-  OnStatus,
   OutgoingMessage,
   PublishOptions,
   ReconnectPolicy,
-  Stats,
-  Status,
   SubscribeOptions,
-  SyncClient as BlockingClient,
-} from "../api.ts";
+} from "../options.ts";
+import type { ConnectionStatus, OnStatus, Stats, Status } from "../status.ts";
 import { invoke, MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
@@ -41,6 +37,7 @@ import {
   withdrawn,
 } from "./arguments.ts";
 import { checkRange } from "./checks.ts";
+import { Outcome } from "./outcome.ts";
 import { askPolicy } from "./policy.ts";
 import type { Settings } from "./settings.ts";
 import { durable, Keeper, type OpenStore } from "./keeper.ts";
@@ -64,23 +61,6 @@ interface SyncParts {
   /** Opens its connections, and waits for them. */
   thread?: Waiting;
   clock?: Clock;
-}
-
-/** What a blocking call waits for. */
-class Outcome implements Call {
-  done = false;
-  code: number | undefined;
-  error: MqttError | undefined;
-
-  resolve(code: number | undefined): void {
-    this.done = true;
-    this.code = code;
-  }
-
-  reject(error: MqttError): void {
-    this.done = true;
-    this.error = error;
-  }
 }
 
 /** A client whose calls return when what they ask for is done. */

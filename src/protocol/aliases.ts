@@ -4,7 +4,7 @@
 import { packetEnd } from "./output.ts";
 import { PUBLISH } from "./packet.ts";
 import { TOPIC_ALIAS } from "./properties.ts";
-import { getLength, lengthSize, uint16, varint } from "./wire.ts";
+import { concat, getLength, lengthSize, uint16, varint } from "./wire.ts";
 
 /** What an alias takes of a packet, in bytes: a name that is no longer is not replaced. */
 const SIZE = 3;
@@ -75,14 +75,4 @@ export class Aliases {
     const [first] = this.#aliases;
     if (first?.[1] === alias && this.#aliases.size === this.#maximum) this.#aliases.delete(first[0]);
   }
-}
-
-function concat(parts: readonly (Uint8Array | readonly number[])[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

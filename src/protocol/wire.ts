@@ -35,6 +35,17 @@ export function varint(value: number): Field {
   return bytes;
 }
 
+/** The bytes of the fields, one behind the other. */
+export function concat(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(sizeOfFields(fields));
+  let at = 0;
+  for (const field of fields) {
+    all.set(field, at);
+    at += field.length;
+  }
+  return all;
+}
+
 /** The same bytes, as a view over them. */
 export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, length);

@@ -1,7 +1,7 @@
 /** A handler of messages, and those that wait for it.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "./fifo.ts";
 

@@ -1,7 +1,7 @@
 /** What the session tells its shell.
  * @module */
 
-import type { Status } from "../api.ts";
+import type { Status } from "../status.ts";
 import type { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Fifo } from "./fifo.ts";

@@ -7,10 +7,10 @@ import type { Output } from "../protocol/output.ts";
 import { convertPublish } from "../protocol/convert.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
-import { Fifo } from "./fifo.ts";
 import { FreedIds } from "./freed_ids.ts";
 import { DONE as DONE_RECORD, type Journal, RECEIVED as RECEIVED_RECORD, SENT as SENT_RECORD } from "./journal.ts";
 import type { PacketIds } from "./packet_ids.ts";
+import { Queue } from "./queue.ts";
 import { UNKNOWN_ID } from "./reasons.ts";
 import type { Restored } from "./restored.ts";
 import {
@@ -20,6 +20,7 @@ import {
   isStale,
   isUnsent,
   type Level,
+  makeOutgoing,
   NEW,
   type Outgoing,
   type Publication,
@@ -31,7 +32,7 @@ import {
   WAITING,
 } from "./outgoing.ts";
 import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
-import { reduceExpiry, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
+import { reduceExpiry, runsOf, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
@@ -90,10 +91,8 @@ export class Flight {
   #receiveMaximum = Infinity;
   /** Bytes that were let out, and wait for the store. */
   #held = 0;
-  /** Those that wait, in the order of accepting; among them such as do not wait any more. Of QoS 0 they wait for a connection. */
-  readonly #waiting: Record<Level, Fifo<Outgoing>> = { 0: new Fifo(), 1: new Fifo(), 2: new Fifo() };
-  /** How many of those do not wait any more. */
-  readonly #left: Record<Level, number> = { 0: 0, 1: 0, 2: 0 };
+  /** Those that wait. Of QoS 0 they wait for a connection. */
+  readonly #waiting: Record<Level, Queue> = { 0: new Queue(), 1: new Queue(), 2: new Queue() };
   /** How many are `SENT`. */
   readonly #sending: Record<Level, number> = { 0: 0, 1: 0, 2: 0 };
   /** When it is looked next whether some are stale; Infinity when none can be. */
@@ -138,7 +137,7 @@ export class Flight {
 
   /** How many of those are of QoS 1 and 2. */
   get unacknowledged(): number {
-    return this.#pending - this.#waiting[0].length + this.#left[0];
+    return this.#pending - this.#waiting[0].waiting;
   }
 
   /** Bytes of their packets. */
@@ -171,23 +170,10 @@ export class Flight {
     return outgoing;
   }
 
-  #accept({ page, start, size }: Shelved, number: number, due: number): Outgoing {
+  #accept(shelved: Shelved, number: number, due: number): Outgoing {
     this.#pending++;
     this.#soonest = Math.min(this.#soonest, due);
-    const qos = (page.bytes[start]! & 6) >> 1 as Level;
-    return {
-      page,
-      start,
-      size,
-      qos,
-      number,
-      call: undefined,
-      state: WAITING,
-      packetId: NEW,
-      due,
-      code: 0,
-      refusal: undefined,
-    };
+    return makeOutgoing(shelved, number, due);
   }
 
   /** Takes what a process before this one had accepted; `offset`: `now` less the milliseconds since 1970. */
@@ -253,17 +239,9 @@ export class Flight {
 
   /** Copies packets to the output: those that lie one behind the other, at once. */
   #handOver(ready: readonly Outgoing[]): void {
-    let page: Outgoing["page"] | undefined, start = 0, end = 0;
-    for (const next of ready) {
-      this.#held -= next.size;
-      if (next.state !== SENT) continue; // the store could not keep it
-      if (next.page !== page || next.start !== end) {
-        if (page !== undefined) this.#output.addCopies(page.bytes.subarray(start, end));
-        ({ page, start } = next);
-      }
-      end = next.start + next.size;
-    }
-    if (page !== undefined) this.#output.addCopies(page.bytes.subarray(start, end));
+    for (const { size } of ready) this.#held -= size;
+    const sent = ready.filter(({ state }) => state === SENT); // the store could not keep the others
+    for (const bytes of runsOf(sent)) this.#output.addCopies(bytes);
   }
 
   /** The next message that is sent, stamped; undefined when the window has no room for one. */
@@ -271,7 +249,8 @@ export class Flight {
     const { maxInflight, maxInflightQoS2 } = this.#settings;
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
     if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;
-    const first = this.#first(1, now), other = qos2 < maxInflightQoS2 ? this.#first(2, now) : undefined;
+    const first = this.#waiting[1].first(now, this.#giveUpStale);
+    const other = qos2 < maxInflightQoS2 ? this.#waiting[2].first(now, this.#giveUpStale) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
     const isBefore = other !== undefined && (first === undefined || other.number < first.number);
     const isOther = isBefore && this.#stamp(other, now);
@@ -281,28 +260,6 @@ export class Flight {
     this.#sending[next.qos]++;
     next.state = SENT;
     return next;
-  }
-
-  /** The first message of a QoS that waits. */
-  #first(qos: Level, now: number): Outgoing | undefined {
-    const waiting = this.#waiting[qos];
-    for (let first = waiting.first; first !== undefined; first = waiting.first) {
-      if (isStale(first, now)) this.#end(first, staleError());
-      else if (first.state === WAITING) return first;
-      else {
-        waiting.shift();
-        this.#left[qos]--;
-      }
-    }
-    return undefined;
-  }
-
-  /** One of those that wait does not wait any more: when half of them do not, they are swept out. */
-  #leave(qos: Level): void {
-    const waiting = this.#waiting[qos];
-    if (2 * ++this.#left[qos] < waiting.length) return;
-    waiting.discard(({ state }) => state !== WAITING);
-    this.#left[qos] = 0;
   }
 
   /** Gives the packet its packet identifier, or DUP when it has one; whether there was an identifier. */
@@ -336,7 +293,8 @@ export class Flight {
 
   /** There is a connection: messages of QoS 0 go to the output, and are done. */
   letGo(now: number): void {
-    for (let first = this.#first(0, now); first !== undefined; first = this.#first(0, now)) {
+    const next = () => this.#waiting[0].first(now, this.#giveUpStale);
+    for (let first = next(); first !== undefined; first = next()) {
       this.#reduce(first, now);
       this.#output.addCopies(bytesOf(first));
       this.#output.published++;
@@ -349,12 +307,14 @@ export class Flight {
     return this.#soonest;
   }
 
+  readonly #giveUpStale = (outgoing: Outgoing): void => this.#end(outgoing, staleError());
+
   /** Gives up what is stale. It is looked no oftener than each second. */
   expire(now: number): void {
     let soonest = Infinity;
     for (const qos of [0, 1, 2] as const) {
       for (const outgoing of [...this.#waiting[qos]]) {
-        if (isStale(outgoing, now)) this.#end(outgoing, staleError());
+        if (isStale(outgoing, now)) this.#giveUpStale(outgoing);
         else if (isUnsent(outgoing)) soonest = Math.min(soonest, outgoing.due);
       }
     }
@@ -388,7 +348,7 @@ export class Flight {
     const { state } = outgoing;
     outgoing.state = RECEIVED;
     if (state === SENT) this.#sending[2]--;
-    else this.#leave(2);
+    else this.#waiting[2].leave();
     this.#sent.delete(outgoing.packetId);
     this.#received.set(outgoing.packetId, outgoing);
     this.#journal.change(RECEIVED_RECORD, outgoing.number);
@@ -406,7 +366,7 @@ export class Flight {
     outgoing.state = DONE;
     this.#journal.change(DONE_RECORD, number);
     if (state === SENT) this.#sending[qos]--;
-    if (state === WAITING) this.#leave(qos);
+    if (state === WAITING) this.#waiting[qos].leave();
     if (packetId > 0) (state === RECEIVED ? this.#received : this.#sent).delete(packetId);
     if (packetId > 0 && qos === 2) this.#freed?.giveBack(packetId);
     this.#shelf.drop(outgoing);
@@ -494,8 +454,7 @@ export class Flight {
     this.#received.clear();
     this.#sent.clear();
     // Those of QoS 1 wait already, and so do some of QoS 2.
-    this.#waiting[2].discard(({ packetId, state }) => packetId > 0 || state !== WAITING);
-    this.#left[2] = 0;
+    this.#waiting[2].keepUnsent();
     this.#waiting[2].putBack(all.filter(({ qos }) => qos === 2));
     for (const outgoing of all) {
       outgoing.state = WAITING;

@@ -1,7 +1,7 @@
 /** What a connection brings: decoded, and given to those it is for.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import type { Output } from "../protocol/output.ts";

@@ -55,6 +55,24 @@ export interface Publication {
 /** QoS. */
 export type Level = 0 | 1 | 2;
 
+/** The message of a packet that is on the shelf: it waits. */
+export function makeOutgoing({ page, start, size }: Shelved, number: number, due: number): Outgoing {
+  const qos = (page.bytes[start]! & 6) >> 1 as Level;
+  return {
+    page,
+    start,
+    size,
+    qos,
+    number,
+    call: undefined,
+    state: WAITING,
+    packetId: NEW,
+    due,
+    code: 0,
+    refusal: undefined,
+  };
+}
+
 /** Whether it waits, and was not sent in a session that the broker has. */
 export function isUnsent({ state, packetId }: Outgoing): boolean {
   return state === WAITING && packetId <= 0;

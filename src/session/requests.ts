@@ -2,7 +2,9 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import type { Limits } from "../options5.ts";
 import { encode } from "../protocol/encoder.ts";
+import { tooLarge } from "../protocol/packer.ts";
 import {
   type FilterRequest,
   NAMES,
@@ -16,8 +18,9 @@ import {
 import { broken, RULES } from "../protocol/rules.ts";
 import type { Call } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
+import { filterUnsupported, versionUnsupported } from "./limits.ts";
 import type { PacketIds } from "./packet_ids.ts";
-import type { Group } from "./subscriptions.ts";
+import type { Asked, Group } from "./subscriptions.ts";
 
 /** What a request takes besides its filters, in bytes, about. */
 const OVERHEAD = 128;
@@ -216,16 +219,39 @@ export class Requests {
   }
 }
 
-/** The bytes of a request's packet; `ids`: whether the broker takes subscription identifiers. */
+/** The bytes of a request's packet, for a broker that can do this. */
 export function encodeRequest(
   request: Request,
-  { version, ids }: { version: Version; ids: boolean },
+  version: Version,
+  limits: Pick<Limits, "subscriptionIds">,
 ): Uint8Array<ArrayBuffer> {
   const { type, packetId } = request;
   if (type === UNSUBSCRIBE) return encode({ type, packetId, filters: request.filters }, version);
   const { filters, group: { id, properties } } = request;
-  const subscriptionIds = ids && id !== undefined ? [id] : undefined;
+  const subscriptionIds = limits.subscriptionIds && id !== undefined ? [id] : undefined;
   return encode({ type, packetId, filters, properties: { ...properties, subscriptionIds } }, version);
+}
+
+/** Why a broker that can do this would not take a request; undefined if it does. */
+export function requestUnsupported(request: Request, version: Version, limits: Limits): MqttError | undefined {
+  if (request.type === SUBSCRIBE) {
+    for (const { topic } of request.filters) {
+      const error = filterUnsupported(limits, topic);
+      if (error !== undefined) return error;
+    }
+  }
+  const { length } = encodeRequest(request, version, limits);
+  return length > limits.maxPacketSize ? tooLarge(length, limits.maxPacketSize) : undefined;
+}
+
+/** Why version 4 cannot ask for this; undefined if it can. Those that are asked for on the first connection have retain handling 1 without saying so. */
+export function olderError({ filters, id, properties }: Asked): MqttError | undefined {
+  const isPlain = id === undefined && properties === undefined &&
+    filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
+      noLocal === undefined && retainAsPublished === undefined && (retainHandling ?? 1) === 1
+    );
+  if (isPlain) return undefined;
+  return versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
 }
 
 function sizeOf({ filters }: Request): number {

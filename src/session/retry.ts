@@ -1,7 +1,7 @@
 /** When a lost connection is made again.
  * @module */
 
-import type { ReconnectOptions } from "../api.ts";
+import type { ReconnectOptions } from "../options.ts";
 
 /** Every option of `reconnect`, given or by default. */
 export type ReconnectSettings = { [Name in keyof ReconnectOptions]-?: NonNullable<ReconnectOptions[Name]> };

@@ -1,7 +1,7 @@
 /** What a session is made with.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { MqttError } from "../errors.ts";
 import type { Properties, Version, WillFields } from "../protocol/packet.ts";
 import type { SessionLost } from "./flight.ts";

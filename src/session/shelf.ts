@@ -139,6 +139,21 @@ export class Shelf extends Packer {
   }
 }
 
+/** The bytes of packets, in order; those that lie one behind the other are together. */
+export function runsOf(packets: readonly Shelved[]): Uint8Array[] {
+  const runs: Uint8Array[] = [];
+  let first: Shelved | undefined, end = 0;
+  for (const packet of packets) {
+    if (packet.page !== first?.page || packet.start !== end) {
+      if (first !== undefined) runs.push(first.page.bytes.subarray(first.start, end));
+      first = packet;
+    }
+    end = packet.start + packet.size;
+  }
+  if (first !== undefined) runs.push(first.page.bytes.subarray(first.start, end));
+  return runs;
+}
+
 /** Where a PUBLISH that begins at a place has its topic name. */
 function topicStart(bytes: Uint8Array, start: number): number {
   let at = start + 1;

@@ -1,7 +1,7 @@
 /** The counters of a session, wherever they are kept.
  * @module */
 
-import type { Stats } from "../api.ts";
+import type { Stats } from "../status.ts";
 import type { Output } from "../protocol/output.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Flight } from "./flight.ts";

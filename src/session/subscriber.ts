@@ -1,11 +1,10 @@
 /** Subscriptions as the broker is asked for them: SUBSCRIBE and UNSUBSCRIBE, their answers, and what a reconnect does to them.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
 import type { Output } from "../protocol/output.ts";
-import { tooLarge } from "../protocol/packer.ts";
 import {
   type FilterRequest,
   type QoS,
@@ -16,14 +15,23 @@ import {
   UNSUBSCRIBE,
   type Version,
 } from "../protocol/packet.ts";
+import { concat } from "../protocol/wire.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Call, Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
-import { filterUnsupported, subscriptionIdUnsupported, versionUnsupported } from "./limits.ts";
+import { filterUnsupported, subscriptionIdUnsupported } from "./limits.ts";
 import type { PacketIds } from "./packet_ids.ts";
 import { reasonError } from "./reasons.ts";
-import { encodeRequest, type Request, Requests, type SubscribeRequest, type UnsubscribeRequest } from "./requests.ts";
-import { type Asked, type Group, Subscriptions } from "./subscriptions.ts";
+import {
+  encodeRequest,
+  olderError,
+  type Request,
+  Requests,
+  requestUnsupported,
+  type SubscribeRequest,
+  type UnsubscribeRequest,
+} from "./requests.ts";
+import { type Asked, askedOf, type Group, Subscriptions } from "./subscriptions.ts";
 
 /** Identifiers that the client chooses begin here: those that programs choose are smaller. */
 const FIRST_ID = 1024;
@@ -142,11 +150,11 @@ export class Subscriber {
   downgrade(now: number): void {
     this.#settings = { ...this.#settings, version: 4 };
     for (const request of this.#requests.waiting) {
-      const error = olderError(plain(request.group));
+      const error = olderError(askedOf(request.group));
       if (error !== undefined) this.#failed(request, error, now);
     }
     for (const group of this.subscriptions.groupsBut([])) {
-      const error = olderError(plain(group));
+      const error = olderError(askedOf(group));
       if (error !== undefined) {
         this.subscriptions.current(group).forEach(({ topic }) => this.#refuse(topic, group, error));
       }
@@ -188,20 +196,12 @@ export class Subscriber {
   }
 
   #encode(request: Request): Uint8Array<ArrayBuffer> {
-    return encodeRequest(request, { version: this.#settings.version, ids: this.#limits!.subscriptionIds });
+    return encodeRequest(request, this.#settings.version, this.#limits!);
   }
 
   /** Why the broker of this connection would not take a request; undefined if it does. */
   #unsupported(request: Request): MqttError | undefined {
-    const limits = this.#limits!, { maxPacketSize } = limits;
-    if (request.type === SUBSCRIBE) {
-      for (const { topic } of request.filters) {
-        const error = filterUnsupported(limits, topic);
-        if (error !== undefined) return error;
-      }
-    }
-    const { length } = this.#encode(request);
-    return length > maxPacketSize ? tooLarge(length, maxPacketSize) : undefined;
+    return requestUnsupported(request, this.#settings.version, this.#limits!);
   }
 
   /** Sends a request on this connection; it is refused before its packet identifier is in use. */
@@ -240,11 +240,6 @@ export class Subscriber {
       if (!this.#settings.cleanSession && !this.subscriptions.isGranted(filter)) this.#givenUp.add(filter);
     });
     this.#events.settle(call);
-  }
-
-  /** The iterator of the inbox is left; whether nobody wants its filter any more. */
-  leave(inbox: Inbox): boolean {
-    return this.subscriptions.leave(inbox);
   }
 
   /** Takes a subscription out, unless another packet than `group` has asked for its filter since; its iterators end. */
@@ -450,29 +445,4 @@ export class Subscriber {
     for (const inbox of inboxes) this.#backlog.end(inbox, reason);
     return inboxes.some(({ iterated }) => iterated);
   }
-}
-
-/** Why version 4 cannot ask for this; undefined if it can. Those that are asked for on the first connection have retain handling 1 without saying so. */
-function olderError({ filters, id, properties }: Asked): MqttError | undefined {
-  const isPlain = id === undefined && properties === undefined &&
-    filters.every(({ noLocal, retainAsPublished, retainHandling }) =>
-      noLocal === undefined && retainAsPublished === undefined && (retainHandling ?? 1) === 1
-    );
-  if (isPlain) return undefined;
-  return versionUnsupported("noLocal, retainAsPublished, retainHandling, id or properties of subscribe()");
-}
-
-/** What the program has asked for: identifiers that the client chooses say nothing to it. */
-function plain({ filters, id, isChosen, properties }: Group): Asked {
-  return { filters, id: isChosen ? id : undefined, properties };
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -1,7 +1,7 @@
 /** The client's subscriptions: who gets their messages, and in which packets they were asked for.
  * @module */
 
-import type { OnPublish } from "../api.ts";
+import type { OnPublish } from "../options.ts";
 import type { FilterRequest, Properties, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
 import { Consumer } from "./consumer.ts";
@@ -26,6 +26,11 @@ export interface Group extends Asked {
   readonly isChosen?: boolean | undefined;
   /** How many of them were not asked for in another packet since. */
   current: number;
+}
+
+/** What of it the program has asked for: identifiers that the client chooses say nothing to it. */
+export function askedOf({ filters, id, isChosen, properties }: Group): Asked {
+  return { filters, id: isChosen ? id : undefined, properties };
 }
 
 /** One topic filter. */

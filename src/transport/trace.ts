@@ -1,7 +1,7 @@
 /** What passes on a connection, packet by packet: seen at the transport, so that client and session know nothing of it.
  * @module */
 
-import type { Trace, TraceRecord } from "../api.ts";
+import type { Trace, TraceRecord } from "../options.ts";
 import { invoke } from "../errors.ts";
 import * as packets from "../protocol/packet.ts";
 import { NAMES, PUBLISH, type QoS } from "../protocol/packet.ts";

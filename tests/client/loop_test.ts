@@ -8,7 +8,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { describe, test } from "node:test";
-import type { Client, OnStatus } from "../../src/api.ts";
+import type { Client } from "../../src/api.ts";
+import type { OnStatus } from "../../src/status.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";

@@ -1,6 +1,6 @@
 /** A session without a shell: what a shell does is done by hand, and time passes when the test says so. */
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
-import type { OnPublish } from "../../src/api.ts";
+import type { OnPublish } from "../../src/options.ts";
 import type { ReconnectSettings } from "../../src/session/retry.ts";
 import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";

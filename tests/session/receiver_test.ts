@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreater, assertLess, assertLessOrEqual } from "@std/assert";
 import { describe, test } from "node:test";
-import type { OnPublish } from "../../src/api.ts";
+import type { OnPublish } from "../../src/options.ts";
 import type { Message } from "../../src/message.ts";
 import type { SessionEvent } from "../../src/session/events.ts";
 import { MqttError } from "../../src/errors.ts";

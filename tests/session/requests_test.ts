@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
-import type { OnPublish } from "../../src/api.ts";
+import type { OnPublish } from "../../src/options.ts";
 import { MqttError } from "../../src/errors.ts";
 import { Output } from "../../src/protocol/output.ts";
 import { SUBACK } from "../../src/protocol/packet.ts";

@@ -9,7 +9,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { describe, test } from "node:test";
-import type { ConnectionStatus } from "../../src/api.ts";
+import type { ConnectionStatus } from "../../src/status.ts";
 import { type ErrorCode, MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
 import type { SessionSettings } from "../../src/session/settings.ts";

@@ -1,7 +1,7 @@
 /** Inputs in any order: whatever happens, every call is settled once, and nothing is left at the end. */
 import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
 import { test } from "node:test";
-import type { ConnectionStatus } from "../../src/api.ts";
+import type { ConnectionStatus } from "../../src/status.ts";
 import type { ReconnectSettings } from "../../src/session/retry.ts";
 import { MqttError } from "../../src/errors.ts";
 import { Message } from "../../src/message.ts";

@@ -2,17 +2,16 @@
  * The smallest shell around a session: a client that keeps to the session's contract by the letter, uses all
  * the freedom that it leaves, and checks what the session owes it in return.
  */
+import type { Client } from "../../src/api.ts";
 import type {
-  Client,
-  ConnectionStatus,
   DisconnectOptions,
   MessagesOptions,
   OutgoingMessage,
   PublishOptions,
-  Stats,
   SubscribeCallback,
   SubscribeOptions,
-} from "../../src/api.ts";
+} from "../../src/options.ts";
+import type { ConnectionStatus, Stats } from "../../src/status.ts";
 import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";

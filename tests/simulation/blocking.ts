@@ -4,7 +4,8 @@
  *
  * Odd seeds speak version 5, or find out which version the broker has.
  */
-import type { ConnectOptions, OnPublish, Status } from "../../src/api.ts";
+import type { ConnectOptions, OnPublish } from "../../src/options.ts";
+import type { Status } from "../../src/status.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { SyncClient } from "../../src/client/sync_client.ts";
 import type { MqttError } from "../../src/errors.ts";

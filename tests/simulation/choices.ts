@@ -1,5 +1,5 @@
 /** What a seed chooses for a client: the options that it is made with, and what CONNECT has of them. */
-import type { ConnectOptions } from "../../src/api.ts";
+import type { ConnectOptions } from "../../src/options.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { Connect } from "../support/naive.ts";
 import { numberIn } from "../support/naive_properties.ts";

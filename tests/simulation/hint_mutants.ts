@@ -1,36 +1,36 @@
 /** Mistakes with hints that the way to the broker has changed. */
 import type { Mutant } from "./mutants.ts";
 
-const session = "src/session/session.ts";
-const loop = "src/client/loop_client.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const client = "src/client/loop_client.ts";
 const kind = "hints";
 
 export const hintMutants: readonly Mutant[] = [
   {
     mistake: "a hint does not wake a client that waits for its next attempt",
-    file: session,
+    file: lifecycle,
     find: "      this.#deadline = now;\n      return;\n    }\n    this.#hintedAt = now;",
     replace: "      return;\n    }\n    this.#hintedAt = now;",
     kind,
   },
   {
     mistake: "a hint begins an attempt while the program is asked when that is",
-    file: session,
+    file: lifecycle,
     find: 'if (this.#state === "waiting" && this.#deadline < Infinity) {',
     replace: 'if (this.#state === "waiting") {',
     kind,
   },
   {
     mistake: "a hint begins an attempt although one is under way",
-    file: session,
+    file: lifecycle,
     find: 'if (this.#state === "waiting" && this.#deadline < Infinity) {',
-    replace: "if (!this.#isOpen && this.#deadline < Infinity) {",
+    replace: "if (!this.isOpen && this.#deadline < Infinity) {",
     kind,
   },
   {
     mistake: "a hint does not have an open connection answer",
-    file: session,
-    find: "if (this.#isOpen) this.#connection!.probe();",
+    file: lifecycle,
+    find: "if (this.isOpen) this.#connection!.probe();",
     replace: "",
     kind,
   },
@@ -43,35 +43,35 @@ export const hintMutants: readonly Mutant[] = [
   },
   {
     mistake: "a connection that is lost soon after a hint waits as usual",
-    file: session,
+    file: lifecycle,
     find: "    this.#hintedAt = now;\n",
     replace: "",
     kind,
   },
   {
     mistake: "a hint counts for ever",
-    file: session,
-    find: "const delay = this.#now - this.#hintedAt < HINTED ? 0 : planned;",
+    file: lifecycle,
+    find: "const delay = this.now - this.#hintedAt < HINTED ? 0 : planned;",
     replace: "const delay = this.#hintedAt > -Infinity ? 0 : planned;",
     kind,
   },
   {
     mistake: "one hint leads to attempts without end",
-    file: session,
+    file: lifecycle,
     find: "    this.#hintedAt = -Infinity; // one hint, one attempt\n",
     replace: "",
     kind,
   },
   {
     mistake: "what a hint has made due waits for the timer that was set before",
-    file: loop,
-    find: "      this.#session.wake(this.#clock.now());\n      this.#schedule();\n",
-    replace: "      this.#session.wake(this.#clock.now());\n",
+    file: client,
+    find: "      session.wake(this.#clock.now());\n      this.#loop.schedule();\n",
+    replace: "      session.wake(this.#clock.now());\n",
     kind,
   },
   {
     mistake: "hints are heard after the end",
-    file: loop,
+    file: client,
     find: "      stopHints?.();\n",
     replace: "",
     kind,

@@ -2,7 +2,8 @@
  * A history of hints: a client whose connections break, die and come back, and which is told at any time that the way to its
  * broker may have changed. It plays nothing but that; the rules are those of `Session.wake`.
  */
-import type { Client, Status } from "../../src/api.ts";
+import type { Client } from "../../src/api.ts";
+import type { Status } from "../../src/status.ts";
 import { encodeNaive, NaiveReader } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import type { Sink, Transport } from "../../src/transport/transport.ts";

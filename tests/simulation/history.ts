@@ -14,7 +14,9 @@
  * Messages come at QoS 1 and 2, too, and must be whole and theirs who get them. What becomes of them beyond that, and of
  * their acknowledgements, is played in `qos/`.
  */
-import type { Client, OnPublish, Status } from "../../src/api.ts";
+import type { Client } from "../../src/api.ts";
+import type { OnPublish } from "../../src/options.ts";
+import type { Status } from "../../src/status.ts";
 import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";

@@ -18,12 +18,15 @@ export interface Mutant {
   readonly kind?: Kind;
 }
 
-const loop = "src/client/loop_client.ts";
+const client = "src/client/loop_client.ts";
+const loop = "src/client/loop.ts";
 const link = "src/client/link.ts";
 const sync = "src/client/sync_client.ts";
 const syncLink = "src/client/sync_link.ts";
 const ending = "src/session/ending.ts";
 const session = "src/session/session.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const deadlines = "src/session/deadlines.ts";
 const intake = "src/session/intake.ts";
 const subscriber = "src/session/subscriber.ts";
 const receiver = "src/session/receiver.ts";
@@ -42,8 +45,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a publish() that waits for room never goes on",
     file: session,
-    find: '    this.#publisher.makeRoom();\n    if (this.#state !== "leaving"',
-    replace: '    if (this.#state !== "leaving"',
+    find: '    this.#parts.publisher.makeRoom();\n    if (this.#lifecycle.state === "leaving"',
+    replace: '    if (this.#lifecycle.state === "leaving"',
   },
   {
     mistake: "a second write while one is in flight",
@@ -66,8 +69,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "disconnect() does not wait for what was accepted",
     file: session,
-    find: "bytes = this.#output.take();",
-    replace: 'bytes = this.#state === "closing" ? undefined : this.#output.take();',
+    find: "bytes = this.#parts.output.take();",
+    replace: 'bytes = state === "closing" ? undefined : this.#parts.output.take();',
   },
   {
     mistake: "a full iterator does not stop the reading",
@@ -83,9 +86,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a timer that rings late gives its verdict at once",
-    file: session,
-    find: "const by = this.#secondLook.take();",
-    replace: "const by = (this.#secondLook.take(), now);",
+    file: deadlines,
+    find: "const by = secondLook.take();",
+    replace: "const by = (secondLook.take(), now);",
   },
   {
     mistake: "PINGREQ is never sent",
@@ -107,9 +110,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "pings are judged while a full iterator stops the reading",
-    file: session,
-    find: "const how = { writing: this.#output.writing, reading: this.isReading };",
-    replace: "const how = { writing: this.#output.writing, reading: true };",
+    file: deadlines,
+    find: "const how = { writing: output.writing, reading: this.#given.isReading() };",
+    replace: "const how = { writing: output.writing, reading: true };",
   },
   {
     mistake: "a block is filled again while a part of it waits",
@@ -119,15 +122,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the signal keeps its listener after the end",
-    file: loop,
-    find: "        this.#stopListening();\n",
+    file: client,
+    find: "    this.#stopListening();\n",
     replace: "",
   },
   {
     mistake: "a lost message is nobody's to know after disconnect()",
-    file: session,
-    find: "this.#ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));",
-    replace: "this.#ending.settle(undefined);",
+    file: lifecycle,
+    find: "ending.settle(unsent === 0 ? undefined : wasAccepted ? error : notSent(unsent));",
+    replace: "ending.settle(undefined);",
   },
 
   // ---- subscriptions and a lost connection
@@ -278,10 +281,10 @@ export const mutants: readonly Mutant[] = [
   // ---- attempts, and the end
   {
     mistake: "CONNACK with return code 5 is final at a reconnect",
-    file: session,
+    file: lifecycle,
     find: "if (code !== 0) return ",
     replace:
-      "if (code === 5) return this.#close(connectionRefused(code, this.#settings.credentials));\n    if (code !== 0) return ",
+      "if (code === 5) return this.#close(connectionRefused(packet, connection.given));\n    if (code !== 0) return ",
   },
   {
     mistake: "a client that was never accepted is tried again",
@@ -329,22 +332,21 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a lost connection is not told",
-    file: session,
-    find: 'this.#status = this.#events.tell({ type: "waiting", error, delay });',
+    file: lifecycle,
+    find: 'this.#status = this.#parts.events.tell({ type: "waiting", error, delay });',
     replace: 'this.#status = { type: "waiting", error, delay };',
   },
   {
     mistake: "the status does not change when the broker accepts",
-    file: session,
-    find: 'this.#status = this.#events.tell({ type: "connected"',
-    replace: 'this.#events.tell({ type: "connected"',
+    file: lifecycle,
+    find: 'this.#status = events.tell({ type: "connected"',
+    replace: 'events.tell({ type: "connected"',
   },
   {
     mistake: "a status is told inside a call",
     file: loop,
-    find: "    return promiseOf<T>(this.#session, ask, callback);",
-    replace:
-      "    const promise = promiseOf<T>(this.#session, ask, callback);\n    this.#advance();\n    return promise;",
+    find: "    if (this.#scheduled) return;\n",
+    replace: "    if (this.#link !== undefined) this.#advance();\n    if (this.#scheduled) return;\n",
   },
 
   // ---- the session's contract with its shell
@@ -352,32 +354,32 @@ export const mutants: readonly Mutant[] = [
     mistake: "what an old connection says is heard",
     file: session,
     find: "this.#of(attempt)?.receive(chunk, length, now);",
-    replace: "this.#connection?.receive(chunk, length, now);",
+    replace: "this.#lifecycle.connection?.receive(chunk, length, now);",
     kind: "bare",
   },
   {
     mistake: "an old connection that is lost ends the new one",
     file: session,
     find:
-      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    if (connection.failure",
     replace:
-      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    if (connection.failure",
+      "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    if (connection.failure",
     kind: "bare",
   },
   {
     mistake: "what an old connection has written counts for the new one",
     file: session,
     find:
-      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
+      "const connection = this.#of(attempt);\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    this.#parts.output.written();",
     replace:
-      "const connection = this.#connection;\n    if (connection === undefined) return;\n    this.#now = now;\n    this.#output.written();",
+      "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return;\n    this.#lifecycle.now = now;\n    this.#parts.output.written();",
     kind: "bare",
   },
   {
     mistake: "an old connection that opens late is wanted",
     file: session,
     find: "const connection = this.#of(attempt);\n    if (connection === undefined) return false;",
-    replace: "const connection = this.#connection;\n    if (connection === undefined) return false;",
+    replace: "const connection = this.#lifecycle.connection;\n    if (connection === undefined) return false;",
     kind: "bare",
   },
   {
@@ -390,9 +392,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "something is told after the end",
-    file: session,
-    find: '    this.#events.push({ type: "closed", error: reason });\n',
-    replace: '    this.#events.push({ type: "closed", error: reason });\n    this.#events.push({ type: "hangup" });\n',
+    file: lifecycle,
+    find: '    events.push({ type: "closed", error: reason });\n',
+    replace: '    events.push({ type: "closed", error: reason });\n    events.push({ type: "hangup" });\n',
     kind: "bare",
   },
   {
@@ -521,15 +523,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "the blocking flush() waits for a connection for ever",
-    file: session,
-    find: "return this.#isOpen || this.#intake.isBlocked ? ",
-    replace: "return this.#isOpen ? ",
+    file: deadlines,
+    find: "return isOpen || this.#given.isBlocked() ? ",
+    replace: "return isOpen ? ",
     kind: "blocking",
   },
   {
     mistake: "the blocking flush() is given up although bytes come",
-    file: session,
-    find: "return this.#isOpen ? this.#connection!.lastByte : this.#lastByteThen;",
+    file: lifecycle,
+    find: "return this.isOpen ? this.#connection!.lastByte : this.#lastByteThen;",
     replace: "return -Infinity;",
     kind: "blocking",
   },
@@ -600,8 +602,8 @@ export const mutants: readonly Mutant[] = [
   // ---- found by the simulation
   {
     mistake: "reading does not go on when a full iterator is left whose filter others want",
-    file: loop,
-    find: "        this.#schedule(); // it may have been full\n",
+    file: client,
+    find: "        this.#loop.schedule(); // it may have been full\n",
     replace: "",
   },
   {
@@ -619,13 +621,13 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what was decoded late counts from then",
     file: loop,
-    find: "    if (this.#isHeldUp) this.#session.tick(this.#clock.now());\n",
+    find: "    if (this.isHeldUp) this.#session.tick(this.#clock.now());\n",
     replace: "",
   },
   {
     mistake: "a timer is left after disconnect() while what has come is looked at",
-    file: session,
-    find: 'this.#state = "closed";\n    this.#secondLook.cancel();',
+    file: lifecycle,
+    find: 'this.#state = "closed";\n    this.#parts.secondLook.cancel();',
     replace: 'this.#state = "closed";',
   },
 
@@ -677,13 +679,13 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "nothing is read although the program waits",
     file: session,
-    find: "this.#backlog.hasSpace && this.#isAwaited;",
+    find: "backlog.hasSpace && this.#isAwaited;",
     replace: "false;",
   },
   {
     mistake: "nothing is read although an iterator waits",
     file: session,
-    find: "this.#backlog.isAsked || ",
+    find: "backlog.isAsked || ",
     replace: "",
   },
   {
@@ -706,15 +708,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a disconnect() that drains does not wait",
-    file: session,
-    find: "if (!drain || !this.#isOpen) return",
-    replace: "if (drain || !drain || !this.#isOpen) return",
+    file: lifecycle,
+    find: "if (!drain || !this.isOpen) return",
+    replace: "if (drain || !drain || !this.isOpen) return",
   },
   {
     mistake: "a message that waits for a handler is lost with disconnect() that drains",
-    file: session,
-    find: "    this.#draining.push(call);\n",
-    replace: "    this.#draining.push(call);\n    this.#backlog.clear();\n",
+    file: lifecycle,
+    find: "    this.#draining.add(call);\n",
+    replace: "    this.#draining.add(call);\n    backlog.clear();\n",
   },
   {
     mistake: "a handler that is free again is not called",
@@ -724,16 +726,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "handlers are called with what waits after disconnect()",
-    file: session,
-    find: "    this.#backlog.clear();\n    this.#stall.cancel();",
-    replace: "    this.#stall.cancel();",
+    file: lifecycle,
+    find: "    backlog.clear();\n    stall.cancel();",
+    replace: "    stall.cancel();",
   },
 
   {
     mistake: "offline: connect() waits for the first connection",
-    file: session,
-    find: "if (settings.offline) this.#events.settle(call);\n    else this.#opening = call;",
-    replace: "this.#opening = call;",
+    file: lifecycle,
+    find: "if (settings.offline) parts.events.settle(opening);\n    else this.#opening = opening;",
+    replace: "this.#opening = opening;",
   },
   {
     mistake: "offline: a refusal that nothing can mend is tried again and again",
@@ -761,7 +763,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "a policy function that gives up is not heard",
-    file: session,
+    file: lifecycle,
     find: "if (delay === undefined) this.#close(error);\n    else this.#wait(error, delay);",
     replace: "this.#wait(error, delay ?? 1000);",
   },

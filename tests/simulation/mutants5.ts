@@ -2,7 +2,7 @@
 import type { Mutant } from "./mutants.ts";
 
 const versions = "src/session/versions.ts";
-const session = "src/session/session.ts";
+const lifecycle = "src/session/lifecycle.ts";
 const connection = "src/session/connection.ts";
 const subscriber = "src/session/subscriber.ts";
 const subscriptions = "src/session/subscriptions.ts";
@@ -47,14 +47,14 @@ export const mutants5: readonly Mutant[] = [
   },
   {
     mistake: "each of the two attempts has a deadline of its own",
-    file: session,
+    file: lifecycle,
     find: "this.#status = this.#dial(this.#deadline);",
     replace: "this.#status = this.#dial();",
   },
   {
     mistake: "the attempt with the older version counts as another one",
-    file: session,
-    find: "    this.#attempts.repeat();\n",
+    file: lifecycle,
+    find: "    this.#parts.attempts.repeat();\n",
     replace: "",
   },
   {

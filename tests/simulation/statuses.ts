@@ -1,5 +1,5 @@
 /** The model of what onstatus tells: each change once, in order, with the right delay and number. */
-import type { ConnectionStatus, Status } from "../../src/api.ts";
+import type { ConnectionStatus, Status } from "../../src/status.ts";
 import type { ReconnectSettings } from "../../src/session/retry.ts";
 import type { Head, Wire } from "./wire.ts";
 import type { World } from "./world.ts";

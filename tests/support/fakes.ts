@@ -1,6 +1,6 @@
 /** A world for the client's loop without sockets and without time: what happens, happens when the test says so. */
 import { assert, assertEquals } from "@std/assert";
-import type { ConnectOptions, OnPublish } from "../../src/api.ts";
+import type { ConnectOptions, OnPublish } from "../../src/options.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import type { Clock } from "../../src/client/clock.ts";
 import { MqttError } from "../../src/errors.ts";

@@ -186,11 +186,11 @@ test("docs/errors.md says of every code what to do", () => {
 test("README: the tables name every option, code, status and member", () => {
   const section = (title: string) => readme.slice(readme.indexOf(`\n## ${title}\n`)).split(/\n## /)[1]!;
   const lists: [title: string, wanted: string[]][] = [
-    ["Options", names("src/api.ts", /^ {2}(\w+)\?:/gm, "interface ConnectOptions", "\n}")],
+    ["Options", names("src/options.ts", /^ {2}(\w+)\?:/gm, "interface ConnectOptions", "\n}")],
     ["Options", names("src/transport/tls_options.ts", /^ {2}(\w+)\?:/gm, "interface TlsOptions", "\n}")],
-    ["Reconnecting", names("src/api.ts", /^ {2}(\w+)\?:/gm, "interface ReconnectOptions", "\n}")],
+    ["Reconnecting", names("src/options.ts", /^ {2}(\w+)\?:/gm, "interface ReconnectOptions", "\n}")],
     ["Errors", names("src/errors.ts", /("\w+")/g, "export type ErrorCode", ";")],
-    ["Status", names("src/api.ts", /type: ("\w+")/g, "export type ConnectionStatus", "export interface Stats")],
+    ["Status", names("src/status.ts", /type: ("\w+")/g, "export type ConnectionStatus", "export interface Stats")],
     ["The client", names("src/api.ts", /^ {2}(?:readonly )?(\w+)[(:]/gm, "export interface Client", "\n}")],
   ];
   for (const [title, wanted] of lists) {

@@ -51,26 +51,26 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   {
     files: /^src\/(errors|deferred|flight_recorder)\.ts$/,
     may: /^src\/errors\.ts$/,
-    types: /^src\/(api|options5)\.ts$/,
+    types: /^src\/(options5?|status)\.ts$/,
   },
   { files: /^src\/message\.ts$/, may: /^src\/protocol\/properties\.ts$/, types: /^src\/protocol\/packet/ },
-  { files: /^src\/(api|options5)\.ts$/, may: /^$/, types: /^src\// },
+  { files: /^src\/(api|options5?|status)\.ts$/, may: /^$/, types: /^src\// },
   { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
   {
     files: /^src\/session\//,
     may: /^src\/(session\/|protocol\/|errors\.ts|message\.ts)/,
-    types: /^src\/(api|options5)\.ts$/,
+    types: /^src\/(options5?|status)\.ts$/,
   },
   {
     files: /^src\/transport\//,
     may: /^src\/(transport\/|protocol\/|session\/trust\.ts|errors\.ts)/,
-    types: /^src\/(api|options5)\.ts$/,
+    types: /^src\/(options5?|status)\.ts$/,
     node: /./,
   },
   {
     files: /^src\/worker\//,
     may: /^src\/(worker\/|transport\/|protocol\/|session\/keepalive\.ts|(errors|message|deferred)\.ts)/,
-    types: /^src\/(api|session\/trust|transport\/.*)\.ts$/,
+    types: /^src\/(options|status|session\/trust|transport\/.*)\.ts$/,
     node: /./,
   },
   {
@@ -86,14 +86,14 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     files: /^src\/client\/module_/,
     may:
       /^src\/(client\/(?!connect|sync_)|session\/|protocol\/|worker\/|transport\/|store\/|(errors|deferred|message)\.ts)/,
-    types: /^src\/(api|options5)\.ts$/,
+    types: /^src\/(api|options5?|status)\.ts$/,
     node: /^src\/client\/module_host\.ts$/,
   },
   { files: /^src\/client\/sync_/, may: /^src\/(client\/|session\/|protocol\/|worker\/|errors\.ts)/, types: /^src\// },
   {
     files: /^src\/client\//,
     may: /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred)\.ts)/,
-    types: /^src\/(api|options5|message|transport\/.*|store\/session_store)\.ts$/,
+    types: /^src\/(api|options5?|status|message|transport\/.*|store\/session_store)\.ts$/,
     node: /^src\/client\/system_clock\.ts$/,
   },
 ];

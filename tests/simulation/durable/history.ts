@@ -8,7 +8,7 @@
  *
  * What goes on inside one process is played with more detail in `qos/`; how the store is used by promises, elsewhere.
  */
-import type { ConnectOptions } from "../../../src/api.ts";
+import type { ConnectOptions } from "../../../src/options.ts";
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Message } from "../../../src/message.ts";

@@ -7,7 +7,9 @@ const journal = "src/session/journal.ts";
 const ledger = "src/session/ledger.ts";
 const receiver = "src/session/receiver.ts";
 const restored = "src/session/restored.ts";
-const session = "src/session/session.ts";
+const parts = "src/session/parts.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const deadlines = "src/session/deadlines.ts";
 
 const mistakes: readonly Mutant[] = [
   // ---- what is written
@@ -99,9 +101,9 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "DISCONNECT goes out before all is kept",
-    file: session,
-    find: 'this.#state === "closing" && !this.#ledger.isBusy',
-    replace: 'this.#state === "closing"',
+    file: lifecycle,
+    find: 'this.#state !== "closing" || this.#parts.ledger.isBusy',
+    replace: 'this.#state !== "closing"',
   },
   {
     mistake: "until: stored is told when the message is accepted",
@@ -126,8 +128,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "a flush that has failed is not tried again in time",
-    file: session,
-    find: "    if (this.#journal.due <= by) this.#journal.retry();\n",
+    file: deadlines,
+    find: "    if (journal.due <= by) journal.retry();\n",
     replace: "",
   },
   {
@@ -145,8 +147,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "messages that could not be kept are sent all the same",
     file: flight,
-    find: "if (next.state !== SENT) continue; // the store could not keep it",
-    replace: "",
+    find: "ready.filter(({ state }) => state === SENT)",
+    replace: "ready",
   },
   {
     mistake: "messages of the next flush are rejected, too",
@@ -231,7 +233,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "recorded packet identifiers are not restored",
-    file: session,
+    file: parts,
     find: "new Receiver(settings, ways, restored?.recorded);",
     replace: "new Receiver(settings, ways);",
   },
@@ -354,7 +356,7 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "what a process found in the log is not of its size",
-    file: session,
+    file: parts,
     find: "new Journal(durable?.log, restored?.size ?? 0, ",
     replace: "new Journal(durable?.log, 0 * (restored?.size ?? 0), ",
   },
@@ -362,20 +364,20 @@ const mistakes: readonly Mutant[] = [
   // ---- what gets stale
   {
     mistake: "a stale message is sent",
-    file: flight,
-    find: "if (isStale(first, now)) this.#end(first, staleError());\n      else if",
+    file: "src/session/queue.ts",
+    find: "if (isStale(first, now)) giveUp(first);\n      else if",
     replace: "if",
   },
   {
     mistake: "a message that was sent may get stale",
     file: flight,
-    find: "if (isStale(outgoing, now)) this.#end(outgoing, staleError());",
-    replace: "if (outgoing.due <= now && outgoing.state === WAITING) this.#end(outgoing, staleError());",
+    find: "if (isStale(outgoing, now)) this.#giveUpStale(outgoing);",
+    replace: "if (outgoing.due <= now && outgoing.state === WAITING) this.#giveUpStale(outgoing);",
   },
   {
     mistake: "stale messages are given up only when they would be sent",
-    file: session,
-    find: "    if (this.#flight.due <= by) this.#flight.expire(this.#now);\n",
+    file: deadlines,
+    find: "    if (flight.due <= by) flight.expire(now);\n",
     replace: "",
   },
   {
@@ -388,8 +390,8 @@ const mistakes: readonly Mutant[] = [
   // ---- version 5
   {
     mistake: "a session of version 5 is gone on with although its store is gone",
-    file: session,
-    find: "    if (version === 5 && this.#ledger.isOrphaned(sessionPresent)) return this.#beginAnew();\n",
+    file: lifecycle,
+    find: "    if (version === 5 && ledger.isOrphaned(sessionPresent)) return this.#beginAnew();\n",
     replace: "",
   },
   {

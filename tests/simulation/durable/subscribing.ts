@@ -2,7 +2,7 @@
  * What is subscribed to, over any number of processes: by `subscriptions` of the options, and by calls. Plays the program's
  * part of it, and has the model of which SUBSCRIBE and UNSUBSCRIBE go out when, and of who gets a message.
  */
-import type { OnPublish, SubscribeOptions } from "../../../src/api.ts";
+import type { OnPublish, SubscribeOptions } from "../../../src/options.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Call } from "../../../src/session/events.ts";
 import type { Session } from "../../../src/session/session.ts";

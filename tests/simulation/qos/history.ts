@@ -9,7 +9,7 @@
  *
  * How a shell uses promises and sockets is played elsewhere.
  */
-import type { ConnectOptions } from "../../../src/api.ts";
+import type { ConnectOptions } from "../../../src/options.ts";
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Message } from "../../../src/message.ts";

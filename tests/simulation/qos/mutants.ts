@@ -6,6 +6,8 @@ const shelf = "src/session/shelf.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
 const session = "src/session/session.ts";
+const lifecycle = "src/session/lifecycle.ts";
+const deadlines = "src/session/deadlines.ts";
 const intake = "src/session/intake.ts";
 const flushes = "src/session/flushes.ts";
 
@@ -76,8 +78,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "the bound of QoS 2 is none",
     file: flight,
-    find: "qos2 < maxInflightQoS2 ? this.#first(2, now)",
-    replace: "maxInflightQoS2 > 0 ? this.#first(2, now)",
+    find: "qos2 < maxInflightQoS2 ? this.#waiting[2]",
+    replace: "maxInflightQoS2 > 0 ? this.#waiting[2]",
   },
   {
     mistake: "a message of QoS 2 counts only until PUBREC",
@@ -326,8 +328,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "what nobody has begun is not dropped when it comes again",
-    file: session,
-    find: "if (sessionPresent) this.#backlog.dropUnbegun(this.#subscriber.subscriptions.inboxes);",
+    file: lifecycle,
+    find: "if (sessionPresent) backlog.dropUnbegun(subscriber.subscriptions.inboxes);",
     replace: "",
   },
   {
@@ -344,8 +346,8 @@ const mistakes: readonly Mutant[] = [
   },
   {
     mistake: "something is acknowledged behind DISCONNECT",
-    file: session,
-    find: "        this.#receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT\n",
+    file: lifecycle,
+    find: "    this.#parts.receiver.lost(); // what is settled from now on would be acknowledged behind DISCONNECT\n",
     replace: "",
   },
 
@@ -387,14 +389,14 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "nothing is read although a publish waits for its acknowledgement",
     file: session,
-    find: "this.#flushes.isAwaited || this.#flight.isAwaited;",
-    replace: "this.#flushes.isAwaited;",
+    find: "flushes.isAwaited || flight.isAwaited;",
+    replace: "flushes.isAwaited;",
   },
   {
     mistake: "a publish whose acknowledgement is never read waits for ever",
-    file: session,
-    find: "if (this.#flight.isAwaited) this.#flight.fail(",
-    replace: "if (this.#draining.length < 0) this.#flight.fail(",
+    file: deadlines,
+    find: "if (flight.isAwaited) flight.fail(",
+    replace: "if (count < 0) flight.fail(",
   },
   {
     mistake: "flush() does not wait for acknowledgements",
