@@ -2,7 +2,10 @@
  * @module */
 
 import { invoke, type MqttError } from "../errors.ts";
+import type { Version } from "../protocol/packet.ts";
+import { withExpiry } from "../protocol/properties.ts";
 import type { Call } from "../session/events.ts";
+import type { Publication } from "../session/outgoing.ts";
 import { deferred, handled } from "../deferred.ts";
 
 /** Who settles calls. */
@@ -10,6 +13,9 @@ interface Settling {
   /** Why no call can be made any more. */
   readonly reason: MqttError | undefined;
 }
+
+/** The codes of refusals that SUBACK and UNSUBACK may have (tables 3-8 and 3-9 of MQTT 5). */
+const ANSWERS: ReadonlySet<unknown> = new Set([128, 131, 135, 143, 145, 151, 158, 161, 162]);
 
 /**
  * Asks the session for something, and returns the promise of it; the callback hears of an answer, too.
@@ -28,11 +34,12 @@ export function promiseOf<T extends number | void>(
         invoke(callback, code!);
       },
       reject: (error) => {
-        // Nobody has to await what the callback, or run(), tells.
-        const { code } = error, isToldBack = callback !== undefined && typeof code === "number" && code >= 128;
-        if (isToldBack || error === session.reason) handled(promise);
+        // Nobody has to await what the callback, or run(), tells. Connections may end with a reason code, too: that is no answer.
+        const { code } = error, isEnd = error === session.reason;
+        const isToldBack = callback !== undefined && !isEnd && ANSWERS.has(code);
+        if (isToldBack || isEnd) handled(promise);
         reject(error);
-        if (isToldBack) invoke(callback, code);
+        if (isToldBack) invoke(callback, code as number);
       },
     });
   } catch (error) {
@@ -68,9 +75,14 @@ export function isDropped(error: unknown): boolean {
 const utf8 = new TextEncoder();
 
 /** The bytes of a PUBLISH packet (section 3.3). */
-export function packetSize(topic: string, message: string | Uint8Array, qos: number): number {
+export function packetSize(
+  { topic, message, flags, expiry, properties }: Publication,
+  version: Version,
+): number {
   const payload = typeof message === "string" ? utf8.encode(message) : message;
-  const size = 2 + utf8.encode(topic).length + (qos > 0 ? 2 : 0) + payload.length;
+  const own = expiry === undefined ? properties : withExpiry(properties, expiry);
+  const propertiesSize = version === 5 ? own?.length ?? 1 : 0;
+  const size = 2 + utf8.encode(topic).length + (flags > 1 ? 2 : 0) + propertiesSize + payload.length;
   return 1 + (size < 128 ? 1 : size < 128 ** 2 ? 2 : size < 128 ** 3 ? 3 : 4) + size;
 }
 

@@ -19,7 +19,7 @@ import { type MqttError, surface } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Message } from "../message.ts";
 import type { Call } from "../session/events.ts";
-import type { Outgoing } from "../session/outgoing.ts";
+import type { Outgoing, Publication as Outbound } from "../session/outgoing.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
@@ -164,7 +164,7 @@ export class LoopClient implements Client {
       }
       waits = session.publish(topic as string, message!, flags);
     } catch (error) {
-      return this.#rejected(error, topic as string, message!, 0);
+      return this.#rejected(error, { topic: topic as string, message: message!, flags: 0 });
     }
     if (waits && session.buffered > WRITE) this.#loop.writeNow();
     if (waits || !this.#loop.isHandling) this.#loop.schedule();
@@ -178,10 +178,10 @@ export class LoopClient implements Client {
   }
 
   /** The rejection of a publish. */
-  #rejected(error: unknown, topic: string, message: string | Uint8Array, qos: number): Promise<never> {
+  #rejected(error: unknown, publication: Outbound): Promise<never> {
     this.#loop.schedule();
-    const session = this.#session;
-    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(topic, message, qos), error);
+    const session = this.#session, { topic } = publication;
+    const dropped = (error: MqttError) => session.tellDropped(topic, packetSize(publication, session.version), error);
     return rejection(session, error, this.#dropped && dropped);
   }
 
@@ -201,7 +201,7 @@ export class LoopClient implements Client {
     try {
       outgoing = session.send(publication, call, this.#clock.now());
     } catch (error) {
-      return this.#rejected(error, topic, message, flags >> 1);
+      return this.#rejected(error, publication);
     }
     call.topic = topic;
     call.size = outgoing?.size ?? 0;

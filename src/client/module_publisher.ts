@@ -80,13 +80,13 @@ export class ModulePublisher {
   }
 
   #publish(publication: Publication): Promise<number> {
-    const { topic, message, flags, signal, expiry } = publication;
+    const { topic, flags, signal, expiry } = publication;
     if (signal?.aborted) return Promise.reject(withdrawn(signal.reason));
     let packet: Uint8Array;
     try {
       packet = this.#pack(publication);
     } catch (error) {
-      return this.#rejected(error as MqttError, () => packetSize(topic, message, flags >> 1), topic);
+      return this.#rejected(error as MqttError, () => packetSize(publication, this.#parts.state.version), topic);
     }
     if (flags > 1 || expiry !== undefined) return this.#send(packet, publication);
     this.#unsent += packet.length;

@@ -1,7 +1,7 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { disconnectReason, MqttError } from "../errors.ts";
+import { disconnectReason, fault, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
@@ -29,6 +29,9 @@ import { KeepAlive } from "./keepalive.ts";
 import type { Limits } from "../options5.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
+
+/** The reason code of DISCONNECT for a packet that must not be sent. */
+const PROTOCOL_ERROR = 130;
 
 /** What a broker may send after CONNACK, apart from messages. */
 export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | AuthPacket | {
@@ -230,9 +233,9 @@ export class Connection {
       case SUBSCRIBE:
       case UNSUBSCRIBE:
       case PINGREQ:
-        throw clientsOnly(packet.type);
+        throw clientsOnly(packet.type, this.version);
       case DISCONNECT:
-        if (this.#settings.version === 4) throw clientsOnly(packet.type);
+        if (this.#settings.version === 4) throw clientsOnly(packet.type, this.version);
         must(packet.properties?.sessionExpiry === undefined, "a session expiry", RULES.serverExpiry, this.version);
         throw disconnected(packet);
       default:
@@ -247,7 +250,7 @@ export class Connection {
    */
   checkStart(): void {
     const type = (this.decoder.peek(0) ?? 0) >> 4;
-    if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw clientsOnly(type);
+    if (type === CONNECT || type === SUBSCRIBE || type === UNSUBSCRIBE) throw clientsOnly(type, this.version);
   }
 
   /** It may be dead: PINGREQ is due now, if there is a keep alive. */
@@ -271,6 +274,8 @@ export class Connection {
   }
 }
 
-function clientsOnly(type: number): MqttError {
-  return new MqttError("unknowncp", `The broker sent a ${NAMES[type]}, which only clients send [MQTT-4.8.0-1]`);
+function clientsOnly(type: number, version: Version): MqttError {
+  const statement = version === 5 ? "MQTT5-4.13.1-1" : "MQTT-4.8.0-1";
+  const message = `The broker sent a ${NAMES[type]}, which only clients send [${statement}]`;
+  return fault("unknowncp", message, { reason: PROTOCOL_ERROR });
 }

@@ -11,6 +11,7 @@ import { FreedIds } from "./freed_ids.ts";
 import { DONE as DONE_RECORD, type Journal, RECEIVED as RECEIVED_RECORD, SENT as SENT_RECORD } from "./journal.ts";
 import type { PacketIds } from "./packet_ids.ts";
 import { Queue } from "./queue.ts";
+import { UNKNOWN_ID } from "./reasons.ts";
 import type { Restored } from "./restored.ts";
 import {
   ANEW,
@@ -353,9 +354,10 @@ export class Flight {
     this.#journal.change(RECEIVED_RECORD, outgoing.number);
   }
 
-  /** PUBREL, once the store knows of PUBREC. */
+  /** PUBREL, once the store knows of PUBREC; when that was for nothing, it says so. */
   #release(packetId: number): void {
-    this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId));
+    const code = this.#version === 4 || this.#received.has(packetId) ? 0 : UNKNOWN_ID;
+    this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId, code));
   }
 
   /** A message is done. */

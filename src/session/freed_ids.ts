@@ -5,7 +5,12 @@ import type { Output } from "../protocol/output.ts";
 import { PUBREL } from "../protocol/packet.ts";
 import type { PacketIds } from "./packet_ids.ts";
 
-/** Packet identifiers of QoS 2 that the broker does not hold: it was told with PUBREL, and has answered with PUBCOMP. */
+/**
+ * Packet identifiers of QoS 2 that the broker does not hold: it was told with PUBREL, and has answered with PUBCOMP.
+ *
+ * PUBREL has reason code 0, not 146, in version 5: the session may have had the message, and its exchange is to end as the
+ * process before would have ended it. 146 answers a PUBREC, and calls that a mistake.
+ */
 export class FreedIds {
   readonly #ids: PacketIds;
   readonly #output: Output;

@@ -4,6 +4,9 @@
 import { type ErrorCode, MqttError } from "../errors.ts";
 import type { Properties } from "../protocol/packet.ts";
 
+/** Of PUBREL and PUBCOMP: the packet identifier is unknown (sections 3.6.2.1 and 3.7.2.1). */
+export const UNKNOWN_ID = 146;
+
 /** From 128 on; what is not there is no code of the standard. */
 const WORDS: Readonly<Record<number, string>> = {
   0: "it has ended it, without a reason",

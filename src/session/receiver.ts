@@ -12,6 +12,7 @@ import type { Delivery } from "./consumer.ts";
 import type { Events } from "./events.ts";
 import { Fifo } from "./fifo.ts";
 import { type Journal, RECORDED, RELEASED } from "./journal.ts";
+import { UNKNOWN_ID } from "./reasons.ts";
 
 /** Sizes in bytes. */
 export interface ReceiverSettings {
@@ -66,14 +67,16 @@ export class Receiver {
   /** What came on this connection and is not acknowledged to the end, where the broker may not send more than so many. */
   readonly #open = new Set<number>();
   #maximum = Infinity;
-  /** How a message is acknowledged that a handler has failed on. */
+  /** How a message is acknowledged that a handler has failed on, and a PUBREL for nothing. */
   #failure = 0;
+  #unknown = 0;
   /** Whether there is a connection to acknowledge on. */
   #isOpen = false;
   /** The version is known. */
   speak(version: Version): void {
     this.#maximum = version === 5 ? this.#settings.receiveMaximum : Infinity;
     this.#failure = version === 5 ? FAILED : 0;
+    this.#unknown = version === 5 ? UNKNOWN_ID : 0;
   }
 
   /** How many messages were passed over. */
@@ -220,11 +223,15 @@ export class Receiver {
     else this.#journal.afterwards(() => this.#output.acknowledge(PUBREC, packetId, code));
   }
 
-  /** PUBREL: the broker will not send that message again, but perhaps another one with its packet identifier. */
+  /**
+   * PUBREL: the broker will not send that message again, but perhaps another one with its packet identifier. One for nothing
+   * is answered, too: it comes again when PUBCOMP was lost with its connection.
+   */
   release(packetId: number): void {
+    const code = this.#recorded.has(packetId) ? 0 : this.#unknown;
     if (this.#recorded.delete(packetId)) this.#journal.change(RELEASED, packetId);
     this.#open.delete(packetId);
-    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));
+    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId, code));
   }
 
   /** The packet identifiers that are recorded. */

@@ -8,6 +8,7 @@ import type { OnPublish } from "../options.ts";
 import type { ConnectionStatus, Stats } from "../status.ts";
 import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
+import type { Version } from "../protocol/packet.ts";
 import type { Authentication } from "./authentication.ts";
 import type { Backlog } from "./backlog.ts";
 import { endedEarly } from "./connack.ts";
@@ -75,6 +76,11 @@ export class Session {
   /** The client identifier: that of the settings, or the one that the broker has assigned [MQTT5-3.2.2-16]. */
   get id(): string {
     return this.#lifecycle.id;
+  }
+
+  /** The version of the protocol, as far as it is known: the broker may have another one until it has accepted the client. */
+  get version(): Version {
+    return this.#parts.versions.version;
   }
 
   /** What the broker of this connection can do; undefined while there is none. */

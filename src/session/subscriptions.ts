@@ -7,6 +7,9 @@ import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
 import { Consumer } from "./consumer.ts";
 import type { Inbox } from "./inbox.ts";
 
+/** So many former identifiers of a filter are known: it may be asked for again and again. */
+const MOST_FORMER = 16;
+
 /** What is asked for in one SUBSCRIBE. */
 export interface Asked {
   readonly filters: readonly FilterRequest[];
@@ -42,6 +45,8 @@ interface Subscription {
   inboxes: readonly Inbox[];
   /** The packet that asked for it last. */
   group: Group;
+  /** The identifiers of packets that asked for it before: copies of messages may be under way that have them. */
+  formerIds: readonly number[];
   /** Whether the broker has granted it once. */
   granted: boolean;
 }
@@ -106,10 +111,13 @@ export class Subscriptions {
           bySubscribe: false,
           inboxes: [],
           group,
+          formerIds: [],
           granted: false,
         };
         this.#all.set(topic, subscription);
       } else {
+        const { group: { id }, formerIds } = subscription;
+        if (id !== undefined) subscription.formerIds = [...formerIds, id].slice(-MOST_FORMER);
         this.#drop(subscription.group);
       }
       group.current++;
@@ -215,14 +223,18 @@ function recipientsOf(subscriptions: readonly Subscription[]): Recipients {
 
 /**
  * Where several filters match, a broker sends one copy for each, or one for all of them [MQTT5-3.3.4-2]: a copy goes to the
- * subscriptions whose identifiers it has, and of those that were asked for in one packet, to one. Identifiers that none has
- * are of a process before this one.
+ * subscriptions whose identifiers it has, and of those that were asked for in one packet, to one. A filter that was asked for
+ * again has a new identifier, which the broker does not know until it has that packet: then the former one says it.
+ * Identifiers that none has are of a process before this one.
  */
 function chosen(all: Recipients, several: readonly Subscription[], ids: readonly number[]): Recipients {
   const found: Subscription[] = [];
-  for (const id of ids) {
-    const subscription = several.find((each) => each.group.id === id && !found.includes(each));
+  const find = (has: (subscription: Subscription) => boolean): boolean => {
+    const subscription = several.find((each) => has(each) && !found.includes(each));
     if (subscription !== undefined) found.push(subscription);
-  }
+    return subscription === undefined;
+  };
+  const others = ids.filter((id) => find(({ group }) => group.id === id));
+  for (const id of others) find(({ formerIds }) => formerIds.includes(id));
   return found.length === 0 ? all : recipientsOf(found);
 }

@@ -44,6 +44,26 @@ for (const [mode, open] of modes.filter(([mode]) => mode !== "connectSync")) {
     assertEquals(found, []);
   });
 
+  test(`${mode}: the size that is told has the properties of version 5, and their length`, () =>
+    atGates(async (gates) => {
+      const op: ConnectOptions = {
+        version: 5,
+        offline: true,
+        reconnect: quick,
+        maxBuffered: 40,
+        onstatus: gates.onstatus,
+      };
+      const mqtt = gates.keep(await open(`127.0.0.1:${gates.port}`, op));
+      const large = "x".repeat(50), properties = { contentType: "text" };
+      void mqtt.publish("zero", large);
+      void mqtt.publish("one", large, { qos: 1 });
+      void mqtt.publish("expires", large, { expiry: 5 });
+      void mqtt.publish("rich", large, { qos: 2, expiry: 5, properties });
+      await turn();
+      const shown = gates.told("dropped").map(({ topic, size, error }) => `${topic} ${size} ${error.code}`);
+      assertEquals(shown, ["zero 59 overflow", "one 60 overflow", "expires 67 overflow", "rich 73 overflow"]);
+    }));
+
   test(`${mode}: "sessionlost" is told as dropped`, async () => {
     const found = await unhandled(() =>
       atGates(async (gates) => {

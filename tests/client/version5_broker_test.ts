@@ -104,6 +104,18 @@ for (const [mode, open] of modes) {
     );
   }
 
+  scene("PUBREC and PUBREL for nothing are answered with 146: the packet identifier is unknown", async (play) => {
+    const { scene, mqtt, give, got } = play;
+    await give({ type: "PUBREC", packetId: 300, properties: [] });
+    await give({ type: "PUBREL", packetId: 301, properties: [] });
+    await scene.until(() => got("PUBREL").length + got("PUBCOMP").length === 2, "the answers");
+    const answers = (type: string) => got(type).map(({ packetId, code }) => [packetId, code]);
+    assertEquals([answers("PUBREL"), answers("PUBCOMP")], [[[300, 146]], [[301, 146]]]);
+    assertEquals(await mqtt.publish("a", "x", { qos: 2 }), 0);
+    await scene.until(() => got("PUBREL").length === 2, "PUBREL for the message");
+    assertEquals(got("PUBREL")[1]!.code, 0);
+  });
+
   scene(
     "a payload that says that it is text, and is not: PUBACK 153, and it is told",
     async ({ scene, give, got, told }) => {

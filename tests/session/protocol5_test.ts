@@ -11,6 +11,7 @@ import {
   type NaivePacket,
   type Publish,
 } from "../support/naive.ts";
+import { hex } from "../support/bytes.ts";
 import type { NaiveProperty } from "../support/naive_properties.ts";
 import { Asked, connack5, Desk, RECONNECT, Talk } from "./driver.ts";
 
@@ -310,6 +311,55 @@ describe("version 5: messages that come", () => {
       assertEquals(lines(talk), [`${type} 1`, `${type} 2`, `${type} 3`]);
     });
   }
+});
+
+describe("version 5: packet identifiers that are unknown", () => {
+  test("[MQTT5-3.6.2-1] PUBREC for nothing is answered by PUBREL with 146, PUBREC for a message without", () => {
+    const talk = Talk.open5();
+    talk.hears("50 02 0102 50 03 0103 10");
+    assertEquals(hex(talk.sends()), "62 03 01 02 92 62 03 01 03 92");
+    assertEquals(talk.session.stats.ignored, 2);
+    const call = send(talk, "1", 2);
+    talk.sends();
+    talk.hears("50 02 0001 50 02 0001");
+    assertEquals(hex(talk.sends()), "62 02 00 01 62 02 00 01", "also when it comes twice");
+    talk.hears("70 02 0001 50 02 0001");
+    assertEquals([call.fate, hex(talk.sends())], [0, "62 03 00 01 92"], "behind PUBCOMP it is for nothing");
+  });
+
+  test("[MQTT5-3.7.2-1] PUBREL for nothing is answered by PUBCOMP with 146, PUBREL for a message without", () => {
+    const desk = Desk.open5(kept, () => undefined), { talk } = desk;
+    desk.hears(message("1", 2, 7));
+    assertEquals(hex(talk.sends()), "50 02 00 07");
+    desk.hears("62 02 0007 62 02 0007 62 03 0008 92");
+    assertEquals(hex(talk.sends()), "70 02 00 07 70 03 00 07 92 70 03 00 08 92");
+    desk.hears(message("2", 2, 7));
+    talk.sends();
+    talk.reconnect(connack5([], true));
+    desk.hears("62 02 0007");
+    assertEquals(hex(talk.sends()), "70 02 00 07", "the session knows it");
+    desk.hears(message("3", 2, 7));
+    talk.sends();
+    talk.reconnect(connack5());
+    desk.hears("62 02 0007");
+    assertEquals(hex(talk.sends()), "70 03 00 07 92", "a new session does not");
+  });
+
+  test("who takes a session over frees identifiers with 0: the broker is to release what it has", () => {
+    const talk = new Talk({ ...kept, maxInflightQoS2: 1 });
+    talk.connect();
+    talk.hears(connack5([], true));
+    const call = send(talk, "1", 2);
+    assertEquals(hex(talk.sends()), "62 02 00 01");
+    talk.reconnect(connack5([], true));
+    assertEquals(hex(talk.sends()), "62 02 00 01", "again on the next connection");
+    talk.hears(acknowledged("PUBCOMP", 1, 146));
+    assertEquals(lines(talk), ["1: QoS 2, DUP 0, id 1"]);
+    talk.hears(acknowledged("PUBREC", 1));
+    assertEquals(hex(talk.sends()), "62 02 00 01");
+    talk.hears(acknowledged("PUBCOMP", 1));
+    assertEquals(call.fate, 0);
+  });
 });
 
 describe("version 5: DISCONNECT", () => {

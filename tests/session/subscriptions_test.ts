@@ -9,6 +9,10 @@ import { Random } from "../support/random.ts";
 import { bytes, join } from "../support/bytes.ts";
 import { CONNACK, RECONNECT, suback, Talk } from "./driver.ts";
 
+function identified(id: number, ...filters: string[]): Group {
+  return { ...group(...filters), id };
+}
+
 function group(...filters: string[]): Group {
   return { filters: filters.map((topic) => ({ topic, qos: 0 as QoS })), current: 0, id: undefined };
 }
@@ -27,8 +31,8 @@ function named(name: string): Consumer {
 }
 
 /** The names of those who get a message. */
-function who(subscriptions: Subscriptions, topic: string): string[] {
-  const { consumers, inboxes } = subscriptions.recipients(new TopicName(topic));
+function who(subscriptions: Subscriptions, topic: string, ids?: number[]): string[] {
+  const { consumers, inboxes } = subscriptions.recipients(new TopicName(topic), ids);
   return [...consumers.map(({ onpub: { name } }) => name), ...inboxes.map(({ filter }) => `inbox ${filter}`)].sort();
 }
 
@@ -50,6 +54,23 @@ describe("subscriptions: who gets a message", () => {
     assertEquals(who(subscriptions, "$SYS"), ["others"]);
     subscriptions.leave(inbox);
     assertEquals(who(subscriptions, "b/c"), ["others"]);
+  });
+
+  test("a copy with identifiers is for their subscriptions, also for one that was asked for again when it was under way", () => {
+    const subscriptions = new Subscriptions(undefined);
+    subscriptions.subscribe(identified(1, "a", "#"), named("first"));
+    subscriptions.subscribe(identified(2, "a"), named("A"));
+    assertEquals(who(subscriptions, "a", [1]), ["first"]);
+    assertEquals(who(subscriptions, "a", [2]), ["A"]);
+    subscriptions.join(identified(3, "#"), new Inbox("#", 9, () => {}));
+    for (const ids of [[2, 1], [1, 2]]) {
+      assertEquals(who(subscriptions, "a", ids), ["A", "first", "inbox #"], "the broker has not got the last packet");
+    }
+    assertEquals(who(subscriptions, "a", [2, 3]), ["A", "first", "inbox #"]);
+    assertEquals(who(subscriptions, "a", [3]), ["first", "inbox #"]);
+    assertEquals(who(subscriptions, "a", [9]), ["A", "first", "inbox #"], "of a process before");
+    for (let id = 10; id < 100; id++) subscriptions.subscribe(identified(id, "a"), named("A"));
+    assertEquals(who(subscriptions, "a", [98]), ["A"]);
   });
 
   test("a subscription without handler and iterators has no recipients of its own", () => {

@@ -171,6 +171,8 @@ describe("version 5: the end of a connection", () => {
     const [title, literal, code] of [
       ["a malformed packet", "40 01 00", 0x81],
       ["a protocol error", "b0 04 0001 00 00", 0x82],
+      ["a packet that only clients send", "82 07 0001 00 0001 61 00", 0x82],
+      ["the first bytes of one", "82 07 00", 0x82],
       ["an invalid topic alias", '30 07 0001 "a" 03 23 0001', 0x94],
     ] as const
   ) {

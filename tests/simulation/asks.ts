@@ -1,6 +1,6 @@
 /** The model of subscriptions: what the program asked for and gave up, and which packets may come of it. */
 import type { Ack, Suback, Subscribe, Unsubscribe } from "../support/naive.ts";
-import { type Broker, filterMatches } from "./broker.ts";
+import { type Broker, filterMatches, isRefusal } from "./broker.ts";
 import type { World } from "./world.ts";
 
 /** What the model must know of a connection. */
@@ -39,6 +39,8 @@ export interface Ask {
   /** Of an iterator: whether its answer may have been behind a full one, and gone with its connection. */
   vague: boolean;
   readonly refused: Set<string>;
+  /** The reason code with which its own packet was refused. */
+  refusal: number | undefined;
 }
 
 /** A filter, and whether anybody wants it. */
@@ -55,6 +57,14 @@ interface Wish {
   granted: boolean;
   /** Who gets its messages then, if it is not connect's onpub. */
   handler: string | undefined;
+}
+
+/** A call of unsubscribe() whose packet can be told from others: it has a filter that only one call asks for. */
+interface GivingUp {
+  readonly filters: string;
+  packetId: number | undefined;
+  /** The first reason code from 128 on in its answer. */
+  refusal: number | undefined;
 }
 
 /** A request on its way. */
@@ -75,6 +85,7 @@ export class Asks {
   readonly #fail: (what: string) => void;
   readonly #timeout: number;
   readonly #all: Ask[] = [];
+  readonly #givingUp = new Set<GivingUp>();
   readonly #wishes = new Map<string, Wish>();
   /** Requests without an answer, by packet identifier. */
   readonly #sent = new Map<Line, Map<number, Sent>>();
@@ -85,7 +96,7 @@ export class Asks {
   /** The versions of all filters when the connection was accepted. */
   #then = new Map<string, number>();
   /** Refusals that were read, and that the client has not told; those it must tell. */
-  readonly #refusals = new Map<string, number>();
+  readonly #refusals = new Map<string, number[]>();
   readonly #mustTell = new Set<string>();
   #wire: Line | undefined;
 
@@ -139,6 +150,7 @@ export class Asks {
       sent: 0,
       vague: false,
       refused: new Set<string>(),
+      refusal: undefined,
     };
     const ask: Ask = { filters: versions, promised, handler, ...state };
     this.#all.push(ask);
@@ -149,6 +161,7 @@ export class Asks {
   settled(ask: Ask, code?: string | number): void {
     if (!ask.pending) return;
     ask.pending = false;
+    this.#checkCode(ask, code);
     ask.late = code === "timeout" || code === "overflow"; // which may have been asked for
     for (const version of ask.filters) {
       const { filter, fresh } = version, wish = this.#wish(filter);
@@ -157,8 +170,16 @@ export class Asks {
         if (ask.promised && wish.meddled === version.meddled) {
           Object.assign(wish, { granted: true, handler: ask.handler });
         }
-      } else if (fresh && (code !== 128 || ask.refused.has(filter) || ask.filters.length === 1)) this.#unwant(version);
+      } else if (fresh && (!isRefusal(code) || ask.refused.has(filter) || ask.filters.length === 1)) {
+        this.#unwant(version);
+      }
     }
+  }
+
+  /** The code of a refusal is that of the first filter that was refused, where its packet can be told from others. */
+  #checkCode({ promised, filters, refusal, packetId }: Ask, code: string | number | undefined): void {
+    if (!promised || packetId === undefined || !isRefusal(code ?? 0) || code === refusal) return;
+    this.#fail(`${filters.map(({ filter }) => filter)} is refused with ${code}, not ${refusal}`);
   }
 
   /** An iterator's filter is granted among others; whether that answers its own request, the filters may tell. */
@@ -174,6 +195,21 @@ export class Asks {
       this.meddle(filter);
       return { ...this.#wish(filter), filter, fresh: true };
     });
+  }
+
+  /** A call gives filters up; what is returned is told how it ends: with a code, or none. */
+  gives(filters: readonly string[]): (code: string | number | undefined) => void {
+    if (!filters.some((filter) => filter.startsWith(OWN))) return () => {};
+    const call: GivingUp = { filters: filters.join(), packetId: undefined, refusal: undefined };
+    this.#givingUp.add(call);
+    return (code) => {
+      this.#givingUp.delete(call);
+      // It may fail with the end of the client, too.
+      const isRight = call.refusal === undefined
+        ? !isRefusal(code ?? 0)
+        : code !== undefined && (code === call.refusal || !isRefusal(code));
+      if (!isRight) this.#fail(`giving up ${filters} ends with ${code}, and the broker has said ${call.refusal}`);
+    };
   }
 
   /** That is done; `away`: there is no connection. */
@@ -257,6 +293,10 @@ export class Asks {
     const filters = filtersOf(packet), sent = this.#sent.get(wire)!;
     for (const filter of filters) this.#missing.get(wire)!.delete(filter);
     if (sent.has(packet.packetId)) this.#fail(`packet identifier ${packet.packetId} is taken, and in use`);
+    const call = [...this.#givingUp].find(({ packetId, filters: all }) =>
+      packetId === undefined && all === filters.join()
+    );
+    if (packet.type === "UNSUBSCRIBE" && call !== undefined) call.packetId = packet.packetId;
     const renews = packet.type === "SUBSCRIBE" && this.#subscribes(wire, packet);
     sent.set(packet.packetId, { packet, renews, at: this.#world.now, blocked: this.#world.blocked });
   }
@@ -296,21 +336,33 @@ export class Asks {
   answered(wire: Line, packet: Suback | Ack): void {
     const sent = this.#sent.get(wire)?.get(packet.packetId);
     this.#sent.get(wire)?.delete(packet.packetId);
+    if (packet.type === "UNSUBACK" && sent?.packet.type === "UNSUBSCRIBE") {
+      const call = [...this.#givingUp].find(({ packetId }) => packetId === packet.packetId);
+      const refusal = packet.codes?.find((code) => code >= 128);
+      if (call !== undefined) call.refusal = refusal;
+      // What the broker keeps although it was told stays with it.
+      sent.packet.filters.forEach((filter, i) => {
+        if ((packet.codes?.[i] ?? 0) >= 128) this.#wish(filter).givenUp = false;
+      });
+    }
     if (packet.type !== "SUBACK" || sent?.packet.type !== "SUBSCRIBE") return;
+    const ask = this.#all.find(({ pending, packetId }) => pending && packetId === packet.packetId);
+    if (ask !== undefined) ask.refusal = packet.codes.find((code) => code >= 128);
     filtersOf(sent.packet).forEach((filter, i) => {
-      if (packet.codes[i] !== 128) return;
+      const code = packet.codes[i]!;
+      if (code < 128) return;
       this.meddle(filter);
       for (const ask of this.#all) if (ask.pending && isPartOf([filter], ask)) ask.refused.add(filter);
-      this.#refusals.set(filter, (this.#refusals.get(filter) ?? 0) + 1);
+      this.#refusals.set(filter, [...this.#refusals.get(filter) ?? [], code]);
       if (sent.renews && filter.startsWith(OWN)) this.#mustTell.add(filter);
     });
   }
 
   /** The client tells that a filter was refused when it was asked for again. */
-  refused(filter: string): void {
-    const count = this.#refusals.get(filter) ?? 0;
-    if (count === 0) this.#fail(`it tells that ${filter} is refused, which it is not`);
-    this.#refusals.set(filter, count - 1);
+  refused(filter: string, code: string | number): void {
+    const codes = this.#refusals.get(filter) ?? [], at = codes.indexOf(code as number);
+    if (at < 0) this.#fail(`it tells that ${filter} is refused with ${code}, which it is not`);
+    this.#refusals.set(filter, codes.filter((_, i) => i !== at));
     this.#mustTell.delete(filter);
     if (!this.isAsking(filter)) this.#unwant({ filter, version: this.#then.get(filter) ?? 0 });
   }

@@ -333,8 +333,9 @@ export class BareClient implements Client {
           this.#advance();
         });
       case "keepalive":
+        return; // this one has no thread that sends pings
       case "auth":
-        return fail(`${event.type} on a broker that has none`);
+        return fail("AUTH of a broker that has none");
       default:
         fail(`a message to ${event.topic} is told, not delivered`);
     }

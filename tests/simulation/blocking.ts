@@ -1,6 +1,8 @@
 /**
  * One history of the blocking client: a program of calls that a seed decides about, each of which lets virtual
  * time pass while it waits. After each call the invariants are looked at.
+ *
+ * Odd seeds speak version 5, or find out which version the broker has.
  */
 import type { ConnectOptions, OnPublish } from "../../src/options.ts";
 import type { Status } from "../../src/status.ts";
@@ -8,13 +10,17 @@ import type { Settings } from "../../src/client/settings.ts";
 import type { SyncClient } from "../../src/client/sync_client.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import type { NaivePacket, Publish } from "../support/naive.ts";
+import type { Empty, NaivePacket, Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { Asks } from "./asks.ts";
-import { Broker, filterMatches, numbered, numberOf } from "./broker.ts";
-import { FILTERS, type Outcome, same, show, Violation } from "./history.ts";
+import { Broker, chooseVersion, filterMatches, GOODBYES, isRefusal, numbered, numberOf, REFUSALS } from "./broker.ts";
+import { checkConnect } from "./choices.ts";
+import { FILTERS } from "./history.ts";
 import type { Library } from "./library.ts";
+import { type Outcome, Violation } from "./outcome.ts";
+import { same, show } from "./packets.ts";
 import { type Remote, RemoteThread, UNHEARD } from "./remote.ts";
+import { refusesVersion, VersionModel } from "./versions.ts";
 import { type Head, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 import { Remote as RemoteConnection, type RemoteObserver } from "./remote.ts";
@@ -22,10 +28,10 @@ import { Remote as RemoteConnection, type RemoteObserver } from "./remote.ts";
 /** How much longer than it should a call may take, in milliseconds: what is due is looked at once more. */
 const SLACK = 150;
 const MOST_STEPS = 100_000;
-/** What a message that waits counts besides its payload. */
+/** What a message that waits counts besides its payload and properties. */
 const EXTRA = 256;
 /** How a connection may be lost that a flush() waits on. */
-const LOSSES = ["socketclosed", "pingresp", "protocol", "unknowncp", "overflow", "timeout"];
+const LOSSES = ["socketclosed", "pingresp", "protocol", "unknowncp", "overflow", "timeout", ...GOODBYES];
 
 interface Published {
   readonly seq: number;
@@ -109,6 +115,14 @@ class BlockingHistory implements RemoteObserver {
   #handlers = 0;
   readonly #thrown = new Set<unknown>();
   readonly #states = new Map<Remote, "used" | "left">();
+  readonly #versions: VersionModel;
+  /** When the attempt began, whatever version it tries; whether that is about to be made with the older one. */
+  #attemptedAt = 0;
+  #attemptBlocked = 0;
+  #fallsBack = false;
+  /** The UNSUBSCRIBE of the call that waits for its answer, and the first reason code from 128 on in that. */
+  #givingUp: number | undefined;
+  #refusal: number | undefined;
 
   constructor(seed: number, library: Library, log?: (line: string) => void) {
     const random = this.#random = new Random(seed);
@@ -116,8 +130,11 @@ class BlockingHistory implements RemoteObserver {
     this.#library = library;
     this.#log = log;
     this.#horizon = random.pick([3000, 10_000, 30_000]);
+    const { version, ...speaking } = chooseVersion(random, seed);
     const op: ConnectOptions = {
       id: "simulated",
+      version,
+      ...version === 5 && { topicAliases: random.pick([0, 1, 100]) },
       session: random.chance(0.5),
       timeout: random.pick([2000, 10_000]),
       maxPacketSize: random.pick([200, 5000, 16 << 20]),
@@ -141,12 +158,14 @@ class BlockingHistory implements RemoteObserver {
       refusals: random.pick([0, 0.1, 0.3]),
       forbids: random.chance(0.3),
       qos: false, // played in qos/
+      ...speaking,
     });
     const fail = (what: string) => this.fail(what);
-    const { maxPacketSize } = this.#settings;
+    this.#versions = new VersionModel(version, fail);
+    const { maxPacketSize, topicAliases } = this.#settings;
     this.#asks = new Asks(world, this.#settings.timeout, fail);
     this.#thread = new RemoteThread(world, MOST_STEPS, (index) => {
-      return this.#remote = new RemoteConnection(index, maxPacketSize, world, random, this);
+      return this.#remote = new RemoteConnection({ index, maxPacketSize, topicAliases }, world, random, this);
     }, fail);
   }
 
@@ -175,7 +194,10 @@ class BlockingHistory implements RemoteObserver {
       faults: this.#wires.map(({ fault }) => fault),
       published: this.#published.length,
       delivered: this.#delivered,
-      told: [...new Set(this.#statuses.map(({ type }) => type))],
+      told: [
+        ...new Set(this.#statuses.map(({ type }) => type)),
+        ...this.#versions.fallBacks > 0 ? ["older version"] : [],
+      ],
     };
   }
 
@@ -192,6 +214,12 @@ class BlockingHistory implements RemoteObserver {
 
   dial(opened: (wire: Wire) => void, failed: (error: MqttError) => void): void {
     const random = this.#random, world = this.#world, isFirst = this.#wires.length === 0;
+    if (!this.#fallsBack) {
+      this.#versions.begins();
+      this.#attemptedAt = world.now;
+      this.#attemptBlocked = world.blocked;
+    }
+    this.#fallsBack = false;
     if (world.now < this.#dialFrom) this.fail(`an attempt before ${this.#dialFrom} ms`);
     const faults = this.#broker.manners.faults / (isFirst ? 5 : 1);
     if (random.chance(faults * 0.1) && !this.#isOver) return this.#note(() => "dial hangs");
@@ -201,8 +229,8 @@ class BlockingHistory implements RemoteObserver {
         return failed(new this.#library.MqttError("cannotconnect", "Nobody listens"));
       }
       const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
-      const { maxPacketSize } = this.#settings;
-      const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, world, random, {
+      const { maxPacketSize, topicAliases } = this.#settings;
+      const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize, topicAliases }, world, random, {
         ...UNHEARD,
         arrived: (wire, packets) => this.#arrived(wire, packets),
         socketClosed: (how) => new this.#library.MqttError("socketclosed", `The connection was closed: ${how}`),
@@ -244,16 +272,26 @@ class BlockingHistory implements RemoteObserver {
   #send(remote: Remote, packet: NaivePacket): void {
     switch (packet.type) {
       case "CONNECT":
+        this.#versions.connects(remote.version);
+        checkConnect(packet, this.#settings, remote.version, (what) => this.fail(what));
         return this.#asks.connecting(remote);
       case "SUBSCRIBE":
       case "UNSUBSCRIBE":
+        if (packet.type === "UNSUBSCRIBE" && this.#calling === "unsubscribe") this.#givingUp = packet.packetId;
         return this.#asks.wrote(remote, packet);
       case "DISCONNECT":
-        if (!this.#left && !this.#drains) this.fail("DISCONNECT that nobody asked for");
-        return;
+        return this.#sendDisconnect(remote, packet);
       case "PUBLISH":
         return this.#handOver(remote, packet);
     }
+  }
+
+  /** The program leaves; or, with version 5, the broker has made a mistake, and is told which. */
+  #sendDisconnect(remote: Remote, { code = 0 }: Empty): void {
+    remote.goodbye = code;
+    const mistake = remote.wire?.garbageReason;
+    if (code !== 0 && code !== mistake) this.fail(`DISCONNECT with ${code}, and the mistake is ${mistake}`);
+    if (code === 0 && !this.#left && !this.#drains) this.fail("DISCONNECT that nobody asked for");
   }
 
   #handOver(remote: Remote, { topic, payload, retain }: Publish): void {
@@ -287,12 +325,17 @@ class BlockingHistory implements RemoteObserver {
     this.#note(() => `> ${remote.index} ${show(packet)}`);
     switch (packet.type) {
       case "CONNACK":
+        remote.isTooNew = refusesVersion(packet.code);
         if (packet.code !== 0 || remote.connacked) return;
+        this.#versions.accepted(remote.version);
         remote.connacked = remote.wire!.connacked = true;
         remote.sessionPresent = packet.sessionPresent;
         return this.#asks.connected(remote, packet.sessionPresent);
       case "SUBACK":
       case "UNSUBACK":
+        if (packet.type === "UNSUBACK" && packet.packetId === this.#givingUp) {
+          this.#refusal = packet.codes?.find((code) => code >= 128);
+        }
         return this.#asks.answered(remote, packet);
       case "PUBLISH": {
         const sent = this.#broker.sent[numberOf(packet.payload)]!;
@@ -317,11 +360,21 @@ class BlockingHistory implements RemoteObserver {
   gone(remote: Remote): void {
     this.#note(() => `connection ${remote.index} is gone, fault ${remote.wire?.fault}`);
     this.#asks.gone(remote);
+    this.#givingUp = undefined;
+    const version = this.#states.has(remote) ? remote.version : undefined;
+    const isTooNew = remote.isTooNew || remote.wasLost && remote.over?.code === "socketclosed";
+    this.#fallsBack = !remote.connacked && this.#versions.failed({ version, isTooNew });
     const { status } = this.#client ?? {};
     const isLeaving = this.#calling === "disconnect" ||
       this.#calling === "drain" && status?.type === "closed" && status.error.code === "disconnect";
     if (isLeaving && remote.unsent > 0) this.#unsent = true;
     this.#losses.add(remote.over);
+    this.lost();
+  }
+
+  /** What the client makes of that: with version 5 it may have told the broker of a mistake before. */
+  lost(): void {
+    const { status } = this.#client ?? {};
     if (status?.type !== "waiting") return;
     this.#losses.add(status.error);
     this.#dialFrom = this.#world.now + status.delay;
@@ -494,8 +547,8 @@ class BlockingHistory implements RemoteObserver {
       } finally {
         this.#asks.settled(ask, code);
       }
-    }, [128, "timeout", "overflow"]);
-    const isKnown = code === undefined || [128, "timeout", "overflow"].includes(code);
+    }, [...REFUSALS, "timeout", "overflow"]);
+    const isKnown = code === undefined || isRefusal(code) || code === "timeout" || code === "overflow";
     if (!isKnown && this.#end === undefined && ask.lost < 2) this.fail(`subscribe() fails with ${code}`);
   }
 
@@ -507,10 +560,20 @@ class BlockingHistory implements RemoteObserver {
     const given = this.#asks.giveUp(filters);
     const isAway = () => !this.#remote?.connacked || this.#remote.closed;
     const wasAway = isAway(), at = this.#world.now;
+    let code: string | number | undefined;
+    this.#givingUp = this.#refusal = undefined;
     const isDone = this.#call("unsubscribe", this.#settings.timeout, () => {
-      client.unsubscribe(filters);
-      return true;
-    }, ["timeout", "overflow"]);
+      try {
+        client.unsubscribe(filters);
+        return true;
+      } catch (error) {
+        code = (error as MqttError).code;
+        throw error;
+      }
+    }, [...REFUSALS, "timeout", "overflow"]);
+    if ((isRefusal(code ?? 0) ? code : undefined) !== this.#refusal) {
+      this.fail(`unsubscribe() ends with ${code}, and the broker has said ${this.#refusal}`);
+    }
     if (wasAway && this.#world.now > at) this.fail("unsubscribe() waits though there is no connection");
     if (isDone) this.#asks.gaveUp(given, isAway());
   }
@@ -526,7 +589,8 @@ class BlockingHistory implements RemoteObserver {
 
   /** What a message counts while it waits, in bytes. */
   #weightOf({ sent }: Expected): number {
-    return this.#broker.sent[sent]!.payload.length + EXTRA;
+    const { payload, propertiesSize } = this.#broker.sent[sent]!;
+    return payload.length + propertiesSize + EXTRA;
   }
 
   /** Whether all that has come may wait. */
@@ -779,6 +843,9 @@ class BlockingHistory implements RemoteObserver {
   #check(): void {
     if (this.#client !== undefined) this.#checkKept(this.#client);
     this.#asks.check({ told: false, left: this.#left });
+    const late = this.#world.now - this.#attemptedAt - (this.#world.blocked - this.#attemptBlocked);
+    const isConnecting = this.#client?.status.type === "connecting";
+    if (isConnecting && late > this.#settings.timeout + SLACK) this.fail(`an attempt takes ${late} ms`);
     if (this.#violation !== undefined) throw this.#violation;
   }
 
@@ -804,13 +871,19 @@ class BlockingHistory implements RemoteObserver {
     const asides = ["refused", "dropped", "stalled"];
     const all = this.#statuses.map(({ type }) => type).filter((type) => !asides.includes(type));
     const text = all.join(" ");
-    if (!/^connecting( connected)?( waiting connecting( connected)?)*( waiting)? closed$/.test(text)) {
-      this.fail(`it told ${text}`);
-    }
-    let attempts = 0;
+    if (
+      !/^connecting( connecting)?( connected)?( waiting connecting( connecting)?( connected)?)*( waiting)? closed$/
+        .test(text)
+    ) this.fail(`it told ${text}`);
+    const fallBacks = text.split("connecting connecting").length - 1;
+    if (fallBacks > this.#versions.fallBacks) this.fail(`it told ${fallBacks} times that it tries the older version`);
+    let attempts = 0, before = "";
     for (const status of this.#statuses) {
+      if (asides.includes(status.type)) continue;
       if (status.type === "connected") attempts = 0;
-      if (status.type === "connecting" && status.attempt !== ++attempts) this.fail(`attempt ${status.attempt}`);
+      if (status.type === "connecting" && before !== "connecting") attempts++;
+      if (status.type === "connecting" && status.attempt !== attempts) this.fail(`attempt ${status.attempt}`);
+      before = status.type;
     }
     const last = this.#statuses.at(-1)!;
     if (last.type === "closed" && last.error !== this.#end) this.fail("closed is told with another error");

@@ -7,7 +7,7 @@ import type { Status } from "../../src/status.ts";
 import { encodeNaive, NaiveReader } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import type { Sink, Transport } from "../../src/transport/transport.ts";
-import { type Outcome, Violation } from "./history.ts";
+import { type Outcome, Violation } from "./outcome.ts";
 import type { Library } from "./library.ts";
 import { World } from "./world.ts";
 

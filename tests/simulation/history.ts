@@ -8,23 +8,31 @@
  *   the promise of `disconnect()` is rejected. Never one that a `disconnect()` without error covers.
  * - received: what is behind a full iterator when its connection ends; what comes after `disconnect()`.
  *
+ * Odd seeds speak version 5: reason codes and properties in the broker's answers, its own keep alive, topic aliases, a DISCONNECT
+ * on either side that says why, and a broker that keeps to the client's Receive Maximum.
+ *
  * Messages come at QoS 1 and 2, too, and must be whole and theirs who get them. What becomes of them beyond that, and of
  * their acknowledgements, is played in `qos/`.
  */
 import type { Client } from "../../src/api.ts";
-import type { ConnectOptions, OnPublish } from "../../src/options.ts";
+import type { OnPublish } from "../../src/options.ts";
 import type { Status } from "../../src/status.ts";
 import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
-import { encodeNaive, type NaivePacket, type Publish } from "../support/naive.ts";
+import type { Empty, NaivePacket, Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
 import { type Ask, Asks } from "./asks.ts";
 import { BareClient, type Lab } from "./bare_client.ts";
-import { Broker, filterMatches, numbered, numberOf, type Sent } from "./broker.ts";
+import { Broker, chooseVersion, filterMatches, isGoodbye, isRefusal, numberOf, type Sent } from "./broker.ts";
+import { checkConnect, chooseOptions } from "./choices.ts";
 import type { Library } from "./library.ts";
+import { type Outcome, Violation } from "./outcome.ts";
+import { same, show } from "./packets.ts";
+import { type Published, PublishedMessages } from "./published.ts";
 import { Drops, isRejection, Statuses } from "./statuses.ts";
+import { refusesVersion, VersionModel } from "./versions.ts";
 import { type Head, type Observer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
@@ -43,28 +51,9 @@ export const makeBareClient: MakeClient = (settings, parts, lab) => {
   return [client, () => client.opened];
 };
 
-/** What a step broke. */
-export class Violation extends Error {
-  override readonly name = "Violation";
-}
-
 interface Failure {
   code: string | number;
   message: string;
-}
-
-/** A message of the client's. */
-interface Published {
-  readonly seq: number;
-  readonly size: number;
-  readonly retain: boolean;
-  readonly topic: string;
-  readonly payload: Uint8Array;
-  refused: boolean;
-  wire: Wire | undefined;
-  arrived: boolean;
-  /** Whether flush() has told that it may be lost. */
-  told?: boolean;
 }
 
 interface Iteration {
@@ -109,6 +98,10 @@ interface Call {
 }
 
 const SLACK = 2000;
+/** How much later than its deadline an attempt may end: timers ring late, and are looked at once more. */
+const LATE = 500;
+/** The reason code of an acknowledgement where a handler has failed. */
+const HANDLER_FAILED = 131;
 /** What a message that is not settled takes at most. */
 const LARGEST = 7000;
 /** Calls that wait for the broker. */
@@ -124,18 +117,6 @@ export function play(
   log?: (line: string) => void,
 ): Promise<Outcome> {
   return new History(seed, make, library, log).play();
-}
-
-/** What a history had in it, so that a test can tell that they have all. */
-export interface Outcome {
-  steps: number;
-  code: string | number;
-  connections: number;
-  faults: string[];
-  published: number;
-  delivered: number;
-  /** What onstatus told, and whether the end surfaced. */
-  told: string[];
 }
 
 class History implements Observer {
@@ -195,12 +176,12 @@ class History implements Observer {
   #dialHung = false;
   /** Whether the last connection ended in the middle of a write, behind which PINGREQ waited. */
   #pingWaited = false;
-  readonly #published: Published[] = [];
-  #lastHanded = -1;
-  #lastArrived = -1;
-  /** Bytes of PUBLISH packets accepted and not handed to a connection; those of the last write. */
-  #pending = 0;
-  #handed = 0;
+  readonly #published: PublishedMessages;
+  readonly #versions: VersionModel;
+  /** When the attempt began, whatever version it tries; whether that is about to be made with the older one. */
+  #attemptedAt = 0;
+  #attemptBlocked = 0;
+  #fallsBack = false;
   /** The last messages that onpub and each filter's own got. */
   readonly #lastDelivered = new Map<string, number>();
   #delivered = 0;
@@ -238,30 +219,15 @@ class History implements Observer {
     this.#listens = !this.#lonely && random.chance(0.8);
     const signal = this.#abort.signal;
     this.#countListeners(signal);
+    const { version, ...speaking } = chooseVersion(random, seed);
     this.#isAsync = random.chance(0.6);
     this.#hangs = this.#isAsync && random.chance(0.1);
-    const slow = random.pick([5, 500, 5000]);
-    const op: ConnectOptions = {
-      id: "simulated",
-      keepalive: random.pick([0, 2, 5, 20, 20, 20]),
-      session: random.chance(0.5),
-      timeout: slow === 5000 ? 10_000 : random.pick([2000, 10_000]),
-      maxPacketSize: random.pick([200, 5000, 16 << 20]),
-      maxBuffered: random.pick([2000, 2000, 100_000, 16 << 20]),
-      receiveMaximum: random.pick([1, 2, 10, 1000]),
-      ...random.chance(0.3) &&
-        { uname: random.pick(["user", () => "user", () => this.#world.sleep(slow).then(() => "u")]) },
-      ...random.chance(0.5) && { signal },
-      ...this.#reconnect &&
-        {
-          reconnect: {
-            minDelay: random.pick([random.int(1, 500), random.int(500, 5000)]),
-            maxDelay: 5000,
-            attempts: random.pick([3, Infinity, Infinity]),
-            stableAfter: random.pick([100, 3000, 30_000]),
-          },
-        },
-    };
+    const op = chooseOptions(random, {
+      world: this.#world,
+      reconnect: this.#reconnect,
+      signal,
+      version,
+    });
     // How it stays connected is chosen apart from all that follows.
     const other = new Random(seed * 31 + 7);
     const addresses = Array.from({ length: other.pick([1, 1, 2, 3]) }, (_, i) => `address-${i}`);
@@ -275,8 +241,11 @@ class History implements Observer {
       refusals: random.pick([0, 0.1, 0.3]),
       forbids: random.chance(0.3),
       qos: random.chance(0.5),
+      ...speaking,
     });
     const fail = (what: string) => this.fail(what);
+    this.#published = new PublishedMessages(this.#settings.version, fail);
+    this.#versions = new VersionModel(version, fail);
     this.#statuses = new Statuses(
       this.#world,
       { policy: this.#settings.reconnect, asks, offline: op.offline, addresses },
@@ -342,11 +311,12 @@ class History implements Observer {
       code: this.#end!.code,
       connections: this.#wires.length,
       faults: this.#wires.map(({ fault }) => fault),
-      published: this.#published.length,
+      published: this.#published.all.length,
       delivered: this.#delivered,
       told: [
         ...Object.entries(this.#statuses.told).flatMap(([type, count]) => count === 0 ? [] : type),
         ...this.#surfaced ? ["surfaced"] : [],
+        ...this.#versions.fallBacks > 0 ? ["older version"] : [],
       ],
     };
   }
@@ -399,7 +369,7 @@ class History implements Observer {
       this.#checkReason(status.error);
     }
     if (status.type === "closed") this.#end = status.error as Failure & Error;
-    if (status.type === "refused") this.#asks.refused(status.filter);
+    if (status.type === "refused") this.#asks.refused(status.filter, status.error.code);
     if (status.type === "dropped" && isRejection(status)) {
       this.#toldRejected.push(`${status.topic} ${status.size} ${status.error.code}`);
     } else if (status.type === "dropped") {
@@ -459,6 +429,12 @@ class History implements Observer {
     if (this.#wires.some((wire) => !wire.closed)) this.fail("a second connection beside the first");
     if (this.#dialing > 0) this.fail("a second attempt beside the first");
     this.#dials++;
+    if (!this.#fallsBack) {
+      this.#versions.begins();
+      this.#attemptedAt = this.#world.now;
+      this.#attemptBlocked = this.#world.blocked;
+    }
+    this.#fallsBack = false;
     if (this.#listens) this.#statuses.dials();
     const random = this.#random;
     const faults = this.#broker.manners.faults / (this.#wires.length === 0 ? 5 : 1);
@@ -489,8 +465,9 @@ class History implements Observer {
             return reject(new this.#library.MqttError("cannotconnect", "Nobody listens"));
           }
           const trusted = random.pick([true, false, false, random.chance(faults) ? "untrusted" : true] as const);
-          const { maxPacketSize } = this.#settings;
-          const wire = new Wire({ index: this.#wires.length, trusted, maxPacketSize }, this.#world, random, this);
+          const { maxPacketSize, topicAliases } = this.#settings;
+          const given = { index: this.#wires.length, trusted, maxPacketSize, topicAliases };
+          const wire = new Wire(given, this.#world, random, this);
           this.#wires.push(wire);
           this.#broker.plan(wire);
           this.#note(() => `connection ${wire.index}, trusted ${trusted}`);
@@ -511,7 +488,7 @@ class History implements Observer {
   wrote(wire: Wire, packets: NaivePacket[]): void {
     if (wire !== this.#current) this.fail(`a write to connection ${wire.index}, which is an old one`);
     if (this.#end !== undefined) this.fail("a write after the end");
-    this.#handed = 0;
+    this.#published.handed = 0;
     for (const packet of packets) {
       this.#note(() => `< ${wire.index} ${show(packet)}`);
       if ((packet.type === "CONNECT") !== (this.#state(wire) === "new")) this.fail(`${packet.type} in the wrong place`);
@@ -533,16 +510,14 @@ class History implements Observer {
         if (wire.trusted === "untrusted" && this.#settings.places[0]!.uname !== undefined) {
           this.fail("credentials to a stranger");
         }
+        this.#versions.connects(wire.version);
+        checkConnect(packet, this.#settings, wire.version, (what) => this.fail(what));
         return this.#asks.connecting(wire);
       case "SUBSCRIBE":
       case "UNSUBSCRIBE":
         return this.#asks.wrote(wire, packet);
       case "DISCONNECT":
-        if (!this.#left) this.fail("DISCONNECT that nobody asked for");
-        // Once those that were refused just now have heard of it.
-        return this.#world.after(0, () => {
-          if (this.#pending > 0) this.fail(`DISCONNECT before ${this.#pending} bytes that were accepted`);
-        });
+        return this.#sendDisconnect(wire, packet);
       case "PUBLISH":
         return this.#handOver(wire, packet);
       case "PUBACK":
@@ -551,7 +526,24 @@ class History implements Observer {
         if (!this.#count(`${wire.index} ${packet.type} ${packet.packetId}`, -1)) {
           this.fail(`${packet.type} ${packet.packetId} for nothing`);
         }
+        if (![0, HANDLER_FAILED].includes(packet.code ?? 0)) this.fail(`${packet.type} with ${packet.code}`);
     }
+  }
+
+  /** The program leaves; or, with version 5, the broker has made a mistake, and is told which. */
+  #sendDisconnect(wire: Wire, { code = 0 }: Empty): void {
+    wire.goodbye = code;
+    if (code !== 0) {
+      if (code !== wire.garbageReason) this.fail(`DISCONNECT with ${code}, and the mistake is ${wire.garbageReason}`);
+      return;
+    }
+    if (!this.#left) this.fail("DISCONNECT that nobody asked for");
+    // Once those that were refused just now have heard of it.
+    this.#world.after(0, () => {
+      if (this.#published.pending > 0) {
+        this.fail(`DISCONNECT before ${this.#published.pending} bytes that were accepted`);
+      }
+    });
   }
 
   /** How often each acknowledgement is due. */
@@ -563,34 +555,16 @@ class History implements Observer {
   }
 
   #handOver(wire: Wire, packet: Publish): void {
-    const seq = numberOf(packet.payload);
-    const published = this.#published[seq];
-    if (published === undefined) return this.fail(`a message that nobody published: ${seq}`);
-    const { topic, payload, retain } = published;
-    if (packet.topic !== topic || packet.retain !== retain || !same(packet.payload, payload)) {
-      this.fail(`message ${seq} is garbled`);
-    }
-    if (published.wire !== undefined) this.fail(`message ${seq} is sent twice`);
-    if (seq <= this.#lastHanded) this.fail(`message ${seq} is sent after ${this.#lastHanded}`);
-    if (published.refused) this.fail(`message ${seq} is sent although it was refused`);
     const missing = this.#asks.missing(wire);
-    if (missing !== undefined) this.fail(`message ${seq} goes before the subscription to ${missing}`);
-    this.#lastHanded = seq;
-    published.wire = wire;
-    this.#pending -= published.size;
-    this.#handed += published.size;
+    if (missing !== undefined) this.fail(`a message goes before the subscription to ${missing}`);
+    this.#published.handOver(wire, packet);
   }
 
   arrived(wire: Wire, packets: NaivePacket[]): void {
     // Who connects again ends the connection from before [MQTT-3.1.4-2].
     if (wire.index < (this.#broker.wire?.index ?? 0)) return;
     for (const packet of packets) {
-      if (packet.type === "PUBLISH") {
-        const seq = numberOf(packet.payload);
-        if (seq <= this.#lastArrived) this.fail(`message ${seq} arrives after ${this.#lastArrived}`);
-        this.#lastArrived = seq;
-        this.#published[seq]!.arrived = true;
-      }
+      if (packet.type === "PUBLISH") this.#published.arrived(packet);
       this.#broker.hear(wire, packet);
     }
   }
@@ -600,6 +574,7 @@ class History implements Observer {
     switch (packet.type) {
       case "CONNACK":
         if (packet.code === 0 && !wire.connacked) this.#connected(wire, packet.sessionPresent);
+        wire.isTooNew = refusesVersion(packet.code);
         return;
       case "SUBACK":
         return this.#granted(wire, packet);
@@ -614,6 +589,8 @@ class History implements Observer {
 
   #connected(wire: Wire, sessionPresent: boolean): void {
     this.#accepted++;
+    this.#versions.accepted(wire.version);
+    this.#published.speak(wire.version);
     wire.connacked = true;
     wire.sessionPresent = sessionPresent;
     wire.connackedAt = wire.lastWrite = this.#world.now; // nothing could be written before
@@ -625,7 +602,7 @@ class History implements Observer {
     const filters = this.#asks.filtersOf(wire, packet.packetId);
     this.#asks.answered(wire, packet);
     filters.forEach((filter, i) => {
-      if (packet.codes[i] === 128) return this.#meddle(filter);
+      if (packet.codes[i]! >= 128) return this.#meddle(filter);
       for (const iteration of this.#iterations) {
         if (iteration.filter !== filter) continue;
         iteration.granted = true;
@@ -655,7 +632,8 @@ class History implements Observer {
     for (const iteration of iterations) {
       const { vague, expected, limit } = iteration;
       iteration.exceeded ||= !this.#wasAwaited && waitingFor(expected) > limit;
-      if (!vague) expected.push({ sent: sent.seq, wire });
+      const isFor = sent.filters.length === 0 || sent.filters.includes(iteration.filter);
+      if (!vague && isFor) expected.push({ sent: sent.seq, wire });
     }
     const handlers = this.#asks.handlers(sent.topic);
     for (const handler of handlers) this.#routed.push({ seq: sent.seq, topic: sent.topic, wire, handler });
@@ -666,6 +644,10 @@ class History implements Observer {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
     this.#goneAt = this.#world.now;
+    const version = this.#state(wire) === "new" ? undefined : wire.version;
+    const isTooNew = wire.isTooNew || wire.wasLost;
+    this.#fallsBack = !wire.connacked && this.#versions.failed({ version, isTooNew });
+    if (this.#fallsBack && this.#listens) this.#statuses.fallsBack();
     this.#asks.gone(wire);
     this.#drops.count(this.#client.stats.dropped);
     this.#drops.gone();
@@ -738,6 +720,7 @@ class History implements Observer {
       this.fail(`message ${seq} is garbled`);
       return seq;
     }
+    if (message.properties?.expiry !== sent.expiry) this.fail(`message ${seq} has another expiry`);
     if (!same(payload, sent.payload)) this.fail(`message ${seq} has another payload`);
     if (!filters.some((filter) => filterMatches(filter, topic))) {
       this.fail(`message ${seq} to ${topic} is delivered for ${filters}`);
@@ -767,7 +750,7 @@ class History implements Observer {
       // Asked for on two connections that were lost, it fails with the second one's error.
       const isLoss = (ask?.lost === 2 || name === "flush") && this.#isLoss(error);
       if (error.code === "timeout" && !isLoss && error !== this.#end && name !== "disconnect") this.#checkGivenUp(call);
-      if (![128, "timeout", "overflow"].includes(error.code) && !isLoss) this.#ends.push({ name, error });
+      if (!isOwn(error.code) && !isLoss) this.#ends.push({ name, error });
       failed(error);
     };
     promise.then(() => settled(), settled);
@@ -904,26 +887,11 @@ class History implements Observer {
   }
 
   #publish(longest: number, size = 4 + this.#random.size(longest)): Promise<number> {
-    const seq = this.#published.length;
-    const topic = `up/${seq % 5}`, payload = numbered(seq, size);
-    const retain = this.#random.chance(0.1);
-    const packet: Publish = { type: "PUBLISH", topic, payload, qos: 0, retain, dup: false, packetId: 0 };
-    const length = encodeNaive(packet).length;
-    const published: Published = {
-      seq,
-      size: length,
-      retain,
-      topic,
-      payload,
-      refused: false,
-      wire: undefined,
-      arrived: false,
-    };
-    this.#published.push(published);
+    const topic = `up/${this.#published.all.length % 5}`, retain = this.#random.chance(0.1);
+    const before = this.#published.pending, over = this.#isOver;
+    const published = this.#published.add(topic, size, { retain, isOver: over });
+    const { seq, size: length, payload } = published;
     this.#note(() => `publish ${seq}, ${length} bytes`);
-    const before = this.#pending;
-    const over = this.#left || this.#end !== undefined;
-    if (!over) this.#pending += length; // it may be handed to the connection at once
     const promise = this.#call("publish", () => this.#client.publish(topic, payload.slice(), { retain }));
     this.#follow(`publish ${seq}`, promise, Infinity, (error) => {
       const { code, message } = error;
@@ -932,9 +900,7 @@ class History implements Observer {
       if (!full && !over) return;
       // Also while disconnect() drains.
       if (full && error !== this.#end) this.#rejected.push(`${topic} ${length} ${code}`);
-      published.refused = true;
-      if (published.wire !== undefined) this.fail(`message ${seq} was sent and refused`);
-      if (!over) this.#pending -= length;
+      this.#published.refuse(published);
       const { maxBuffered } = this.#settings;
       const most = before + this.#unwritten() + length + 5000;
       if (!over && most <= maxBuffered) {
@@ -944,9 +910,14 @@ class History implements Observer {
     return promise;
   }
 
+  /** Whether nothing is accepted any more. */
+  get #isOver(): boolean {
+    return this.#left || this.#end !== undefined;
+  }
+
   /** At most so much may be in flight. */
   #unwritten(): number {
-    return this.#current?.writing ? this.#handed : 0;
+    return this.#current?.writing ? this.#published.handed : 0;
   }
 
   async #publishEach(count: number, longest: number): Promise<void> {
@@ -960,22 +931,9 @@ class History implements Observer {
   #forgetful(): void {
     if (this.#drains || this.#settings.maxBuffered < 1 << 20 || this.#broker.manners.faults > 0) return;
     this.#note(() => "publish and forget");
-    const seq = this.#published.length;
-    const payload = numbered(seq, 4);
-    const size = 12;
-    const refused = this.#left || this.#end !== undefined;
-    this.#published.push({
-      seq,
-      size,
-      retain: false,
-      topic: "up/x",
-      payload,
-      refused,
-      wire: undefined,
-      arrived: false,
-    });
-    if (!refused) this.#pending += size;
-    void this.#call("publish", () => this.#client.publish("up/x", payload));
+    const published = this.#published.add("up/x", 4, { retain: false, isOver: this.#isOver });
+    published.refused = this.#isOver;
+    void this.#call("publish", () => this.#client.publish("up/x", published.payload));
     this.#heard ||= this.#end !== undefined;
   }
 
@@ -999,7 +957,7 @@ class History implements Observer {
       () =>
         this.#client.subscribe(filters, own ? { onpub, concurrency } : {}, (code) => {
           if (++called > 1) this.fail("the callback of subscribe() is called twice");
-          if (code !== 0 && code !== 128) this.fail(`subscribe() is granted ${code}`);
+          if (code !== 0 && !isRefusal(code)) this.fail(`subscribe() is granted ${code}`);
         }),
     );
     // Before the other one looks at it.
@@ -1021,8 +979,9 @@ class History implements Observer {
   }
 
   #followGivingUp(name: string, filters: readonly string[], call: () => Promise<unknown>): void {
-    const given = this.#asks.giveUp(filters);
+    const given = this.#asks.giveUp(filters), settled = this.#asks.gives(filters);
     const promise = this.#call(name, call);
+    promise.then(() => settled(undefined), ({ code }) => settled(code));
     promise.then(() => this.#asks.gaveUp(given, this.#connectedAt === Infinity), () => {});
     this.#follow(name, promise, this.#settings.timeout);
   }
@@ -1041,7 +1000,7 @@ class History implements Observer {
     const isAsking = this.#asks.isAsking(filter);
     const ask = this.#asks.ask([filter], false);
     const iterator = this.#call("messages", () => this.#client.messages(filter, { limit }));
-    const left = this.#left || this.#end !== undefined;
+    const left = this.#isOver;
     const others = this.#iterations.filter((other) => other.filter === filter);
     for (const other of others) other.vague = true;
     const vague = left || others.length > 0 || isAsking;
@@ -1089,7 +1048,7 @@ class History implements Observer {
       this.#note(() => `the iterator of ${iteration.filter} fails: ${code}`);
       if (code === "disconnect") this.fail("an iterator throws disconnect");
       this.#heard ||= error === this.#end;
-      if (![128, "timeout", "overflow"].includes(code)) {
+      if (!isOwn(code)) {
         const { lost, vague } = iteration.ask;
         if (lost < 2 && !vague || !this.#isLoss(error)) this.#ends.push({ name: "an iterator", error });
       }
@@ -1137,7 +1096,7 @@ class History implements Observer {
   }
 
   #wrong(): void {
-    if (this.#left || this.#end !== undefined) return;
+    if (this.#isOver) return;
     for (const topic of ["", "a/#", "a\0", "\ud800"]) {
       this.#call("publish", () => this.#client.publish(topic, "x")).then(
         () => this.fail("a wrong topic is accepted"),
@@ -1150,11 +1109,11 @@ class History implements Observer {
 
   /** All that was published before is with the broker when that is done. */
   #flush(): void {
-    const before = this.#published.slice();
+    const before = this.#published.all.slice();
     this.#note(() => `flush ${before.length}`);
     const promise = this.#call("flush", () => this.#client.flush());
     this.#follow("flush", promise, Infinity, () => {
-      for (const published of this.#published) published.told ||= published.wire?.closed ?? false;
+      for (const published of this.#published.all) published.told ||= published.wire?.closed ?? false;
     });
     promise.then(() => {
       const lost = before.find(({ refused, arrived, told }) => !refused && !arrived && !told);
@@ -1232,7 +1191,9 @@ class History implements Observer {
     }
     this.#asks.check({ told: this.#listens, left: this.#left });
     this.#checkStatus();
-    if (this.#pending > this.#settings.maxBuffered) this.fail(`${this.#pending} bytes wait to be sent`);
+    if (this.#published.pending > this.#settings.maxBuffered) {
+      this.fail(`${this.#published.pending} bytes wait to be sent`);
+    }
     const wire = this.#current;
     if (world.timers > 1) this.fail(`${world.timers} timers`);
     if (this.#end !== undefined) {
@@ -1240,7 +1201,7 @@ class History implements Observer {
       if (wire !== undefined && !wire.closed) this.fail("a connection after the end");
       return;
     }
-    if (world.timers === 0 && (this.#settings.keepalive > 0 || !wire?.connacked)) {
+    if (world.timers === 0 && (this.#keepaliveOf(wire) > 0 || !wire?.connacked)) {
       this.fail("no timer: nobody would notice that nothing happens");
     }
     const [owed] = this.#owed;
@@ -1260,6 +1221,11 @@ class History implements Observer {
     world.onThread(this.#random.int(0, 500), () => this.#fill());
   }
 
+  /** Seconds: what the broker says counts, and not what the program has asked for [MQTT5-3.1.2-21]. */
+  #keepaliveOf(wire: Wire | undefined): number {
+    return wire?.keepalive ?? this.#settings.keepalive;
+  }
+
   /** The status is what the model thinks, and what was told. */
   #checkStatus(): void {
     const { status, stats } = this.#client, { last, told } = this.#statuses;
@@ -1271,6 +1237,8 @@ class History implements Observer {
       : isConnecting
       ? "connecting"
       : "waiting";
+    const late = this.#world.now - this.#attemptedAt - (this.#world.blocked - this.#attemptBlocked);
+    if (right === "connecting" && late > this.#settings.timeout + LATE) this.fail(`an attempt takes ${late} ms`);
     if (status.type !== right) this.fail(`the status is ${status.type} and should be ${right}`);
     if (status.type === "waiting") this.#losses.add(status.error);
     this.#drops.count(stats.dropped);
@@ -1323,7 +1291,7 @@ class History implements Observer {
         }
       }
     }
-    const { keepalive } = this.#settings;
+    const keepalive = this.#keepaliveOf(wire);
     const silent = this.#world.now - wire.lastWrite - this.#world.blocked;
     // Counted from when the write is known to be done, which may be late; a broker waits half as long again [MQTT-3.1.2-24].
     if (keepalive > 0 && !wire.writing && silent > keepalive * 1500) this.fail(`${silent} ms of silence`);
@@ -1344,7 +1312,9 @@ class History implements Observer {
     if (wire.fault !== "none") return;
     if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
     if (!wire.writing) { // or else the network is slow
-      if (this.#pending > 0) this.fail(`${this.#pending} bytes are not sent though nothing is wrong`);
+      if (this.#published.pending > 0) {
+        this.fail(`${this.#published.pending} bytes are not sent though nothing is wrong`);
+      }
       for (const { name } of this.#calls) {
         if (name.startsWith("publish")) this.fail(`${name} waits though there is room and nothing is wrong`);
       }
@@ -1368,7 +1338,7 @@ class History implements Observer {
     if ((end.code === "disconnect") !== this.#left && !this.#drains) this.fail(`the end is ${end.code}`);
     if (this.#aborted && !(end.cause instanceof Error)) this.#note(() => "aborted after disconnect()");
     if (!this.#left) this.#checkReason(end);
-    for (const published of this.#published) this.#checkFate(published, end);
+    for (const published of this.#published.all) this.#checkFate(published, end);
     if (this.#tellsRejected && this.#rejected.join() !== this.#toldRejected.join()) {
       this.fail(`${this.#rejected} were rejected, and ${this.#toldRejected} told as dropped`);
     }
@@ -1379,7 +1349,7 @@ class History implements Observer {
     const last = this.#current;
     const fault = last?.fault ?? "none";
     const reasons: Record<string, readonly string[]> = {
-      socketclosed: ["fin", "reset", "refusal", "deaf", "stall", "forbids", "mute"],
+      socketclosed: ["fin", "reset", "goodbye", "refusal", "deaf", "stall", "forbids", "mute"],
       pingresp: ["half-open", "stall", "silent", "deaf", "garbage"],
       protocol: ["garbage"],
       unknowncp: ["garbage"],
@@ -1387,11 +1357,22 @@ class History implements Observer {
       overflow: ["garbage"],
       untrusted: ["none", fault],
     };
-    if (typeof code === "number" ? fault === "refusal" : reasons[code]?.includes(fault)) return;
+    this.#checkTold(code);
+    if (
+      typeof code === "number" ? fault === (isGoodbye(code) ? "goodbye" : "refusal") : reasons[code]?.includes(fault)
+    ) return;
     if (code === "cannotconnect" && this.#dialFailed || code === "socketclosed" && last?.forbade) return;
     if (code === "pingresp" && this.#pingWaited) return;
     if (code === "timeout" && (this.#dialHung || !last?.connacked || this.#wires.length > 1)) return;
     this.fail(`it ends with ${code}, fault ${fault}`);
+  }
+
+  /** A broker of version 5 is told which mistake it has made, if there is time. */
+  #checkTold(code: string | number): void {
+    const wire = this.#current;
+    const isMistake = code === "protocol" || code === "unknowncp" || code === "overflow" && wire?.fault === "garbage";
+    if (!isMistake || wire?.version !== 5 || wire.goodbye !== undefined || wire.writing) return;
+    this.fail(`the connection ends with ${code}, and the broker is not told`);
   }
 
   #checkFate({ seq, refused, arrived, wire }: Published, { code }: Failure): void {
@@ -1408,25 +1389,12 @@ class History implements Observer {
   }
 }
 
+/** Whether a call may fail with that of its own accord. */
+function isOwn(code: string | number): boolean {
+  return isRefusal(code) || code === "timeout" || code === "overflow";
+}
+
 /** How many an iterator holds, apart from those that went with their connection. */
 function waitingFor(expected: Iteration["expected"]): number {
   return expected.filter(({ wire }) => !(wire.closed && wire.paused)).length;
-}
-
-/** Whether two have the same bytes. */
-export function same(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
-
-/** A packet, for people to read. */
-export function show(packet: NaivePacket): string {
-  if (packet.type === "PUBLISH") {
-    const { topic, payload, qos, dup, packetId } = packet;
-    return `PUBLISH ${numberOf(payload)} ${topic} qos ${qos}${
-      dup ? " dup" : ""
-    } id ${packetId} ${payload.length} bytes`;
-  }
-  return JSON.stringify(packet);
 }

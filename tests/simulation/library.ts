@@ -1,5 +1,6 @@
 /** The library under test: the sources, or a copy with a mistake in it. */
 import { onAbort } from "../../src/client/abort.ts";
+import { checkSubscriptions } from "../../src/client/arguments.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { MessageIterator } from "../../src/client/message_iterator.ts";
 import { parseSettings } from "../../src/client/settings.ts";
@@ -11,6 +12,7 @@ import { Session } from "../../src/session/session.ts";
 
 /** What a history needs of it. */
 export interface Library {
+  readonly checkSubscriptions: typeof checkSubscriptions;
   readonly Inbox: typeof Inbox;
   readonly invoke: typeof invoke;
   readonly LoopClient: typeof LoopClient;
@@ -26,6 +28,7 @@ export interface Library {
 
 /** The sources. */
 export const library: Library = {
+  checkSubscriptions,
   Inbox,
   invoke,
   LoopClient,
@@ -41,6 +44,7 @@ export const library: Library = {
 
 const FILES = [
   "client/abort.ts",
+  "client/arguments.ts",
   "client/loop_client.ts",
   "client/message_iterator.ts",
   "client/settings.ts",

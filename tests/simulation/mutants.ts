@@ -1,6 +1,7 @@
 /** Mistakes to make in a copy of the sources: the simulation must find each of them. */
 import { durableMutants } from "./durable/mutants.ts";
 import { hintMutants } from "./hint_mutants.ts";
+import { mutants5 } from "./mutants5.ts";
 import { qosMutants } from "./qos/mutants.ts";
 import { qosMutants5 } from "./qos/mutants5.ts";
 import type { Kind } from "./simulate.ts";
@@ -778,6 +779,7 @@ export const mutants: readonly Mutant[] = [
     find: "if (isTold) dropped(error as MqttError);",
     replace: "",
   },
+  ...mutants5,
   ...qosMutants,
   ...qosMutants5,
   ...durableMutants,

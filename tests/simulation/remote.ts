@@ -4,10 +4,9 @@ import type { MqttError } from "../../src/errors.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import type { Sink } from "../../src/transport/transport.ts";
 import type { NaivePacket } from "../support/naive.ts";
-import { NaiveReader } from "../support/naive.ts";
 import type { Random } from "../support/random.ts";
 import type { Line } from "./asks.ts";
-import { type Head, Hearing, type Observer, type Wire } from "./wire.ts";
+import { type Head, Hearing, type Observer, type Wire, Writing } from "./wire.ts";
 import type { World } from "./world.ts";
 
 /** The next block may come while no more than so many bytes wait. */
@@ -26,6 +25,8 @@ export interface RemoteObserver {
   passes(remote: Remote): void;
   /** The client has heard that the connection is over, or has closed it. */
   gone(remote: Remote): void;
+  /** The client has heard that the connection is over, and has done what it does then. */
+  lost(): void;
   fail(what: string): void;
 }
 
@@ -44,7 +45,14 @@ export class Remote implements WaitedFor, Line {
   readonly #world: World;
   readonly #random: Random;
   readonly #observer: RemoteObserver;
-  readonly #written = new NaiveReader();
+  readonly #written: Writing;
+  readonly #topicAliases: number;
+  /** Whether the client was given anything; whether it was told that the connection is over, and has not closed it itself. */
+  #hasGiven = false;
+  wasLost = false;
+  /** Whether CONNACK has refused the version; the reason code of the client's DISCONNECT. */
+  isTooNew = false;
+  goodbye: number | undefined;
   readonly #read: Hearing;
   #sink: Sink | undefined;
   #reading = false;
@@ -59,7 +67,14 @@ export class Remote implements WaitedFor, Line {
   /** Whether there is something new to hear besides bytes. */
   #news = false;
 
-  constructor(index: number, maxPacketSize: number, world: World, random: Random, observer: RemoteObserver) {
+  constructor(
+    { index, maxPacketSize, topicAliases }: { index: number; maxPacketSize: number; topicAliases: number },
+    world: World,
+    random: Random,
+    observer: RemoteObserver,
+  ) {
+    this.#topicAliases = topicAliases;
+    this.#written = new Writing((what) => observer.fail(what));
     this.index = index;
     this.#world = world;
     this.#random = random;
@@ -89,6 +104,11 @@ export class Remote implements WaitedFor, Line {
   fail(error: MqttError): void {
     this.over ??= error;
     this.#news = true;
+  }
+
+  /** The version of CONNECT; 4 before. */
+  get version(): number {
+    return this.#written.version;
   }
 
   get paused(): boolean {
@@ -121,8 +141,10 @@ export class Remote implements WaitedFor, Line {
     this.#news = false;
     if (this.over === undefined || !this.#reading) return isNews;
     const sink = this.#sink!, { over } = this;
+    this.wasLost = true;
     this.close();
     sink.closed(over);
+    this.#observer.lost();
     return true;
   }
 
@@ -140,6 +162,12 @@ export class Remote implements WaitedFor, Line {
     if (this.#full && sizeOf(this.#input) <= MOST) {
       this.#full = false;
       this.wire!.resume();
+    }
+    if (!this.#hasGiven) {
+      const { spoken, aliases } = this.wire!;
+      this.#hasGiven = true;
+      this.#read.speak(spoken, this.#topicAliases);
+      this.#written.takeAliases(aliases);
     }
     this.#read.hear(chunk.subarray(0, length), this.wire!.garbage);
     this.#observer.passes(this);
@@ -160,7 +188,6 @@ export class Remote implements WaitedFor, Line {
     if (this.closed || this.#ends) this.#observer.fail("a write to a connection that is closed");
     if (this.#writing) this.#observer.fail("a second write in flight");
     const packets = this.#written.push(bytes);
-    if (bytes.length === 0 || this.#written.rest.length > 0) this.#observer.fail("a write that is no packets");
     this.#observer.wrote(this, packets);
     this.#output.push(bytes.slice());
     this.#flushes = bytes.length > AHEAD || packets.at(-1)?.type === "DISCONNECT";

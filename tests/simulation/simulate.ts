@@ -2,8 +2,9 @@
 import { playBlocking } from "./blocking.ts";
 import { playDurable } from "./durable/history.ts";
 import { playHints } from "./hints.ts";
-import { makeBareClient, makeLoopClient, type Outcome, play } from "./history.ts";
+import { makeBareClient, makeLoopClient, play } from "./history.ts";
 import { type Library, library } from "./library.ts";
+import type { Outcome } from "./outcome.ts";
 import { playQos } from "./qos/history.ts";
 
 /**

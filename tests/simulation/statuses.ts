@@ -8,7 +8,10 @@ import type { World } from "./world.ts";
 const LATE = 400;
 
 /** What another attempt cannot mend for a client that was never accepted. */
-const FINAL: readonly (string | number)[] = [1, 2, 4, 5, "untrusted", "wrongname", "expired"];
+const FINAL: readonly (string | number)[] = [
+  ...[1, 2, 4, 5, "untrusted", "wrongname", "expired"],
+  ...[129, 130, 132, 133, 134, 135, 138, 140, 144, 149, 153, 154, 155, 157], // of version 5
+];
 
 /** Whether a message that is dropped is one that was to be published, and not one that came. */
 export function isRejection({ error }: Extract<Status, { type: "dropped" }>): boolean {
@@ -75,13 +78,18 @@ export class Statuses {
     };
     switch (status.type) {
       case "connecting":
-        after(undefined, "waiting");
+        if (this.#repeats) after("connecting");
+        else after(undefined, "waiting");
         if (status.address !== this.#rules.addresses[this.#place]) this.#fail(`${status.address} is not the next`);
-        if (status.attempt !== ++this.#attempts) this.#fail(`attempt ${status.attempt} is ${this.#attempts}`);
+        if (!this.#repeats) this.#attempts++;
+        this.#repeats = false;
+        if (status.attempt !== this.#attempts) this.#fail(`attempt ${status.attempt} is ${this.#attempts}`);
         break;
       case "connected":
         after("connecting");
-        if (!wire?.connacked || status.sessionPresent !== wire.sessionPresent) this.#fail("connected is told wrongly");
+        if (!wire?.connacked || status.sessionPresent !== wire.sessionPresent || status.version !== wire.version) {
+          this.#fail("connected is told wrongly");
+        }
         this.#attempts = 0;
         this.#accepted = true;
         this.#acceptedAt = this.#world.now;
@@ -100,6 +108,12 @@ export class Statuses {
     }
     this.last = status;
   }
+
+  /** The attempt is made once more, with the older version. */
+  fallsBack(): void {
+    this.#repeats = true;
+  }
+  #repeats = false;
 
   /** Counts a failure; whether it may be tried again, and when. */
   #failed({ code }: Failure): "never" | "now" | "later" {

@@ -3,15 +3,24 @@ import type { MqttError } from "../../src/errors.ts";
 import type { Trust } from "../../src/session/trust.ts";
 import type { Sink, Transport } from "../../src/transport/transport.ts";
 import { assertBytes } from "../support/bytes.ts";
-import { decodeUtf8, encodeUtf8, Malformed, type NaivePacket, NaiveReader, type Publish } from "../support/naive.ts";
+import {
+  decodeUtf8,
+  encodeNaive,
+  encodeNaive5,
+  Malformed,
+  NaiveConnection,
+  type NaivePacket,
+  NaiveReader,
+  type Publish,
+} from "../support/naive.ts";
 import type { Random } from "../support/random.ts";
 import type { World } from "./world.ts";
 
 /** What is wrong with a connection: nothing, or what the client cannot be blamed for. */
 export type Fault =
   | ("none" | "fin" | "reset" | "half-open" | "stall" | "silent" | "deaf" | "garbage" | "refusal")
-  /** The broker hangs up when it is asked for a certain filter; it answers no request. */
-  | ("forbids" | "mute");
+  /** The broker hangs up when it is asked for a certain filter; it answers no request; it says why it ends the connection. */
+  | ("forbids" | "mute" | "goodbye");
 
 /** The head of a PUBLISH over maxPacketSize; `size` in bytes, of the whole packet. */
 export interface Head {
@@ -40,11 +49,50 @@ export interface Observer {
   fail(what: string): void;
 }
 
+/** Understands what a client writes, of the version that its CONNECT has: that is written whole. */
+export class Writing {
+  readonly #fail: (what: string) => void;
+  #connection: NaiveConnection | undefined;
+  #reader = new NaiveReader();
+
+  constructor(fail: (what: string) => void) {
+    this.#fail = fail;
+  }
+
+  /** The version of CONNECT; 4 before. */
+  get version(): number {
+    return this.#connection?.version ?? 4;
+  }
+
+  /** The broker takes so many topic aliases. */
+  takeAliases(maximum: number): void {
+    if (this.#connection !== undefined) this.#connection.topicAliasMaximum = maximum;
+  }
+
+  /** The packets of a write. */
+  push(bytes: Uint8Array): NaivePacket[] {
+    if (this.#connection === undefined) {
+      this.#connection = new NaiveConnection(versionOf(bytes));
+      this.#reader = new NaiveReader(this.#connection);
+    }
+    try {
+      const packets = this.#reader.push(bytes);
+      if (bytes.length === 0 || this.#reader.rest.length > 0) this.#fail("a write that is no packets");
+      return packets;
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#fail(`a write that breaks ${error.message}`);
+      return [];
+    }
+  }
+}
+
 /** Understands what a client is given: packets, and the heads of those over maxPacketSize. */
 export class Hearing {
   readonly #maxPacketSize: number;
   readonly #hearer: { read(packet: NaivePacket): void; readHead(head: Head): void };
-  readonly #reader = new NaiveReader();
+  #version = 4;
+  #reader = new NaiveReader();
   #heardGarbage = false;
   /** Whether the head of the packet that comes was told. */
   #toldHead = false;
@@ -52,6 +100,12 @@ export class Hearing {
   constructor(maxPacketSize: number, hearer: { read(packet: NaivePacket): void; readHead(head: Head): void }) {
     this.#maxPacketSize = maxPacketSize;
     this.#hearer = hearer;
+  }
+
+  /** The broker answers a CONNECT, in this version; the client takes so many topic aliases. */
+  speak(version: number, topicAliases: number): void {
+    this.#version = version;
+    this.#reader = new NaiveReader(new NaiveConnection(version, topicAliases));
   }
 
   /** What the broker should not have sent, the tests' own codec need not understand; what comes before, it does. */
@@ -69,12 +123,12 @@ export class Hearing {
 
   #hear(bytes: Uint8Array): void {
     for (const packet of this.#reader.push(bytes)) {
-      const head = packet.type === "PUBLISH" ? headOf(packet) : undefined;
+      const head = packet.type === "PUBLISH" ? headOf(packet, this.#version) : undefined;
       if (head === undefined || head.size <= this.#maxPacketSize) this.#hearer.read(packet);
       else if (!this.#toldHead) this.#hearer.readHead(head);
       this.#toldHead = false;
     }
-    const begun = this.#toldHead ? undefined : beginning(this.#reader.rest, this.#maxPacketSize);
+    const begun = this.#toldHead ? undefined : beginning(this.#reader.rest, this.#version, this.#maxPacketSize);
     if (begun === undefined) return;
     this.#toldHead = true;
     this.#hearer.readHead(begun);
@@ -97,6 +151,15 @@ export class Wire implements Transport {
   /** When the client had CONNACK. */
   connackedAt: number = Infinity;
   sessionPresent = false;
+  /** The version that the broker answers in; seconds of keep alive that it wants instead of the client's. */
+  spoken = 4;
+  keepalive: number | undefined;
+  /** How many topic aliases the broker takes. */
+  aliases = 0;
+  /** Whether CONNACK has refused the version. */
+  isTooNew = false;
+  /** Whether the client was told that the connection is lost, and has not closed it itself. */
+  wasLost = false;
   /** The client: was told to read no more; has ended its side; the connection is over for it. */
   paused = false;
   ended = false;
@@ -130,20 +193,32 @@ export class Wire implements Transport {
   /** Accepted by the client's kernel, not read by the broker. */
   #inFlight = 0;
   #write: { bytes: Uint8Array; copy: Uint8Array; at: number } | undefined;
-  readonly #written = new NaiveReader();
+  readonly #written: Writing;
   readonly #read: Hearing;
-  readonly #heard = new NaiveReader();
-  /** Whether what no broker may send was sent. */
+  readonly #topicAliases: number;
+  #heardConnection = new NaiveConnection();
+  #heard = new NaiveReader();
+  /** Whether what no broker may send was sent, and the reason code of version 5 for it. */
   garbage = false;
+  garbageReason: number | undefined;
+  /** The reason code of the client's DISCONNECT; 0 with version 4. */
+  goodbye: number | undefined;
 
   constructor(
-    { index, trusted, maxPacketSize }: { index: number; trusted: Trust; maxPacketSize: number },
+    { index, trusted, maxPacketSize, topicAliases }: {
+      index: number;
+      trusted: Trust;
+      maxPacketSize: number;
+      topicAliases: number;
+    },
     world: World,
     random: Random,
     observer: Observer,
   ) {
     this.index = index;
     this.trusted = trusted;
+    this.#topicAliases = topicAliases;
+    this.#written = new Writing((what) => observer.fail(what));
     this.#read = new Hearing(maxPacketSize, {
       read: (packet) => observer.read(this, packet),
       readHead: (head) => observer.readHead(this, head),
@@ -167,6 +242,24 @@ export class Wire implements Transport {
     return this.#write !== undefined;
   }
 
+  /** The version of CONNECT; 4 before. */
+  get version(): number {
+    return this.#written.version;
+  }
+
+  /** The broker answers CONNECT in this version, before it sends anything else. */
+  speak(version: number): void {
+    this.spoken = version;
+    this.#read.speak(version, this.#topicAliases);
+  }
+
+  /** The broker takes so many topic aliases. */
+  takeAliases(maximum: number): void {
+    this.aliases = maximum;
+    this.#written.takeAliases(maximum);
+    this.#heardConnection.topicAliasMaximum = maximum;
+  }
+
   /** Since when the client could have read what it has not; Infinity when there is nothing. */
   get unread(): number {
     const readable = this.#sink !== undefined && !this.paused && !this.#dead && !this.#stalled;
@@ -185,10 +278,12 @@ export class Wire implements Transport {
     if (this.closed) this.#observer.fail("a write to a closed connection");
     if (this.ended) this.#observer.fail("a write after end()");
     if (this.#write !== undefined) this.#observer.fail("a second write in flight");
-    if (bytes.length === 0) this.#observer.fail("an empty write");
     this.lastWrite = this.#world.now;
     const packets = this.#written.push(bytes);
-    if (this.#written.rest.length > 0) this.#observer.fail("a write that ends within a packet");
+    if (this.#heardConnection.version !== this.version) {
+      this.#heardConnection = new NaiveConnection(this.version);
+      this.#heard = new NaiveReader(this.#heardConnection);
+    }
     this.#write = { bytes, copy: bytes.slice(), at: 0 };
     this.#observer.wrote(this, packets);
     if (this.#random.chance(this.#atOnce)) this.#accept();
@@ -254,10 +349,21 @@ export class Wire implements Transport {
     });
   }
 
-  /** The broker sends; `garbage` is what no broker may send. */
-  send(bytes: Uint8Array, garbage = false): void {
+  /** The broker sends a packet. */
+  say(packet: NaivePacket): void {
+    this.#send(this.spoken === 5 ? encodeNaive5(packet) : encodeNaive(packet));
+  }
+
+  /** The broker sends what no broker may send; `reason`: the reason code of version 5 for it. */
+  sendGarbage(bytes: Uint8Array, reason?: number): void {
+    this.#send(bytes);
+    if (this.brokerClosed) return;
+    this.garbage = true;
+    this.garbageReason ??= reason;
+  }
+
+  #send(bytes: Uint8Array): void {
     if (this.brokerClosed || this.garbage) return;
-    this.garbage = garbage;
     this.#toClient.push(bytes);
     this.#world.after(this.#latency, () => this.#passToClient());
   }
@@ -364,31 +470,34 @@ export class Wire implements Transport {
       const sink = this.#sink;
       if (sink === undefined) return;
       this.#sink = undefined;
-      this.closed = true;
+      this.closed = this.wasLost = true;
       this.#observer.gone(this);
       sink.closed(this.#observer.socketClosed(how));
     });
   }
 }
 
-function headOf({ topic, qos, packetId, payload }: Publish): Head {
-  const length = 2 + encodeUtf8(topic).length + (qos === 0 ? 0 : 2) + payload.length;
-  return {
-    topic,
-    qos,
-    packetId,
-    size: 1 + (length < 128 ? 1 : length < 16_384 ? 2 : length < 2 ** 21 ? 3 : 4) + length,
-  };
+/** The version in a CONNECT, behind the fixed header and the protocol's name. */
+function versionOf(connect: Uint8Array): number {
+  let at = 1;
+  while (connect[at]! >= 128) at++;
+  return connect[at + 7] === 5 ? 5 : 4;
+}
+
+function headOf(packet: Publish, version: number): Head {
+  const { topic, qos, packetId } = packet;
+  return { topic, qos, packetId, size: (version === 5 ? encodeNaive5 : encodeNaive)(packet).length };
 }
 
 /** The head of a PUBLISH of more than so many bytes, once it has come: then its payload need not. */
-function beginning(bytes: Uint8Array, most: number): Head | undefined {
+function beginning(bytes: Uint8Array, version: number, most: number): Head | undefined {
   if (bytes.length < 5 || bytes[0]! >> 4 !== 3) return undefined;
   let length = 0, at = 1;
   do length += bytes[at]! % 128 * 128 ** (at - 1); while (bytes[at++]! >= 128 && at < 5);
   const qos = bytes[0]! >> 1 & 3, size = at + length;
   const nameEnd = at + 2 + bytes[at]! * 256 + bytes[at + 1]!;
-  const payload = nameEnd + (qos === 0 ? 0 : 2);
+  const properties = nameEnd + (qos === 0 ? 0 : 2);
+  const payload = version === 5 ? properties + 1 + bytes[properties]! : properties; // they are short here
   if (size <= most || !(payload <= bytes.length)) return undefined;
   const topic = decodeUtf8(bytes.slice(at + 2, nameEnd));
   return { topic, qos, packetId: qos === 0 ? 0 : bytes[nameEnd]! * 256 + bytes[nameEnd + 1]!, size };

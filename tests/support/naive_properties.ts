@@ -37,6 +37,11 @@ const TABLE: Record<
   42: ["byte", "CONNACK"],
 };
 
+/** The value of a property that is a number. */
+export function numberIn(properties: readonly NaiveProperty[], wanted: number): number | undefined {
+  return properties.find(([identifier]) => identifier === wanted)?.[1] as number | undefined;
+}
+
 export function isAllowed(identifier: number, packet: string): boolean {
   const packets = TABLE[identifier]?.[1] ?? "";
   return packets === "every" || packets.split(" ").includes(packet);

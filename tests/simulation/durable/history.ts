@@ -4,7 +4,7 @@
  * A seed decides about everything. After each step the session, the log and what has gone to the broker are held against
  * each other; then the faults end, and whatever was promised must get done.
  *
- * Odd seeds speak version 5, with reason codes and the expiry that is left.
+ * Odd seeds speak version 5, with reason codes and the expiry that is left. Some programs have `subscriptions`.
  *
  * What goes on inside one process is played with more detail in `qos/`; how the store is used by promises, elsewhere.
  */
@@ -18,13 +18,15 @@ import type { Session } from "../../../src/session/session.ts";
 import { encodeNaive, encodeNaive5, NaiveConnection, type NaivePacket, NaiveReader } from "../../support/naive.ts";
 import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
-import { type Outcome, same, show, Violation } from "../history.ts";
+import { type Outcome, Violation } from "../outcome.ts";
+import { same, show } from "../packets.ts";
 import type { Library } from "../library.ts";
-import { type Answer, Broker, type Manners } from "../qos/broker.ts";
+import { type Answer, Broker, POLITE } from "../qos/broker.ts";
 import { Disk } from "./disk.ts";
 import { ACCEPTED, changesOf, CONNECTED, SENT } from "./log.ts";
 import { type Published, Publishing } from "./published.ts";
 import { Receiving } from "./received.ts";
+import { Subscribing } from "./subscribing.ts";
 
 /** A connection: packets on their way. */
 interface Line {
@@ -52,8 +54,6 @@ const FRAME = 16;
 /** The clock of the wall when the history begins; that of a process begins anew with each. */
 const EPOCH = 1_700_000_000_000;
 
-const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0, refuses: 0, limits: 0 };
-
 /** Plays a seed's history to its end, and throws the first {@linkcode Violation}. */
 export function playDurable(seed: number, library: Library, log?: (line: string) => void): Outcome {
   return new DurableHistory(seed, library, log).play();
@@ -68,6 +68,8 @@ class DurableHistory {
   readonly #disk = new Disk();
   readonly #publishing: Publishing;
   readonly #receiving: Receiving;
+  /** Of a program that subscribes. */
+  readonly #subscribing: Subscribing | undefined;
   #session: Session | undefined;
   /** Since the history has begun, and when the process did. */
   #now = 0;
@@ -151,8 +153,20 @@ class DurableHistory {
     this.#broker = new Broker(random, { ...POLITE, forgets, ...manners }, this.#settings.version);
     const fail = (what: string) => this.fail(what);
     this.#publishing = new Publishing(this.#settings, { log: () => this.#disk.state, wall: () => this.#wall(), fail });
-    this.#receiving = new Receiving({ log: () => this.#disk.state, sent: this.#broker.sent, fail });
-    if (random.chance(0.2)) this.#broker.inherit();
+    const { sent } = this.#broker;
+    if (random.chance(0.25)) {
+      this.#subscribing = new Subscribing({
+        ...{ library, random, sent, fail, is5: this.#is5, note: (line) => this.#note(line) },
+        session: () => this.#session!,
+        now: () => this.#time,
+        handler: (name) => this.#handler(name),
+        call: (what, done) => this.#call(what, done),
+      }, { hasOnpub: random.chance(0.5) });
+      Object.assign(this.#broker.manners, { denies: random.pick([0, 0, 0.2]), hastes: random.pick([0, 0.5]) });
+    }
+    const isNobodys = (seq: number) => this.#subscribing?.isNobodys(seq) ?? false;
+    this.#receiving = new Receiving({ log: () => this.#disk.state, sent, isNobodys, fail });
+    if (random.chance(0.2)) this.#broker.inherit(["s/0", "s/3"]);
     this.#start();
   }
 
@@ -189,9 +203,10 @@ class DurableHistory {
     const { MqttError, Session } = this.#library;
     const problems = this.#isDamagedNow ? [new MqttError("store", "The log is damaged")] : [];
     const log = { append: (record: Uint8Array) => this.#disk.append(record), wall: this.#wall, slack: SLACK };
+    const consumers = this.#subscribing?.begin() ?? { onpub: this.#handler("onpub") };
     this.#session = new Session(
       this.#settings,
-      { onpub: this.#onpub, random: () => 1, durable: { log, restored, problems } },
+      { ...consumers, random: () => 1, durable: { log, restored, problems } },
       this.#call("connect"),
       this.#time,
     );
@@ -218,12 +233,13 @@ class DurableHistory {
 
   // ---- the program
 
-  #call(what: string): Call {
+  #call(what: string, done: (outcome: number | MqttError | undefined) => void = () => {}): Call {
     const name = `${what} ${this.#calls++}`, process = this.#processes;
     this.#asked.add(name);
-    const settled = () => {
+    const settled = (outcome: number | MqttError | undefined) => {
       if (process !== this.#processes) this.fail(`${name} is settled by another process`);
       if (!this.#asked.delete(name)) this.fail(`${name} is settled twice`);
+      done(outcome);
     };
     return { resolve: settled, reject: settled };
   }
@@ -231,6 +247,7 @@ class DurableHistory {
   #act(): void {
     const random = this.#random;
     if (this.#hasLeft) return;
+    if (this.#subscribing !== undefined && random.chance(0.1)) return this.#subscribing.act();
     switch (random.int(0, 9)) {
       case 0:
         if (random.chance(0.3)) this.#withdraw();
@@ -313,13 +330,14 @@ class DurableHistory {
 
   // ---- handlers
 
-  readonly #onpub = (_: string, message: Message): unknown => {
+  readonly #handler = (name: string) => (_: string, message: Message): unknown => {
     const { topic, payload, qos } = message, seq = numberOf(payload), sent = this.#broker.sent[seq];
     if (sent?.topic !== topic || sent.qos !== qos || !same(sent.payload, payload)) {
       this.fail(`message ${seq} is garbled`);
     }
-    this.#note(() => `handler gets ${seq}`);
+    this.#note(() => `${name} gets ${seq}`);
     this.#receiving.handled(seq);
+    this.#subscribing?.handled(seq, name);
     if (this.#random.chance(this.#async)) {
       const pending: Pending = { seq, work: undefined };
       this.#pending.push(pending);
@@ -380,6 +398,7 @@ class DurableHistory {
         if (status.type === "waiting" && !["socketclosed", "timeout"].includes(status.error.code as string)) {
           this.fail(`the connection is given up: ${status.error}`);
         }
+        if (status.type === "refused") this.#subscribing!.refused(status.filter);
         if (status.type === "dropped") this.#dropped(status.topic, status.error);
         return;
       }
@@ -390,8 +409,9 @@ class DurableHistory {
     }
   }
 
-  /** A message that nobody waits for is given up. */
+  /** A message that nobody waits for is given up, or one that nobody takes. */
   #dropped(topic: string, error: MqttError): void {
+    if (error.code === "unclaimed" && this.#subscribing !== undefined) return this.#subscribing.unclaimed(topic);
     const published = this.#publishing.all[Number(topic.slice(3))];
     this.#told.add(String(error.code));
     if (published === undefined) return this.fail(`${topic} is told as dropped`);
@@ -408,6 +428,7 @@ class DurableHistory {
     this.#broker.lost(this.#now);
     this.#publishing.lost();
     this.#receiving.lost();
+    this.#subscribing?.lost();
   }
 
   // ---- the disk
@@ -508,11 +529,12 @@ class DurableHistory {
     if (line === undefined || line.writing) return;
     const bytes = this.#session!.takeBytes(this.#time);
     this.#drain();
-    if (bytes === undefined) return;
+    if (bytes === undefined) return this.#subscribing?.checkWritten();
     for (const packet of line.written.push(bytes)) {
       this.#note(() => `< ${show(packet)}`);
       this.#publishing.wrote(packet);
       this.#receiving.wrote(packet);
+      this.#subscribing?.wrote(packet);
       if (line.isForgetDue && NEEDS_LOG.includes(packet.type) && (packet as { qos?: number }).qos !== 0) {
         this.fail(`${packet.type} before the log says that the session is another one`);
       }
@@ -564,6 +586,7 @@ class DurableHistory {
       if (packet.type === "CONNACK" && this.#isOrphaned(packet.sessionPresent)) break;
       if (packet.type === "CONNACK") this.#connected(line, packet.sessionPresent);
       this.#publishing.heard(packet, isGenuine);
+      this.#subscribing?.heard(packet);
       this.#receiving.heard(packet, isGenuine);
     }
     const chunk = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
@@ -595,6 +618,7 @@ class DurableHistory {
     else this.#told.add(sessionPresent ? "resumed" : "lost");
     this.#publishing.connected(sessionPresent, isTakenOver || this.#isDamaged);
     this.#receiving.connected(sessionPresent);
+    this.#subscribing?.connected(sessionPresent);
   }
 
   /** The connection breaks; some of what is on its way to the broker may arrive. */
@@ -650,7 +674,7 @@ class DurableHistory {
       faults: [],
       published: this.#publishing.all.length,
       delivered: this.#receiving.delivered,
-      told: [...this.#told],
+      told: [...this.#told, ...this.#subscribing?.told ?? []],
     };
   }
 
@@ -675,8 +699,11 @@ class DurableHistory {
       case 8:
       case 9:
         return this.#feed();
-      case 10:
-        return this.#broker.publish("down", random.pick([0, 1, 2, 2, 2]), 4 + random.size(100));
+      case 10: {
+        const topics = this.#subscribing === undefined ? ["down"] : [...this.#broker.subscribed];
+        if (topics.length === 0) return;
+        return this.#broker.publish(random.pick(topics), random.pick([0, 1, 2, 2, 2]), 4 + random.size(100));
+      }
       case 11:
         if (random.chance(0.5)) this.#broker.repeat();
         else for (let i = random.int(1, 6); i > 0; i--) this.#goOnWithNetwork();
@@ -714,6 +741,7 @@ class DurableHistory {
     this.#goOnUntil(() => this.#isAllDone, 600);
     if (this.#violation === undefined && !this.#isAllDone) this.#tellWhatWaits();
     this.#check();
+    this.#subscribing?.checkAll(this.#broker.subscribed);
     this.#disconnect();
     this.#goOnUntil(() => this.#end !== undefined, 100);
     if (this.#end === undefined) return this.fail("it does not end");
@@ -732,7 +760,7 @@ class DurableHistory {
   get #isAllDone(): boolean {
     return this.#publishing.live.every(({ isExcused }) => isExcused) && this.#session!.unacknowledged === 0 &&
       this.#broker.unacknowledged.length === 0 && this.#asked.size === 0 && this.#pending.length === 0 &&
-      !this.#disk.isFlushing && !this.#session!.store(this.#time);
+      !this.#disk.isFlushing && !this.#session!.store(this.#time) && (this.#subscribing?.isDone ?? true);
   }
 
   #tellWhatWaits(): void {
@@ -769,6 +797,7 @@ class DurableHistory {
   #check(): void {
     this.#steps++;
     this.#publishing.check();
+    this.#subscribing?.check();
     if (this.#end !== undefined) return;
     const { unacknowledged } = this.#session!, { live } = this.#publishing;
     const some = live.filter(({ qos }) => qos > 0).length;

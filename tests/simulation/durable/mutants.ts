@@ -1,5 +1,6 @@
 /** Mistakes with a session in a store. */
 import type { Mutant } from "../mutants.ts";
+import { subscribingMutants } from "./subscribing_mutants.ts";
 
 const flight = "src/session/flight.ts";
 const journal = "src/session/journal.ts";
@@ -65,8 +66,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREL goes out before PUBREC is kept",
     file: flight,
-    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId));",
-    replace: "this.#output.acknowledge(PUBREL, packetId);",
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBREL, packetId, code));",
+    replace: "this.#output.acknowledge(PUBREL, packetId, code);",
   },
   {
     mistake: "PUBREC goes out before it is kept that the message is settled",
@@ -77,8 +78,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBCOMP goes out before PUBREL is kept",
     file: receiver,
-    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));",
-    replace: "this.#output.acknowledge(PUBCOMP, packetId);",
+    find: "this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId, code));",
+    replace: "this.#output.acknowledge(PUBCOMP, packetId, code);",
   },
   {
     mistake: "what waits for the next flush goes out after the one under way",
@@ -402,4 +403,7 @@ const mistakes: readonly Mutant[] = [
 ];
 
 /** All of them, for the histories of a session in a store. */
-export const durableMutants: readonly Mutant[] = mistakes.map((mutant) => ({ ...mutant, kind: "durable" }));
+export const durableMutants: readonly Mutant[] = [
+  ...mistakes.map((mutant): Mutant => ({ ...mutant, kind: "durable" })),
+  ...subscribingMutants,
+];

@@ -3,10 +3,9 @@ import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Outgoing } from "../../../src/session/outgoing.ts";
 import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
-import { numberIn } from "../qos/broker.ts";
-import { same } from "../history.ts";
+import { same } from "../packets.ts";
 import type { LogState } from "./log.ts";
 
 /** Times are rounded: for so many milliseconds a message may be sent that is stale. */
@@ -230,6 +229,7 @@ export class Publishing {
       fail(`message ${seq} is garbled`);
     }
     this.#checkUnused(packetId, published);
+    published.wasOut = true;
     if (published.isExcused && !published.isLive) return; // it waited in the output when the broker lied
     if (!published.isLive) fail(`message ${seq} is sent, and it is done: ${published.fate ?? "acknowledged"}`);
     if (published.isOut) fail(`message ${seq} is sent twice`);
@@ -247,7 +247,7 @@ export class Publishing {
     }
     if (this.#settings.version === 5) this.#checkExpiry(published, properties);
     published.packetId = published.packetIdOut = packetId;
-    published.isOut = published.wasOut = true;
+    published.isOut = true;
     this.#checkWindow();
   }
 
@@ -355,6 +355,7 @@ export class Publishing {
   sent(seq: number, packetId: number): void {
     const published = this.all[seq]!;
     if (published.isLive && published.packetId === 0) published.packetId = packetId;
+    published.isExcused ||= this.#tainted.has(packetId);
   }
 
   /** The process has died, or ended; the next one knows what the log says. */

@@ -9,6 +9,8 @@ interface Surroundings {
   readonly log: () => LogState;
   /** What the broker has sent, by number. */
   readonly sent: readonly Sent[];
+  /** Whether nobody may have got a message. */
+  readonly isNobodys: (seq: number) => boolean;
   readonly fail: (what: string) => void;
 }
 
@@ -23,7 +25,9 @@ export class Receiving {
   readonly #recorded = new Set<number>();
   /** What a handler has not begun, by packet identifier. */
   readonly #came = new Map<number, number>();
-  /** Packet identifiers for which PUBREL has come on this connection; and has come twice. */
+  /** Packet identifiers of QoS 2 of what nobody takes: it is settled at once, or when it has waited long enough. */
+  readonly #nobodys = new Set<number>();
+  /** Packet identifiers for which PUBREL has come on this connection; and has come with nothing recorded to release, or again. */
   readonly #released = new Set<number>();
   readonly #repeated = new Set<number>();
   #isExcused = false;
@@ -38,11 +42,15 @@ export class Receiving {
 
   heard(packet: NaivePacket, isGenuine: boolean): void {
     if (packet.type === "PUBREL") {
-      this.#recorded.delete(packet.packetId);
+      const wasRecorded = this.#recorded.delete(packet.packetId);
+      this.#nobodys.delete(packet.packetId);
       this.#released.add(packet.packetId);
-      if (!isGenuine) this.#repeated.add(packet.packetId);
+      if (!isGenuine || !wasRecorded) this.#repeated.add(packet.packetId);
     }
-    if (packet.type === "PUBLISH" && packet.qos > 0) this.#came.set(numberOf(packet.payload), packet.packetId);
+    if (packet.type !== "PUBLISH" || packet.qos === 0) return;
+    const { packetId, qos } = packet, seq = numberOf(packet.payload);
+    this.#came.set(seq, packetId);
+    if (qos === 2 && this.#around.isNobodys(seq)) this.#nobodys.add(packetId);
   }
 
   handled(seq: number): void {
@@ -80,6 +88,7 @@ export class Receiving {
   connected(sessionPresent: boolean): void {
     if (sessionPresent) return;
     this.#recorded.clear();
+    this.#nobodys.clear();
     this.#inHand.clear();
     this.#came.clear();
   }
@@ -102,6 +111,7 @@ export class Receiving {
     this.#hasLeft = false;
     this.#inHand.clear();
     this.#recorded.clear();
+    this.#nobodys.clear();
     for (const packetId of recorded) this.#recorded.add(packetId);
     for (const { seq, qos, state, packetId } of this.#around.sent) {
       if (qos !== 2 || state !== "sent" || recorded.has(packetId)) continue;
@@ -114,8 +124,9 @@ export class Receiving {
   /** The log says what is true, when nothing is to be written. */
   checkLog(): void {
     if (this.#hasLeft) return;
-    const logged = [...this.#around.log().recorded].sort((one, other) => one - other);
-    const recorded = [...this.#recorded].sort((one, other) => one - other);
+    const known = (ids: Iterable<number>) =>
+      [...ids].filter((id) => !this.#nobodys.has(id)).sort((one, other) => one - other);
+    const logged = known(this.#around.log().recorded), recorded = known(this.#recorded);
     if (logged.join() !== recorded.join()) this.#around.fail(`${recorded} are recorded, and in the log ${logged}`);
   }
 
@@ -123,7 +134,8 @@ export class Receiving {
   checkAll(): void {
     if (this.#isExcused) return;
     for (const { seq, qos, state } of this.#around.sent) {
-      if (qos > 0 && state === "done" && !this.#handled.has(seq)) this.#around.fail(`message ${seq} was never handled`);
+      if (qos === 0 || state !== "done" || this.#around.isNobodys(seq)) continue;
+      if (!this.#handled.has(seq)) this.#around.fail(`message ${seq} was never handled`);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** A broker of QoS 1 and 2: it keeps a session, or does not, and answers as well as its manners allow. */
-import type { Ack, Connect, NaivePacket, Publish } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import type { Ack, Connect, NaivePacket, Publish, Subscribe } from "../../support/naive.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import type { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
 
@@ -16,15 +16,39 @@ export interface Manners {
   repeats: number;
   /** Of version 5: it does not take a message, and says why. */
   refuses: number;
+  /** Of version 5: it sends PUBREC or PUBREL with a packet identifier that is not in use. */
+  strays: number;
   /** Of version 5: it takes less than the protocol allows, on the next connection. */
   limits: number;
+  /** It does not grant a subscription, or a lower QoS than was asked for. */
+  denies: number;
+  /** It has a message for a subscription before it has answered that. */
+  hastes: number;
 }
+
+/** As it should be. */
+export const POLITE: Manners = {
+  forgets: 0,
+  disorder: 0,
+  twice: 0,
+  wrong: 0,
+  repeats: 0,
+  refuses: 0,
+  strays: 0,
+  limits: 0,
+  denies: 0,
+  hastes: 0,
+};
 
 /** Reason codes of version 5: of PUBACK and PUBREC for a message that is not taken, and of DISCONNECT. */
 const REFUSALS = [0x80, 0x83, 0x87, 0x90, 0x97];
 const GOODBYES = [0x80, 0x89, 0x8b, 0x8e, 0x8e, 0x8e, 0x98, 0xa0];
-/** Nobody has subscribed to the topic; the packet identifier is unknown. */
-const NOBODY = 0x10, UNKNOWN = 0x92;
+/** Nobody has subscribed to the topic. */
+const NOBODY = 0x10;
+/** Of PUBREL and PUBCOMP: the packet identifier is unknown. */
+export const UNKNOWN = 0x92;
+/** Codes of SUBACK for a subscription that is not granted; version 4 has the first of them. */
+const DENIALS = [0x80, 0x83, 0x87, 0x91, 0x97];
 /** Properties of version 5. */
 const EXPIRY = 17, RECEIVE_MAXIMUM = 33, ALIASES = 34, MAXIMUM_QOS = 36, RETAIN = 37, LARGEST = 39, ID = 11;
 
@@ -66,6 +90,8 @@ export class Broker {
   #received = new Set<number>();
   #outgoing: Sent[] = [];
   #packetId = 0;
+  /** The filters that are subscribed to in this session. */
+  readonly subscribed: Set<string> = new Set();
   /** Of version 5: the subscription identifiers. */
   readonly #ids = new Map<string, number>();
   /** Of version 5: for how many milliseconds the session outlives its connection, and when that was lost. */
@@ -83,9 +109,10 @@ export class Broker {
     this.#identifiers = this.#window + random.pick([1, 10, 200]);
   }
 
-  /** Another process had this session before. */
-  inherit(): void {
+  /** Another process had this session before, with these filters. */
+  inherit(filters: readonly string[] = []): void {
     this.#hasSession = true;
+    for (const filter of filters) this.subscribed.add(filter);
     for (let id = 1; id <= 30; id++) if (this.#random.chance(0.5)) this.#received.add(id);
   }
 
@@ -115,6 +142,7 @@ export class Broker {
     if (!isPresent) {
       this.#received.clear();
       this.#ids.clear();
+      this.subscribed.clear();
       this.#packetId = 0;
       for (const sent of this.#outgoing) if (sent.state !== "queued") sent.state = "lost";
       this.#outgoing = this.#outgoing.filter(({ state }) => state === "queued");
@@ -180,13 +208,10 @@ export class Broker {
       case "CONNECT":
         this.#connect(packet, now);
         return this.#fill();
-      case "SUBSCRIBE": {
-        const { packetId, filters, properties = [] } = packet, id = numberIn(properties, ID);
-        for (const { topic } of filters) if (id !== undefined) this.#ids.set(topic, id);
-        return this.#say({ type: "SUBACK", packetId, codes: filters.map(({ qos }) => qos) });
-      }
+      case "SUBSCRIBE":
+        return this.#subscribe(packet);
       case "UNSUBSCRIBE":
-        for (const filter of packet.filters) this.#ids.delete(filter);
+        for (const filter of packet.filters) this.#giveUp(filter);
         return this.#say({ type: "UNSUBACK", packetId: packet.packetId, codes: packet.filters.map(() => 0) });
       case "PINGREQ":
         return this.#say({ type: "PINGRESP" });
@@ -202,6 +227,26 @@ export class Broker {
         this.#acknowledged(packet as Ack);
         return this.#fill();
     }
+  }
+
+  #subscribe({ packetId, filters, properties = [] }: Subscribe): void {
+    const id = numberIn(properties, ID), random = this.#random, { denies, hastes } = this.manners;
+    const codes = filters.map(({ topic, qos }) => {
+      if (random.chance(denies)) {
+        this.#giveUp(topic);
+        return this.#version === 5 ? random.pick(DENIALS) : DENIALS[0]!;
+      }
+      this.subscribed.add(topic);
+      if (id !== undefined) this.#ids.set(topic, id);
+      if (random.chance(hastes)) this.publish(topic, random.int(0, 2), 4 + random.size(100));
+      return random.chance(denies) ? random.int(0, qos) : qos;
+    });
+    this.#say({ type: "SUBACK", packetId, codes });
+  }
+
+  #giveUp(filter: string): void {
+    this.subscribed.delete(filter);
+    this.#ids.delete(filter);
   }
 
   #take({ payload, qos, packetId }: Publish): void {
@@ -300,10 +345,13 @@ export class Broker {
 
   /** The next packet that goes to the client. */
   speak(): Answer | undefined {
-    const random = this.#random, { disorder, twice, wrong } = this.manners, answers = this.#answers;
+    const random = this.#random, { disorder, twice, wrong, strays } = this.manners, answers = this.#answers;
     if (answers.length === 0) return undefined;
     if (answers[0]!.packet.type !== "CONNACK" && random.chance(wrong)) {
       return { packet: this.#wrong(), isGenuine: false };
+    }
+    if (answers[0]!.packet.type !== "CONNACK" && random.chance(strays)) {
+      return { packet: { type: random.pick(["PUBREC", "PUBREL"]), packetId: strayId(random) }, isGenuine: false };
     }
     const isAgain = !answers[0]!.isGenuine;
     const at = !isAgain && random.chance(disorder) ? random.int(0, answers.length - 1) : 0;
@@ -330,15 +378,15 @@ export class Broker {
   /** An acknowledgement of anything. */
   #wrong(): NaivePacket {
     const type = this.#random.pick(["PUBACK", "PUBREC", "PUBCOMP", "PUBREL"] as const);
-    return { type, packetId: type === "PUBREL" ? this.#random.int(60_000, 60_010) : this.#random.int(1, 40) };
+    return { type, packetId: type === "PUBREL" ? strayId(this.#random) : this.#random.int(1, 40) };
   }
+}
+
+/** A packet identifier that is not in use. */
+function strayId(random: Random): number {
+  return random.int(60_000, 60_010);
 }
 
 function isAcknowledgement({ type }: NaivePacket): boolean {
   return type === "PUBACK" || type === "PUBREC" || type === "PUBREL" || type === "PUBCOMP";
-}
-
-/** The value of a property that is a number. */
-export function numberIn(properties: readonly NaiveProperty[], wanted: number): number | undefined {
-  return properties.find(([identifier]) => identifier === wanted)?.[1] as number | undefined;
 }

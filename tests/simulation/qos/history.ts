@@ -25,13 +25,14 @@ import {
   type NaivePacket,
   NaiveReader,
 } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { encodeMessageProperties } from "../../../src/protocol/properties.ts";
 import { Random } from "../../support/random.ts";
 import { numbered, numberOf } from "../broker.ts";
-import { type Outcome, same, show, Violation } from "../history.ts";
+import { type Outcome, Violation } from "../outcome.ts";
+import { same, show } from "../packets.ts";
 import type { Library } from "../library.ts";
-import { type Answer, Broker, type Manners, numberIn } from "./broker.ts";
+import { type Answer, Broker, POLITE } from "./broker.ts";
 import { Publishing, type Sending } from "./publishing.ts";
 import { type Consumer, type Delivery, Receiving } from "./receiving.ts";
 
@@ -178,12 +179,18 @@ class QosHistory {
     this.#expires = this.#is5 ? random.pick([0, 0.3]) : 0;
     // A broker of version 5 answers in order, and sends again after a reconnect only.
     const forgets = random.pick([0, 0.1, 0.5]);
-    const manners = this.#is5 ? { refuses: random.pick([0, 0.1, 0.5]), limits: random.pick([0, 0.3, 0.7]) } : {
-      disorder: random.pick([0, 0, 0.3]),
-      twice: random.pick([0, 0, 0.3]),
-      wrong: lies ? 0.1 : 0,
-      repeats: random.pick([0, 0.3]),
-    };
+    const manners = this.#is5
+      ? {
+        refuses: random.pick([0, 0.1, 0.5]),
+        limits: random.pick([0, 0.3, 0.7]),
+        strays: random.pick([0, 0, 0.05]),
+      }
+      : {
+        disorder: random.pick([0, 0, 0.3]),
+        twice: random.pick([0, 0, 0.3]),
+        wrong: lies ? 0.1 : 0,
+        repeats: random.pick([0, 0.3]),
+      };
     this.#broker = new Broker(random, { ...POLITE, forgets, ...manners }, this.#settings.version);
     const fail = (what: string) => this.fail(what);
     this.#makeWorkers();
@@ -1071,8 +1078,6 @@ class QosHistory {
 
 /** Where it is a bound, some messages exceed it. */
 const MAX_PACKET_SIZE = 400;
-
-const POLITE: Manners = { forgets: 0, disorder: 0, twice: 0, wrong: 0, repeats: 0, refuses: 0, limits: 0 };
 
 /** The reason code of version 5 for a session that another client has taken over. */
 const TAKEN_OVER = 142;

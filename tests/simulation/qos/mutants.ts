@@ -311,7 +311,7 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREL is not answered",
     file: receiver,
-    find: "    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId));\n",
+    find: "    this.#journal.afterwards(() => this.#output.acknowledge(PUBCOMP, packetId, code));\n",
     replace: "",
   },
   {

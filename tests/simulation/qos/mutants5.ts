@@ -15,6 +15,40 @@ const STALE = "return outgoing.due <= now && isUnsent(outgoing);";
 const PUBLISHED = "const { topic, message, flags, expiry, properties } = publication, shelf = this.#shelf;";
 
 const mistakes: readonly Mutant[] = [
+  // ---- packet identifiers that are unknown
+  {
+    mistake: "PUBREL does not say that the identifier of PUBREC is unknown",
+    file: flight,
+    find: "this.#version === 4 || this.#received.has(packetId) ? 0 : UNKNOWN_ID;",
+    replace: "this.#received.has(packetId) ? 0 : 0 * UNKNOWN_ID;",
+  },
+  {
+    mistake: "PUBREL says that the identifier of a message is unknown",
+    file: flight,
+    find: "this.#version === 4 || this.#received.has(packetId) ? 0 : UNKNOWN_ID;",
+    replace: "this.#version === 4 ? 0 : UNKNOWN_ID;",
+  },
+  {
+    mistake: "who has taken a session over says that the identifiers which it frees are unknown",
+    file: "src/session/freed_ids.ts",
+    find: "      this.#output.acknowledge(PUBREL, packetId);\n",
+    replace: "      this.#output.acknowledge(PUBREL, packetId, 146);\n",
+  },
+  {
+    mistake: "PUBCOMP does not say that the identifier of PUBREL is unknown",
+    file: receiver,
+    find: "this.#recorded.has(packetId) ? 0 : this.#unknown;",
+    replace: "0;",
+  },
+  {
+    mistake: "PUBCOMP says that the identifier of a message is unknown, as it was asked too late",
+    file: receiver,
+    find:
+      "    const code = this.#recorded.has(packetId) ? 0 : this.#unknown;\n    if (this.#recorded.delete(packetId))",
+    replace:
+      "    const wasRecorded = this.#recorded.delete(packetId);\n    const code = this.#recorded.has(packetId) ? 0 : this.#unknown;\n    if (wasRecorded)",
+  },
+
   // ---- what the broker takes
   {
     mistake: "Receive Maximum is no bound",

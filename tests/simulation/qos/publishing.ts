@@ -2,11 +2,11 @@
 import type { Settings } from "../../../src/client/settings.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Outgoing } from "../../../src/session/outgoing.ts";
-import { encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
-import type { NaiveProperty } from "../../support/naive_properties.ts";
+import { type Ack, encodeNaive, encodeNaive5, type NaivePacket, type Publish } from "../../support/naive.ts";
+import { type NaiveProperty, numberIn } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
-import { same } from "../history.ts";
-import { numberIn } from "./broker.ts";
+import { same } from "../packets.ts";
+import { UNKNOWN } from "./broker.ts";
 
 /** A message of the client's. */
 export interface Sending {
@@ -74,8 +74,8 @@ export class Publishing {
   #live: Sending[] = [];
   /** Of them, those that the broker has sent PUBREC for, in that order. */
   #received: Sending[] = [];
-  /** Identifiers for which PUBREL is due on this connection, in order. */
-  #owedReleases: number[] = [];
+  /** PUBRELs that are due on this connection, in order. */
+  #owedReleases: { readonly packetId: number; readonly isUnknown: boolean }[] = [];
   /** Identifiers of requests without an answer. */
   readonly #requests = new Set<number>();
   /** How many packet identifiers were taken, as far as it can be seen. */
@@ -248,7 +248,7 @@ export class Publishing {
     const { maxPacketSize } = this.#limits;
     if (size > maxPacketSize) this.#fail(`${packet.type} has ${size} bytes, and the broker takes ${maxPacketSize}`);
     if (packet.type === "PUBLISH") return this.#wrote(packet);
-    if (packet.type === "PUBREL") return this.#released(packet.packetId);
+    if (packet.type === "PUBREL") return this.#released(packet);
     if (packet.type !== "SUBSCRIBE" && packet.type !== "UNSUBSCRIBE") return;
     this.#checkUnused(packet.packetId, undefined);
     this.#requests.add(packet.packetId);
@@ -330,11 +330,19 @@ export class Publishing {
     if (qos2.length > maxInflightQoS2) this.#fail(`${qos2.length} messages of QoS 2 are in flight`);
   }
 
-  #released(packetId: number): void {
-    if (this.#owedReleases[0] === packetId) return void this.#owedReleases.shift();
-    if (!this.#isTakenOver) return this.#fail(`PUBREL ${packetId} instead of ${this.#owedReleases[0]}`);
+  #released({ packetId, code = 0 }: Ack): void {
+    const [owed] = this.#owedReleases, isOwed = owed?.packetId === packetId;
+    const right = this.#settings.version === 5 && isOwed && owed.isUnknown ? UNKNOWN : 0;
+    if (code !== right) this.#fail(`PUBREL ${packetId} has code ${code} instead of ${right}`);
+    if (isOwed) return void this.#owedReleases.shift();
+    if (!this.#isTakenOver) return this.#fail(`PUBREL ${packetId} instead of ${owed?.packetId}`);
     this.#checkUnused(packetId, undefined);
     this.#asked.add(packetId);
+  }
+
+  /** PUBREL is to be sent; `isUnknown`: for a PUBREC with an identifier that no message of QoS 2 has. */
+  #owe(packetId: number, { isUnknown = false }: { isUnknown?: boolean } = {}): void {
+    this.#owedReleases.push({ packetId, isUnknown });
   }
 
   // ---- what the client hears
@@ -347,6 +355,7 @@ export class Publishing {
       case "PUBACK":
       case "PUBREC": {
         const sending = this.#live.find(({ packetId, state }) => packetId === packet.packetId && state !== "received");
+        const isKnown = this.#received.some(({ packetId }) => packetId === packet.packetId);
         const isRight = sending !== undefined && (packet.type === "PUBACK") === (sending.qos === 1);
         const { code = 0 } = packet;
         if (isRight) sending.code = code;
@@ -356,7 +365,9 @@ export class Publishing {
         }
         if (!isRight) this.ignored++;
         else sending.isExcused ||= !isGenuine;
-        if (packet.type === "PUBREC" && sending?.qos !== 1) this.#owedReleases.push(packet.packetId);
+        if (packet.type === "PUBREC" && sending?.qos !== 1) {
+          this.#owe(packet.packetId, { isUnknown: !isRight && !isKnown });
+        }
         if (!isRight) return;
         if (packet.type === "PUBACK") return this.#drop(sending, "done");
         sending.state = "received";
@@ -401,14 +412,14 @@ export class Publishing {
       sending.isRefused = true;
       sending.state = "received";
       this.#received.push(sending);
-      this.#owedReleases.push(packetId);
+      this.#owe(packetId);
     }
-    if (sessionPresent) this.#owedReleases.push(...this.#asked);
+    if (sessionPresent) { for (const packetId of this.#asked) this.#owe(packetId); }
   }
 
   #resumed(isFirst: boolean): void {
     this.#isTakenOver ||= isFirst;
-    this.#owedReleases = this.#received.map(({ packetId }) => packetId);
+    for (const { packetId } of this.#received) this.#owe(packetId);
   }
 
   #forgotten(): void {
@@ -458,7 +469,7 @@ export class Publishing {
 
   /** All that was to be sent is sent: so is what answers. */
   checkSent(now: number): void {
-    if (this.#owedReleases.length > 0) this.#fail(`PUBREL ${this.#owedReleases[0]} is not sent`);
+    if (this.#owedReleases.length > 0) this.#fail(`PUBREL ${this.#owedReleases[0]!.packetId} is not sent`);
     const { maxInflight, maxInflightQoS2 } = this.#window;
     const flying = this.#live.filter(({ state }) => state === "sent" || state === "received");
     const qos2 = flying.filter(({ qos }) => qos === 2).length;

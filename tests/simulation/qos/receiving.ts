@@ -3,6 +3,7 @@ import type { Settings } from "../../../src/client/settings.ts";
 import type { Ack, NaivePacket, Publish } from "../../support/naive.ts";
 import { encodeProperties } from "../../support/naive_properties.ts";
 import { numberOf } from "../broker.ts";
+import { UNKNOWN } from "./broker.ts";
 
 /** What a message that is not settled counts besides its payload. */
 const EXTRA = 256;
@@ -61,7 +62,8 @@ export class Receiving {
   readonly #recorded = new Set<number>();
   /** What is to be acknowledged on this connection. */
   readonly #receipts: Record<number, Receipt[]> = { 1: [], 2: [] };
-  #owedCompletions: number[] = [];
+  /** PUBCOMPs that are to be sent, in order; whether PUBREL was for something. */
+  #owedCompletions: { readonly packetId: number; readonly isKnown: boolean }[] = [];
   /** Messages that nobody takes, and until when somebody may. */
   #unclaimed: Delivery[] = [];
   #claimUntil = -Infinity;
@@ -115,8 +117,8 @@ export class Receiving {
 
   heard(packet: NaivePacket, now: number): void {
     if (packet.type === "PUBREL") {
-      this.#recorded.delete(packet.packetId);
-      this.#owedCompletions.push(packet.packetId);
+      const { packetId } = packet;
+      this.#owedCompletions.push({ packetId, isKnown: this.#recorded.delete(packetId) });
     }
     if (packet.type === "PUBLISH" && !this.isOver) this.#published(packet, now);
   }
@@ -296,8 +298,10 @@ export class Receiving {
       case "PUBREC":
         return this.#acknowledged(2, packet);
       case "PUBCOMP": {
-        const owed = this.#owedCompletions.shift();
-        if (owed !== packet.packetId) this.#fail(`PUBCOMP ${packet.packetId} instead of ${owed}`);
+        const { packetId, code = 0 } = packet, owed = this.#owedCompletions.shift();
+        if (owed?.packetId !== packetId) this.#fail(`PUBCOMP ${packetId} instead of ${owed?.packetId}`);
+        const right = this.#settings.version === 4 || owed?.isKnown ? 0 : UNKNOWN;
+        if (code !== right) this.#fail(`PUBCOMP ${packetId} has code ${code} instead of ${right}`);
       }
     }
   }
@@ -383,7 +387,7 @@ export class Receiving {
       const [first] = this.#receipts[qos]!;
       if (first?.isSettled) this.#fail(`${qos === 1 ? "PUBACK" : "PUBREC"} ${first.packetId} is not sent`);
     }
-    if (this.#owedCompletions.length > 0) this.#fail(`PUBCOMP ${this.#owedCompletions[0]} is not sent`);
+    if (this.#owedCompletions.length > 0) this.#fail(`PUBCOMP ${this.#owedCompletions[0]!.packetId} is not sent`);
   }
 
   /** Whether everything is acknowledged that can be. */
