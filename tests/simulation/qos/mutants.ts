@@ -73,7 +73,8 @@ const mistakes: readonly Mutant[] = [
     mistake: "maxInflight is no bound for what is sent again",
     file: flight,
     find: "if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;",
-    replace: "if (qos1 + qos2 >= maxInflight && !((this.#first(1, now)?.packetId ?? 0) > 0)) return undefined;",
+    replace:
+      "if (qos1 + qos2 >= maxInflight && !((this.#waiting[1].first(now, this.#giveUpStale)?.packetId ?? 0) > 0)) return undefined;",
   },
   {
     mistake: "the bound of QoS 2 is none",
