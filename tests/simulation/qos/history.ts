@@ -372,24 +372,27 @@ class QosHistory {
     if (this.#left) return;
     const before = [...this.#publishing.live];
     this.#note(() => "flush");
+    const call = this.#call("flush", (error) => {
+      const waiting = before.find(({ outcome, isGivenUp }) => outcome === undefined && !isGivenUp);
+      if (error === undefined && waiting !== undefined) {
+        this.#decodeUntil(() => waiting.state === "done");
+        if (waiting.state !== "done") this.fail(`flush() is done, and message ${waiting.seq} is ${waiting.state}`);
+      }
+      const hasFailed = (sending: Sending) => sending.state === "failed" && !this.#withdrawn.has(sending);
+      // One that the broker refuses need not be told by its call, which may have been given up.
+      if (typeof error?.code === "number" && error !== this.#session.reason) {
+        this.#decodeUntil(() => before.some(hasFailed));
+      }
+      const isLost = before.some(hasFailed);
+      if (error === undefined && isLost) this.fail("flush() is done, and a message is lost");
+      const mayFail = isLost || error?.code === "timeout" || error?.code === "overflow" ||
+        error === this.#session.reason;
+      if (error !== undefined && !mayFail) this.fail(`flush() fails with ${error}`);
+    });
     try {
-      this.#session.flush(
-        this.#call("flush", (error) => {
-          const waiting = before.find(({ outcome, isGivenUp }) => outcome === undefined && !isGivenUp);
-          if (error === undefined && waiting !== undefined) {
-            this.#decodeUntil(() => waiting.state === "done");
-            if (waiting.state !== "done") this.fail(`flush() is done, and message ${waiting.seq} is ${waiting.state}`);
-          }
-          const isLost = before.some((sending) => sending.state === "failed" && !this.#withdrawn.has(sending));
-          if (error === undefined && isLost) this.fail("flush() is done, and a message is lost");
-          const mayFail = isLost || error?.code === "timeout" || error?.code === "overflow" ||
-            error === this.#session.reason;
-          if (error !== undefined && !mayFail) this.fail(`flush() fails with ${error}`);
-        }),
-        this.#now,
-      );
+      this.#session.flush(call, this.#now);
     } catch (error) {
-      if ((error as MqttError).code !== "overflow") this.fail(`flush() throws ${error}`);
+      call.reject(error as MqttError); // "overflow": nothing was asked for
     }
   }
 
@@ -966,7 +969,7 @@ class QosHistory {
     this.#note(() => "the faults end");
     this.#isQuiet = true;
     Object.assign(this.#broker.manners, POLITE);
-    for (let i = 0; i < 100 && this.#end === undefined && this.#violation === undefined; i++) {
+    for (let i = 0; i < 300 && this.#end === undefined && this.#violation === undefined; i++) {
       const before = this.#progress;
       this.#goOn();
       this.#doPart();

@@ -338,6 +338,7 @@ export class Publishing {
     if (!this.#isTakenOver) return this.#fail(`PUBREL ${packetId} instead of ${owed?.packetId}`);
     this.#checkUnused(packetId, undefined);
     this.#asked.add(packetId);
+    this.#takenIds++;
   }
 
   /** PUBREL is to be sent; `isUnknown`: for a PUBREC with an identifier that no message of QoS 2 has. */
