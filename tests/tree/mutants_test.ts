@@ -11,8 +11,8 @@ import { type Kind, kinds } from "../simulation/simulate.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
 
-/** A mutant must be found in so many histories; a copy without a mistake passes some of them. */
-const HISTORIES = 20_000;
+/** A mutant must be found in so many histories, half of which play its version; a copy without a mistake passes some of them. */
+const HISTORIES = 40_000;
 const CLEAN = 200;
 
 /** A copy of the sources, with the mutant's mistake in it. */
