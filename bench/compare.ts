@@ -13,8 +13,8 @@ import { digits, median, runtimeNames, table, units } from "./report.ts";
 import type { Scenario, Unit } from "./scenarios.ts";
 import { inTypeScript, type Participant, type Setup } from "./setup.ts";
 
-/** The library, and the script that builds it for Node. */
-const library = ["mod.ts", "src", "scripts"];
+/** The library, and what builds it for Node, the command line with it. */
+const library = ["mod.ts", "browser.ts", "src", "cli", "scripts", "deno.json"];
 
 /** The first pairs of two processes do not count: the runtime is still compiling. */
 const WARM_UP = 2;

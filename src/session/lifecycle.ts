@@ -82,6 +82,16 @@ export class Lifecycle {
     return this.#connection;
   }
 
+  /** The connection that is listened to: none while the broker is told of its mistake. */
+  get heard(): Connection | undefined {
+    return this.#state === "refusing" ? undefined : this.#connection;
+  }
+
+  /** Whether messages that come are delivered: after disconnect() they are not, nor acknowledged: the broker keeps them [MQTT-4.3.2-2]. */
+  get isDelivering(): boolean {
+    return this.#state === "open";
+  }
+
   /** Whether the broker has accepted the connection, and nothing but DISCONNECT ends it. */
   get isOpen(): boolean {
     return this.#state === "open" || this.#state === "draining";

@@ -45,7 +45,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a publish() that waits for room never goes on",
     file: session,
-    find: '    this.#parts.publisher.makeRoom();\n    if (this.#lifecycle.state === "leaving"',
+    find: '    this.#publisher.makeRoom();\n    if (this.#lifecycle.state === "leaving"',
     replace: '    if (this.#lifecycle.state === "leaving"',
   },
   {
@@ -679,13 +679,13 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "nothing is read although the program waits",
     file: session,
-    find: "backlog.hasSpace && this.#isAwaited;",
+    find: "this.#backlog.hasSpace && this.#isAwaited;",
     replace: "false;",
   },
   {
     mistake: "nothing is read although an iterator waits",
     file: session,
-    find: "backlog.isAsked || ",
+    find: "this.#backlog.isAsked || ",
     replace: "",
   },
   {
