@@ -4,6 +4,7 @@
 import { invoke, type MqttError } from "../errors.ts";
 import type { Version } from "../protocol/packet.ts";
 import { withExpiry } from "../protocol/properties.ts";
+import { lengthSize } from "../protocol/wire.ts";
 import type { Call } from "../session/events.ts";
 import type { Publication } from "../session/outgoing.ts";
 import { deferred, handled } from "../deferred.ts";
@@ -83,7 +84,7 @@ export function packetSize(
   const own = expiry === undefined ? properties : withExpiry(properties, expiry);
   const propertiesSize = version === 5 ? own?.length ?? 1 : 0;
   const size = 2 + utf8.encode(topic).length + (flags > 1 ? 2 : 0) + propertiesSize + payload.length;
-  return 1 + (size < 128 ? 1 : size < 128 ** 2 ? 2 : size < 128 ** 3 ? 3 : 4) + size;
+  return 1 + lengthSize(size) + size;
 }
 
 /** The call of a message of QoS 1 or 2: there is one for each, and this takes half the time of {@linkcode promiseOf}. */

@@ -12,7 +12,7 @@ import { broken, must, type Rule, RULES } from "./rules.ts";
 import { decodeName } from "./text.ts";
 import { TopicName } from "./topic.ts";
 import { TopicCache } from "./topic_cache.ts";
-import { getLength, lengthSize } from "./wire.ts";
+import { concat, getLength, lengthSize } from "./wire.ts";
 
 /** A connection starts with a small block, and has a larger one when a read filled it: 4 KiB messages take 0.8 of the time. */
 const FIRST_BLOCK = 256;
@@ -106,7 +106,7 @@ export class Decoder {
   last(count: number): Uint8Array {
     const rest = this.#rest ?? NO_BLOCK.bytes;
     const last = this.#block.bytes.subarray(this.#end + rest.length - count, this.#end);
-    return rest.length === 0 ? last : join(last, rest);
+    return rest.length === 0 ? last : concat([last, rest]);
   }
 
   /** Where the next bytes may be read to: always some, and nothing else is ever written there. */
@@ -124,7 +124,7 @@ export class Decoder {
     const { bytes, buffer, byteOffset } = this.#block;
     if (this.#isLost) return; // next() tells
     if (this.#rest !== undefined) {
-      this.#rest = join(this.#rest, chunk.subarray(0, length));
+      this.#rest = concat([this.#rest, chunk.subarray(0, length)]);
       return;
     }
     const own = chunk.buffer === buffer && chunk.byteOffset === byteOffset + this.#end;
@@ -392,13 +392,6 @@ export class Decoder {
     this.#skip -= passed;
     this.#start += passed;
   }
-}
-
-function join(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const joined = new Uint8Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
 }
 
 function detached(): MqttError {

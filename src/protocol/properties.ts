@@ -9,7 +9,18 @@ import { type MessageProperties, NAMES, type Properties, PUBLISH, WILL } from ".
 import { broken, must, RULES } from "./rules.ts";
 import { decodeString } from "./text.ts";
 import { checkName, checkString } from "./topic.ts";
-import { binary, type Field, getLength, lengthSize, sizeOfFields, string, uint16, uint32, varint } from "./wire.ts";
+import {
+  binary,
+  concat,
+  type Field,
+  getLength,
+  lengthSize,
+  sizeOfFields,
+  string,
+  uint16,
+  uint32,
+  varint,
+} from "./wire.ts";
 
 /** The data types. */
 const BYTE = 0, UINT16 = 1, UINT32 = 2, VARINT = 3, BINARY = 4, STRING = 5, PAIR = 6;
@@ -367,15 +378,15 @@ export function encodeMessageProperties(
   const names = type === WILL ? GIVEN_WILL : GIVEN;
   checkObject(given, type === WILL ? "will.properties" : "properties");
   checkKnown(names, given);
-  return joined(propertyFields(type, { ...given, ...added }, names.prefix));
+  return concat(propertyFields(type, { ...given, ...added }, names.prefix));
 }
 
 /** The properties of a message, as they are encoded, with its expiry before them, in seconds. */
 export function withExpiry(properties: Uint8Array | undefined, expiry: number): Uint8Array<ArrayBuffer> {
   const own = [EXPIRY, ...uint32(expiry)];
-  if (properties === undefined) return joined([varint(own.length), own]);
+  if (properties === undefined) return concat([varint(own.length), own]);
   const length = getLength(properties, 0, properties.length);
-  return joined([varint(own.length + length), own, properties.subarray(lengthSize(length))]);
+  return concat([varint(own.length + length), own, properties.subarray(lengthSize(length))]);
 }
 
 /** Writes an expiry over that of properties which begin with it, and with their length at a place. */
@@ -392,15 +403,4 @@ export function isExpiryAlone(properties: Uint8Array): boolean {
 /** @throws {TypeError | RangeError} If the program has given properties of a packet that are wrong: it names the property. */
 export function checkGiven(type: number, given: Properties, prefix: string): void {
   propertyFields(type, given, prefix);
-}
-
-/** The fields as one. */
-export function joined(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(sizeOfFields(fields));
-  let at = 0;
-  for (const field of fields) {
-    bytes.set(field, at);
-    at += field.length;
-  }
-  return bytes;
 }

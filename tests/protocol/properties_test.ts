@@ -2,7 +2,8 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { describe, test } from "node:test";
 import { countPackets, Output } from "../../src/protocol/output.ts";
 import { PUBLISH, SUBSCRIBE, WILL } from "../../src/protocol/packet.ts";
-import { encodeMessageProperties, joined, propertyFields } from "../../src/protocol/properties.ts";
+import { encodeMessageProperties, propertyFields } from "../../src/protocol/properties.ts";
+import { concat } from "../../src/protocol/wire.ts";
 import { bytes, hex, join } from "../support/bytes.ts";
 import { decodeNaive, NaiveConnection, type Publish } from "../support/naive.ts";
 
@@ -82,7 +83,7 @@ describe("properties that the program gives", () => {
   }
 
   test("[MQTT5-3.3.4-6] a list of subscription identifiers is for PUBLISH of a broker, one for SUBSCRIBE", () => {
-    assertEquals(hex(joined(propertyFields(SUBSCRIBE, { subscriptionIds: [128] }))), "03 0b 80 01");
+    assertEquals(hex(concat(propertyFields(SUBSCRIBE, { subscriptionIds: [128] }))), "03 0b 80 01");
     assertThrows(() => propertyFields(SUBSCRIBE, { subscriptionIds: [1, 2] }), TypeError, "a list of one");
     assertThrows(() => propertyFields(SUBSCRIBE, { subscriptionIds: [0] }), RangeError, "1 to 268435455");
     assertThrows(() => encode({ subscriptionIds: [1] }), TypeError);

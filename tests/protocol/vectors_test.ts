@@ -15,7 +15,8 @@ import {
   type NaivePacket,
 } from "../support/naive.ts";
 import type { Version } from "../../src/protocol/packet.ts";
-import { encodeMessageProperties, joined, propertyFields } from "../../src/protocol/properties.ts";
+import { encodeMessageProperties, propertyFields } from "../../src/protocol/properties.ts";
+import { concat } from "../../src/protocol/wire.ts";
 import { fancy, object, plain } from "./compare.ts";
 import { BAD, type Bad, GOOD, type Good } from "./vectors.ts";
 import { BAD5, GOOD5 } from "./vectors5.ts";
@@ -102,7 +103,7 @@ function good(version: Version, { statement, name, bytes: literal, packet, lengt
     const { expiry, topicAlias, subscriptionIds, ...given } = object(properties);
     const encoded = subscriptionIds === undefined
       ? encodeMessageProperties(given, { expiry, topicAlias })
-      : joined(propertyFields(3, object(properties)));
+      : concat(propertyFields(3, object(properties)));
     const publish = (packer: Output | Shelf) =>
       properties.length === 0
         ? packer.publish(topic, payload, flags)
