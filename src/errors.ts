@@ -98,10 +98,15 @@ const PROTOCOL_ERROR = 130;
 export function violation(
   mistake: string,
   statement: string,
-  { version = 4, reason = PROTOCOL_ERROR, cause }: { version?: 4 | 5; reason?: number; cause?: unknown } = {},
+  { code = "protocol", version = 4, reason = PROTOCOL_ERROR, cause }: {
+    code?: ErrorCode | undefined;
+    version?: 4 | 5;
+    reason?: number;
+    cause?: unknown;
+  } = {},
 ): MqttError {
   const specification = version === 5 ? "MQTT5" : "MQTT";
-  return fault("protocol", `The broker sent ${mistake} [${specification}-${statement}]`, { reason, cause });
+  return fault(code, `The broker sent ${mistake} [${specification}-${statement}]`, { reason, cause });
 }
 
 /** Throws an error of the application's own code as an uncaught one, behind the code that runs now. */

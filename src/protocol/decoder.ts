@@ -34,8 +34,8 @@ const FLAG_RULES: Record<number, Rule> = {
   [AUTH]: RULES.authFlags,
 };
 
-/** The reason codes of MQTT 5 for a packet that cannot be read, and for one that is too large. */
-const MALFORMED = 129, TOO_LARGE = 149;
+/** The reason code of MQTT 5 for a packet that is too large. */
+const TOO_LARGE = 149;
 
 /** A PUBLISH over `maxPacketSize`, whose payload is passed over; `packetId` is 0 at QoS 0. Sizes are in bytes. */
 export type OversizedPublish = {
@@ -367,9 +367,7 @@ export class Decoder {
 
   #checkFirst(type: number, flags: number): void {
     if (type === 0 || type === AUTH && this.#version === 4) {
-      const statement = this.#version === 5 ? "MQTT5-4.13.1-1" : "MQTT-4.8.0-1";
-      const message = `The broker sent a packet of the reserved type ${type} [${statement}]`;
-      throw fault("unknowncp", message, { reason: MALFORMED });
+      throw broken(`a packet of the reserved type ${type}`, RULES.reserved, this.#version);
     }
     if (flags === FLAGS[type]) return;
     throw broken(`a ${NAMES[type]} with flags ${flags}`, FLAG_RULES[type] ?? RULES.flags, this.#version);

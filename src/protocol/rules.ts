@@ -1,7 +1,7 @@
 /** The mistakes that bytes can show, with the statement that each breaks in either version of the protocol.
  * @module */
 
-import { type MqttError, violation } from "../errors.ts";
+import { type ErrorCode, type MqttError, violation } from "../errors.ts";
 import type { Version } from "./packet.ts";
 
 /** Reason codes of DISCONNECT (table 3-10 of MQTT 5): a packet that cannot be read, and one that must not be sent. */
@@ -12,6 +12,8 @@ export interface Rule {
   readonly 4?: string;
   readonly 5?: string;
   readonly reason: number;
+  /** Of the error; `"protocol"` by default. */
+  readonly code?: ErrorCode;
 }
 
 /** Their names. */
@@ -23,6 +25,7 @@ type RuleName =
   | ("passwordAlone" | "emptyId" | "connectEnd" | "connackFlags" | "noFilters" | "requestedQoS" | "noLocalShared")
   | ("optionBits" | "noGiveUp" | "noSubackCodes" | "noUnsubackCodes" | "connackCode" | "pubackCode" | "pubrecCode")
   | ("pubrelCode" | "pubcompCode" | "subackCode" | "unsubackCode" | "disconnectCode" | "authCode" | "noProperties")
+  | ("reserved" | "clientsOnly")
   | (
     | "secondConnack"
     | "answersNothing"
@@ -94,7 +97,9 @@ export const RULES: Readonly<Record<RuleName, Rule>> = {
   unsubackCode: { 5: "3.11.3-2", reason: PROTOCOL_ERROR },
   disconnectCode: { 5: "3.14.2-1", reason: PROTOCOL_ERROR },
   authCode: { 5: "3.15.2-1", reason: PROTOCOL_ERROR },
+  reserved: { 4: "4.8.0-1", 5: "4.13.1-1", reason: MALFORMED, code: "unknowncp" },
   // What a session finds
+  clientsOnly: { 4: "4.8.0-1", 5: "4.13.1-1", reason: PROTOCOL_ERROR, code: "unknowncp" },
   secondConnack: { 4: "3.2.0-1", 5: "3.2.0-2", reason: PROTOCOL_ERROR },
   answersNothing: { 4: "2.3.1-7", 5: "2.2.1-6", reason: PROTOCOL_ERROR },
   answerCount: { 4: "3.8.4-5", 5: "3.8.4-6", reason: PROTOCOL_ERROR },
@@ -117,7 +122,8 @@ export const RULES: Readonly<Record<RuleName, Rule>> = {
 
 /** The error of a mistake. */
 export function broken(mistake: string, rule: Rule, version: Version, cause?: unknown): MqttError {
-  return violation(mistake, rule[version]!, { version, reason: rule.reason, cause });
+  const { code, reason } = rule;
+  return violation(mistake, rule[version]!, { code, version, reason, cause });
 }
 
 /** What the peer must have done. */

@@ -1,7 +1,7 @@
 /** One attempt and its connection: CONNECT, what comes in answer, checked, and the keep alive. Nothing of it touches the next.
  * @module */
 
-import { disconnectReason, fault, MqttError } from "../errors.ts";
+import { disconnectReason, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
 import { Aliases } from "../protocol/aliases.ts";
 import { Decoder, type OversizedPublish, type Packet } from "../protocol/decoder.ts";
@@ -29,9 +29,6 @@ import { KeepAlive } from "./keepalive.ts";
 import type { Limits } from "../options5.ts";
 import type { SessionSettings } from "./settings.ts";
 import type { CredentialsGiven, Trust } from "./trust.ts";
-
-/** The reason code of DISCONNECT for a packet that must not be sent. */
-const PROTOCOL_ERROR = 130;
 
 /** What a broker may send after CONNACK, apart from messages. */
 export type BrokerPacket = OversizedPublish | SubackPacket | UnsubackPacket | AckPacket | AuthPacket | {
@@ -275,7 +272,5 @@ export class Connection {
 }
 
 function clientsOnly(type: number, version: Version): MqttError {
-  const statement = version === 5 ? "MQTT5-4.13.1-1" : "MQTT-4.8.0-1";
-  const message = `The broker sent a ${NAMES[type]}, which only clients send [${statement}]`;
-  return fault("unknowncp", message, { reason: PROTOCOL_ERROR });
+  return broken(`a ${NAMES[type]}, which only clients send`, RULES.clientsOnly, version);
 }

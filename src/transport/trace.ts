@@ -6,7 +6,7 @@ import { invoke } from "../errors.ts";
 import * as packets from "../protocol/packet.ts";
 import { NAMES, PUBLISH, type QoS } from "../protocol/packet.ts";
 import { checkProperties, Found } from "../protocol/properties.ts";
-import { getLength, lengthSize, viewOf } from "../protocol/wire.ts";
+import { concat, getLength, lengthSize, viewOf } from "../protocol/wire.ts";
 import type { Dial, Transport } from "./transport.ts";
 
 const { AUTH, CONNACK, CONNECT, DISCONNECT, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE } = packets;
@@ -79,7 +79,9 @@ class Walker {
       bytes = bytes.subarray(skipped);
       if (bytes.length === 0) return;
       const before = this.#head.length;
-      const head = before === 0 ? bytes.subarray(0, LONGEST_HEAD) : concat(this.#head, bytes);
+      const head = before === 0
+        ? bytes.subarray(0, LONGEST_HEAD)
+        : concat([this.#head, bytes.subarray(0, LONGEST_HEAD - before)]);
       const { version } = this.#line, size = sizeOf(head, version);
       if (size === undefined || head.length < headLength(head, size, version)) {
         this.#head = head.slice();
@@ -114,13 +116,6 @@ class Walker {
     if (topicAlias > 0 && topic !== "") this.#aliases.set(topicAlias, topic);
     return topic === "" ? this.#aliases.get(topicAlias) ?? topic : topic;
   }
-}
-
-function concat(start: Uint8Array, more: Uint8Array): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(Math.min(start.length + more.length, LONGEST_HEAD));
-  all.set(start);
-  all.set(more.subarray(0, all.length - start.length), start.length);
-  return all;
 }
 
 /** The size of the packet that starts here; Infinity if none does, undefined if that is not known yet. */
