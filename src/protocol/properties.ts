@@ -209,19 +209,12 @@ function checkField(bytes: Uint8Array, view: DataView, at: number, limit: number
   return end;
 }
 
-/** Whether all bytes are ASCII and none is 0; four at a time, the last four overlapping. */
+/** Whether all bytes are ASCII and none is 0; four at a time, as far as that goes. */
 function isPlain(bytes: Uint8Array, view: DataView, start: number, end: number): boolean {
-  if (end - start < 4) {
-    for (let at = start; at < end; at++) if (bytes[at]! - 1 >>> 0 > 126) return false;
-    return true;
-  }
   // A byte has bit 7 if it is beyond ASCII, and after 1 was taken from it if it was 0.
-  let word = view.getInt32(end - 4);
-  let bits = word - 0x01010101 | word;
-  for (let at = start; at < end - 4; at += 4) {
-    word = view.getInt32(at);
-    bits |= word - 0x01010101 | word;
-  }
+  let bits = 0, at = start;
+  for (; at + 4 <= end; at += 4) bits |= view.getInt32(at) - 0x01010101 | view.getInt32(at);
+  for (; at < end; at++) bits |= bytes[at]! - 1 | bytes[at]!;
   return (bits & 0x80808080) === 0;
 }
 
