@@ -13,7 +13,7 @@
  */
 
 export type { Address } from "./src/client/address.ts";
-export { connect, type Connection, type Opener } from "./src/client/connect.ts";
+export { connect, type Opener } from "./src/client/connect.ts";
 export { connectSync } from "./src/client/connect_sync.ts";
 export { connectWorker } from "./src/client/connect_worker.ts";
 export type { Client, SyncClient } from "./src/api.ts";
@@ -49,7 +49,7 @@ export { type ErrorCode, MqttError } from "./src/errors.ts";
 export { type FlightRecorder, flightRecorder } from "./src/flight_recorder.ts";
 export { Message } from "./src/message.ts";
 export type { MessageProperties, QoS } from "./src/protocol/packet.ts";
-export type { Streams } from "./src/transport/streams.ts";
+export type { Connection, Streams } from "./src/transport/streams.ts";
 export type { TlsOptions } from "./src/transport/tls_options.ts";
 export type { SessionStore, StoreReader } from "./src/store/session_store.ts";
 export { type FileStore, fileStore, type FileStoreOptions } from "./src/store/file_store.ts";

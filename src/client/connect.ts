@@ -1,13 +1,12 @@
 /** From an address, or a connection, to a client.
  * @module */
 
-import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Client } from "../api.ts";
 import type { ConnectOptions, OnPublish } from "../options.ts";
 import { kindOf } from "../protocol/bytes.ts";
 import { handshakeFailed, SocketTransport } from "../transport/socket.ts";
-import { duplexOf, type Streams } from "../transport/streams.ts";
+import { closeConnection, type Connection, duplexOf, isDuplex, type Streams } from "../transport/streams.ts";
 import { dial, secured } from "../transport/tcp.ts";
 import type { Dial } from "../transport/transport.ts";
 import { type Address, ADDRESSES, checkNoHeaders } from "./address.ts";
@@ -17,9 +16,6 @@ import { finder, type Finding, isPlaces, type Located, parsePlaces } from "./pla
 import { parseSettings, type Settings } from "./settings.ts";
 import { startClient } from "./start_client.ts";
 import { systemClock } from "./system_clock.ts";
-
-/** An established connection: a `net.Socket`, a `tls.TLSSocket`, another Duplex, a `Deno.Conn`, or web streams. */
-export type Connection = Duplex | Streams;
 
 /** A function that says where the broker is, or opens a connection to it; it is asked at every attempt. */
 export type Opener = () => Address | Connection | Promise<Address | Connection>;
@@ -69,7 +65,7 @@ function opened(op: ConnectOptions): Finding {
       try {
         return { open: handIn(given as Connection, op) };
       } catch (error) {
-        if (given instanceof Duplex) given.destroy();
+        if (isDuplex(given as Connection)) closeConnection(given as Connection);
         throw error;
       }
     },
@@ -91,7 +87,7 @@ function handedIn(sock: Connection, op: ConnectOptions): { settings: Settings; c
   return {
     settings: { ...settings, places: settings.places.map((place) => ({ ...place, ...adopted })) },
     // Whoever gives it away need not close it, though it was never used.
-    closed: () => void (isAdopted || duplexOf(sock).destroy()),
+    closed: () => void (isAdopted || closeConnection(sock)),
   };
 }
 
@@ -111,7 +107,7 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
   for (const [option, value] of Object.entries(others)) {
     check(value === undefined, `tls.${option} with a connection handed in`, "left out: its TLS has started without");
   }
-  if (sock instanceof Duplex) {
+  if (isDuplex(sock)) {
     check(sock.readableEncoding === null, "the connection", "one without an encoding: it reads bytes");
   } else {
     check(
@@ -130,11 +126,11 @@ function handIn(sock: Connection, op: ConnectOptions): Dial {
 
 /** Whether it is a `tls.TLSSocket`, without loading what that is. */
 function isTls(sock: Connection): sock is TLSSocket {
-  return sock instanceof Duplex && "getPeerCertificate" in sock;
+  return isDuplex(sock) && "getPeerCertificate" in sock;
 }
 
 async function adopt(sock: Connection, name: string | undefined, signal: AbortSignal): Promise<SocketTransport> {
-  const stream = duplexOf(sock);
+  const stream = isDuplex(sock) ? sock : await duplexOf(sock);
   const transport = new SocketTransport(stream, { sock });
   // `secureConnecting`, until 'secureConnect', is missing in the types. A `Deno.TlsConn` waits for a server that is trusted.
   const shakesHands = stream !== sock && "handshake" in sock;

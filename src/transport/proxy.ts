@@ -1,8 +1,9 @@
 /** A tunnel through a proxy: SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT (RFC 9110, section 9.3.6).
  * @module */
 
-import { isIP, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { MqttError } from "../errors.ts";
+import { authorityOf, type Host, ipVersion } from "./host.ts";
 import type { SocketTransport } from "./socket.ts";
 
 const utf8 = new TextEncoder();
@@ -17,7 +18,6 @@ const REPLIES = ("succeeded, general failure, connection not allowed, network un
 /** The longest header of an answer to HTTP CONNECT, in bytes. */
 const MAX_HEADER = 16_384;
 
-export type Host = { host: string; port: number };
 /** A conversation about the way to a host; `hear` gives as many bytes as asked for. */
 type Talk = { say(bytes: Iterable<number>): void; hear(count: number): Promise<number[]>; proxy: Proxy; to: Host };
 
@@ -79,8 +79,8 @@ function counted(text: string): number[] {
 }
 
 function address(host: string): number[] {
-  if (isIP(host) === 0) return [3, ...counted(host)];
-  if (isIP(host) === 4) return [1, ...host.split(".").map(Number)];
+  if (ipVersion(host) === 0) return [3, ...counted(host)];
+  if (ipVersion(host) === 4) return [1, ...host.split(".").map(Number)];
   // A URL spells it in words of 16 bits, without the zone, which means nothing to the proxy.
   const [head, tail] = new URL(`http://[${host.replace(/%.*/, "")}]`).hostname.slice(1, -1).split("::");
   const [before, after] = [head, tail].map((part) => part ? part.split(":") : []) as [string[], string[]];
@@ -88,8 +88,8 @@ function address(host: string): number[] {
   return [4, ...[...before, ...zeros, ...after].flatMap((word) => [parseInt(word, 16) >> 8, parseInt(word, 16) & 255])];
 }
 
-async function httpConnect({ say, hear, proxy, to: { host, port } }: Talk): Promise<string | undefined> {
-  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+async function httpConnect({ say, hear, proxy, to }: Talk): Promise<string | undefined> {
+  const authority = authorityOf(to);
   const credentials = btoa(String.fromCharCode(...utf8.encode(`${proxy.uname}:${proxy.passwd}`)));
   const login = proxy.uname && `Proxy-Authorization: Basic ${credentials}\r\n`;
   say(utf8.encode(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${login}\r\n`));

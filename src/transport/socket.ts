@@ -1,12 +1,13 @@
 /** A connection over a stream of `node:net` or `node:tls`, or any other Duplex.
  * @module */
 
-import { type OnReadOpts, Socket } from "node:net";
+import type { OnReadOpts } from "node:net";
 import type { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import { MqttError } from "../errors.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Sink, Transport } from "./transport.ts";
+import { Turn } from "./turn.ts";
 
 /**
  * Bytes that a socket reads straight into the sink's memory: half the CPU time of 'data' events.
@@ -20,14 +21,6 @@ export class DirectRead {
   };
 }
 
-/**
- * Runtimes read again and again while there is something, and no timer rings meanwhile: with a slow
- * callback 35 s were seen on Deno, 20 s on Node. After so many milliseconds of it the others have their turn.
- */
-const LONGEST_TURN = 20;
-/** A shorter read has emptied the socket, so other events have had their turn: the clock is not read for it. */
-const LONG_READ = 4096;
-
 /** Why a stream is not ready; the cause is its error, if it had one. */
 type Failure = (cause: NodeJS.ErrnoException | undefined) => MqttError;
 
@@ -37,13 +30,14 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
   readonly sock: unknown;
   trusted: Trust = false;
   readonly #direct: DirectRead | undefined;
+  /** Whether what is written may be handed on as it is. */
+  readonly #handsOn: boolean;
   #sink: Sink | undefined;
   /** Whether the sink wants more. */
   #reading = true;
   /** Whether the sink waits for a write. */
   #writing = false;
-  /** When this turn's first long read came; 0 before it. */
-  #began = 0;
+  readonly #turn = new Turn();
   #over = false;
   /** The first one. Deno does not always keep it in `errored`. */
   #error: NodeJS.ErrnoException | undefined;
@@ -53,6 +47,7 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     this.stream = stream;
     this.sock = sock;
     this.#direct = direct;
+    this.#handsOn = !("setNoDelay" in stream);
     stream.on("error", (error) => {
       this.#error ??= error;
       this.#ended(); // Node and Deno do not close a TLS connection that breaks
@@ -94,12 +89,9 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
 
   /** Passes a read on; whether to go on. Where reads leave no turn to others, it stops, and goes on after them. */
   received(chunk: Uint8Array, length: number): boolean {
-    if (length >= LONG_READ && this.#began === 0) {
-      this.#began = performance.now();
-      setImmediate(() => this.#began = 0);
-    }
+    this.#turn.begin(length);
     this.#reading = this.#sink?.received(chunk, length) ?? false;
-    if (!this.#reading || length < LONG_READ || performance.now() - this.#began < LONGEST_TURN) return this.#reading;
+    if (!this.#reading || !this.#turn.isOver(length)) return this.#reading;
     setImmediate(() => this.#sink && this.resume());
     return this.#reading = false;
   }
@@ -113,7 +105,7 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
       return false;
     }
     let gone = false;
-    stream.write(stream instanceof Socket ? bytes : bytes.slice(), (error) => {
+    stream.write(this.#handsOn ? bytes.slice() : bytes, (error) => {
       if (error || gone) return;
       this.#writing = false;
       this.#sink?.written();
