@@ -1,15 +1,13 @@
 /** The client in the thread of an `onpub` module: does what the caller asks for, and tells the caller.
  * @module */
 
-import { exit } from "node:process";
-import { setImmediate } from "node:timers";
-import { parentPort, workerData } from "node:worker_threads";
 import type { Client } from "../api.ts";
 import type { OnPublish, SubscribeOptions } from "../options.ts";
 import type { Status } from "../status.ts";
 import { type Deferred, deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { type Message, partsOf } from "../message.ts";
+import { nextTurn, runtimeProcess, workerThreads } from "../runtime.ts";
 import { Decoder } from "../protocol/decoder.ts";
 import { type MessageProperties, PUBLISH } from "../protocol/packet.ts";
 import type { Asked } from "../session/subscriptions.ts";
@@ -35,8 +33,8 @@ export function locate(): string {
 
 /** Starts the client, and returns who hears what the caller says. */
 export function startHost(): (message: unknown) => void {
-  const host = new Host(workerData as HostData);
-  return (message) => message === "exit" ? exit() : host.hear(message as Crossing<ToHost>);
+  const host = new Host(workerThreads().workerData as HostData);
+  return (message) => message === "exit" ? runtimeProcess().exit() : host.hear(message as Crossing<ToHost>);
 }
 
 /** An iterator of the caller. */
@@ -76,7 +74,8 @@ class Host {
     this.#id = data.settings.id;
     this.#packets = new Decoder(Infinity, data.settings.version);
     this.#counters = new Float64Array(data.counters);
-    this.#outbox = new Outbox((crossing) => parentPort!.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
+    const parent = workerThreads().parentPort!;
+    this.#outbox = new Outbox((crossing) => parent.postMessage(crossing, [crossing.bytes.buffer]), (callback) => {
       systemClock.tick(() => {
         this.#tellTrusted();
         callback();
@@ -314,7 +313,7 @@ class Host {
       return done;
     });
     await Promise.all(forwarding);
-    setImmediate(() => this.#outbox.add({ type: "over" }));
+    nextTurn(() => this.#outbox.add({ type: "over" }));
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from "../protocol/packet.ts";
 import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
+import { isBun, isDeno } from "../runtime.ts";
 import type { AuthSettings } from "../session/authentication.ts";
 import { versionUnsupported } from "../session/limits.ts";
 import type { SessionSettings } from "../session/settings.ts";
@@ -164,8 +165,8 @@ function checkPem(value: unknown, what: string): void {
 /** What a runtime passes over in silence is refused: all cipher suites on Deno, those of TLS 1.3 on Bun. */
 function checkCiphers(ciphers: unknown): void {
   check(typeof ciphers === "string" && ciphers !== "", "tls.ciphers", "a string: names with : between them");
-  check(!("Deno" in globalThis), "tls.ciphers", "left out on Deno, which cannot choose them");
-  const ignored = "Bun" in globalThis && /(^|[:, ])TLS_/.test(ciphers);
+  check(!isDeno, "tls.ciphers", "left out on Deno, which cannot choose them");
+  const ignored = isBun && /(^|[:, ])TLS_/.test(ciphers);
   check(!ignored, "tls.ciphers", "left out, or have names of TLS 1.2 only: Bun cannot choose those of TLS 1.3");
 }
 

@@ -1,7 +1,7 @@
 /** A file that is open, and the functions of `node:fs`, which is loaded when a store is opened.
  * @module */
 
-import process from "node:process";
+import { runtimeProcess } from "../runtime.ts";
 import { MqttError } from "../errors.ts";
 
 /** The runtime's functions for files. */
@@ -12,7 +12,7 @@ export type Fs = typeof import("node:fs");
  * 11 ms of its start, and `createRequire` of `node:module` 4.
  */
 export function loadFs(): Fs | Promise<Fs> {
-  return process.getBuiltinModule?.("node:fs") ?? import("node:fs");
+  return runtimeProcess().getBuiltinModule?.("node:fs") ?? import("node:fs");
 }
 
 /** The error of a store. */
@@ -111,7 +111,7 @@ export class StoreFile {
 
 /** Waits until the disk has the names of the files in a folder. Windows opens no folder, and needs none of that. */
 export function syncFolder(fs: Fs, path: string): void {
-  if (process.platform === "win32") return;
+  if (runtimeProcess().platform === "win32") return;
   const folder = fs.openSync(path, "r");
   try {
     fs.fsyncSync(folder);
@@ -122,7 +122,7 @@ export function syncFolder(fs: Fs, path: string): void {
 
 /** The same in the background. */
 export async function syncFolderSoon(fs: Fs, path: string): Promise<void> {
-  if (process.platform === "win32") return;
+  if (runtimeProcess().platform === "win32") return;
   const folder = fs.openSync(path, "r");
   try {
     await new Promise<void>((resolve, reject) => fs.fsync(folder, (error) => error ? reject(error) : resolve()));
@@ -133,7 +133,7 @@ export async function syncFolderSoon(fs: Fs, path: string): Promise<void> {
 
 /** The folder that a file is in. */
 export function folderOf(path: string): string {
-  const end = Math.max(path.lastIndexOf("/"), path.lastIndexOf(process.platform === "win32" ? "\\" : "/"));
+  const end = Math.max(path.lastIndexOf("/"), path.lastIndexOf(runtimeProcess().platform === "win32" ? "\\" : "/"));
   return end === -1 ? "." : path.slice(0, end) || "/";
 }
 
@@ -151,7 +151,7 @@ export function resolvePath(fs: Fs, path: string): string {
 
 function currentFolder(): string {
   try {
-    return `${process.cwd()}/`;
+    return `${runtimeProcess().cwd()}/`;
   } catch {
     return ""; // Deno lets a program without this permission not change its folder either
   }

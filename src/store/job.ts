@@ -1,7 +1,7 @@
 /** Work in portions: at one go where the caller blocks, otherwise with turns of the event loop in between.
  * @module */
 
-import { setImmediate } from "node:timers";
+import { nextTurn } from "../runtime.ts";
 
 /** What it yields is waited for: a promise, or a turn of the event loop. One that is to run at one go yields no promise. */
 export type Job<T> = Generator<Promise<void> | undefined, T, void>;
@@ -19,7 +19,7 @@ export async function runSoon<T>(job: Job<T>): Promise<T> {
   let step = job.next();
   while (!step.done) {
     try {
-      await (step.value ?? new Promise<void>((resolve) => void setImmediate(resolve)));
+      await (step.value ?? new Promise<void>((resolve) => nextTurn(resolve)));
     } catch (error) {
       step = job.throw(error);
       continue;

@@ -8,7 +8,7 @@
  * looks again, and removes the lock only if it is still that owner's.
  * @module */
 
-import process from "node:process";
+import { runtimeProcess } from "../runtime.ts";
 import type { MqttError } from "../errors.ts";
 import { attempt, codeOf, folderOf, type Fs, loadFs, remove, resolvePath, storeError } from "./file.ts";
 import { differ, isSelf, type Life, lifeOf, type Owner, readOwner, thisProcess } from "./owner.ts";
@@ -95,7 +95,7 @@ class Taker {
   constructor(fs: Fs, path: string, token: string) {
     this.#fs = fs;
     this.#path = path;
-    const own = this.#own = `${lockPath(path)}-${process.pid}-${token}`;
+    const own = this.#own = `${lockPath(path)}-${runtimeProcess().pid}-${token}`;
     try {
       fs.writeFileSync(own, "", { flag: "wx", mode: 0o600 });
     } catch (error) {

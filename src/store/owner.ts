@@ -1,7 +1,7 @@
 /** Who has a lock, and whether that process still runs.
  * @module */
 
-import process from "node:process";
+import { runtimeProcess } from "../runtime.ts";
 import { codeOf, type Fs } from "./file.ts";
 
 /** What tells a process from every other; empty where the system, or a permission of Deno's, does not tell it. */
@@ -27,7 +27,7 @@ export type Life = "alive" | "dead" | "unknown";
 export function thisProcess(fs: Fs, token: string, held: boolean): Owner {
   const read = (path: string) => readOr(fs, path).trim();
   return {
-    pid: process.pid,
+    pid: runtimeProcess().pid,
     started: statOf(read("/proc/self/stat")).started,
     boot: read("/proc/sys/kernel/random/boot_id"),
     namespace: namespaceOf(fs),
@@ -54,7 +54,7 @@ export function lifeOf(fs: Fs, owner: Owner, self: Owner): Life {
   if (differ(owner.boot, self.boot)) return "dead";
   if (differ(owner.namespace, self.namespace)) return owner.host === self.host ? "dead" : "alive";
   try {
-    process.kill(owner.pid, 0);
+    runtimeProcess().kill(owner.pid, 0);
   } catch (error) {
     // EPERM: it runs, for another user. What has no code is Deno's own refusal.
     const code = codeOf(error);

@@ -1,8 +1,8 @@
 /** A TCP connection of Deno's own: a program that needs nothing of `node:net` starts 25 ms sooner.
  * @module */
 
-import { setImmediate } from "node:timers";
 import { MqttError } from "../errors.ts";
+import { nextTurn } from "../runtime.ts";
 import type { Host } from "./host.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { Turn } from "./turn.ts";
@@ -20,11 +20,6 @@ interface Conn {
 /** `Deno`, where there is one. */
 interface Runtime {
   connect(to: { hostname: string; port: number; signal: AbortSignal }): Promise<Conn>;
-}
-
-/** Whether this is Deno. */
-export function isDeno(): boolean {
-  return "Deno" in globalThis;
 }
 
 /**
@@ -88,7 +83,7 @@ class DenoTransport implements Transport {
       if (length === null) return this.#closed();
       this.#turn.begin(length);
       this.#wants = this.#sink?.received(space, length) ?? false;
-      if (this.#turn.isOver(length)) await new Promise<void>((resolve) => setImmediate(resolve));
+      if (this.#turn.isOver(length)) await new Promise<void>((resolve) => nextTurn(resolve));
     }
     this.#reads = false;
     if (this.#broken !== undefined) this.#closed(this.#broken);

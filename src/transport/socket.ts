@@ -3,8 +3,8 @@
 
 import type { OnReadOpts } from "node:net";
 import type { Duplex } from "node:stream";
-import { setImmediate } from "node:timers";
 import { MqttError } from "../errors.ts";
+import { nextTurn } from "../runtime.ts";
 import type { Trust } from "../session/trust.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { Turn } from "./turn.ts";
@@ -92,7 +92,7 @@ export class SocketTransport<S extends Duplex = Duplex> implements Transport {
     this.#turn.begin(length);
     this.#reading = this.#sink?.received(chunk, length) ?? false;
     if (!this.#reading || !this.#turn.isOver(length)) return this.#reading;
-    setImmediate(() => this.#sink && this.resume());
+    nextTurn(() => this.#sink && this.resume());
     return this.#reading = false;
   }
 

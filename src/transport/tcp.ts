@@ -3,8 +3,9 @@
 
 import type { Socket } from "node:net";
 import type { PeerCertificate, SecureContext, TLSSocket } from "node:tls";
+import { isBun, isDeno } from "../runtime.ts";
 import type { Trust } from "../session/trust.ts";
-import { isDeno, dialDeno } from "./deno_socket.ts";
+import { dialDeno } from "./deno_socket.ts";
 import { type Host, ipVersion } from "./host.ts";
 import { type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
@@ -52,7 +53,7 @@ export async function dial(target: Target, signal: AbortSignal): Promise<Transpo
 
 /** A connection that carries nothing but ours. */
 function dialPlain({ host, port }: Host, signal: AbortSignal): Promise<Transport> {
-  return isDeno() ? dialDeno({ host, port }, signal) : open({ host, port }, true, signal);
+  return isDeno ? dialDeno({ host, port }, signal) : open({ host, port }, true, signal);
 }
 
 /** A connection through a proxy, or with TLS on it. */
@@ -85,7 +86,7 @@ async function open(
   signal: AbortSignal,
 ): Promise<SocketTransport<Socket>> {
   const { connect } = await import("node:net");
-  const direct = directly && !("Bun" in globalThis) ? new DirectRead() : undefined;
+  const direct = directly && !isBun ? new DirectRead() : undefined;
   const socket = connect({ ...to, ...QUICK, ...(direct && { onread: direct.options }) });
   if (direct) socket.pause();
   const transport = new SocketTransport(socket, { direct });

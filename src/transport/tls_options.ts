@@ -1,7 +1,6 @@
 /** TLS as the application asks for it, and what the runtime is given: the same everywhere, or an error.
  * @module */
 
-import { Buffer } from "node:buffer";
 import type { SecureContext } from "node:tls";
 import { UnusableError } from "../errors.ts";
 
@@ -43,9 +42,10 @@ const PRIVATE_KEY = /-----BEGIN ((?:\w+ )*PRIVATE KEY)-----.*?-----END \1-----/s
  * @throws {UnusableError} `"tls"` which names what cannot be used.
  */
 export async function makeContext(options: TlsOptions): Promise<SecureContext> {
-  const [{ createSecureContext }, { createPrivateKey, X509Certificate }] = await Promise.all([
+  const [{ createSecureContext }, { createPrivateKey, X509Certificate }, { Buffer }] = await Promise.all([
     import("node:tls"),
     import("node:crypto"),
+    import("node:buffer"),
   ]);
   const { ca, cert, key, pfx, passphrase, minVersion, ciphers } = options;
 

@@ -1,7 +1,7 @@
 /** What lets others have their turn while a connection brings more and more.
  * @module */
 
-import { setImmediate } from "node:timers";
+import { nextTurn } from "../runtime.ts";
 
 /**
  * Runtimes read again and again while there is something, and no timer rings meanwhile: with a slow
@@ -20,7 +20,7 @@ export class Turn {
   begin(length: number): void {
     if (length < LONG_READ || this.#began !== 0) return;
     this.#began = performance.now();
-    setImmediate(() => this.#began = 0);
+    nextTurn(() => this.#began = 0);
   }
 
   /** Whether others should have theirs, after a read of so many bytes has been handled. */

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { isDeno } from "../runtime.ts";
 import { authorityOf, type Host } from "./host.ts";
 
 /** The error of a host to which there is no connection; the cause is the runtime's, if it had one. */
@@ -44,7 +45,7 @@ export function noSocket(path: string, cause: NodeJS.ErrnoException | undefined)
 
 /** Whether Deno lacks the permission; it says so with a code of its own for names, and with a class for addresses. */
 function isDenied(cause: NodeJS.ErrnoException | undefined): boolean {
-  if (cause === undefined || !("Deno" in globalThis)) return false;
+  if (cause === undefined || !isDeno) return false;
   const { name, code, syscall } = cause;
   return name === "NotCapable" || name === "PermissionDenied" || code === "EPERM" && syscall === "getaddrinfo";
 }

@@ -1,10 +1,9 @@
 /** Opens a client's connections in the thread that the program's connections share, and waits for them.
  * @module */
 
-import { setImmediate } from "node:timers";
-import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import type { MqttError } from "../errors.ts";
 import type { Version } from "../protocol/packet.ts";
+import { nextTurn, workerThreads } from "../runtime.ts";
 import type { Target } from "../transport/tcp.ts";
 import { PortTransport } from "./port_transport.ts";
 import { program, type SharedThread, type Sharing, type User } from "./shared_thread.ts";
@@ -63,8 +62,8 @@ export class Connector implements User {
   open(target: Target, { keepalive, version }: DialSettings): PortTransport {
     if (this.#thread?.isOver) void this.#leave();
     const thread = this.#thread ??= this.#sharing.join(this);
-    const { port1, port2: port } = new MessageChannel();
-    const connection = this.#connection = new PortTransport(port1, this.blocking ? undefined : setImmediate);
+    const { port1, port2: port } = new (workerThreads().MessageChannel)();
+    const connection = this.#connection = new PortTransport(port1, this.blocking ? undefined : nextTurn);
     const said = this.blocking ? this.#said = new Int32Array(new SharedArrayBuffer(4)) : undefined;
     this.#heard = this.#silent = 0;
     const { input: { memory: input }, output: { memory: output } } = connection;
@@ -88,7 +87,7 @@ export class Connector implements User {
     const said = Atomics.load(this.#said, 0);
     if (said !== this.#heard) this.#hasSpoken();
     this.#heard = said;
-    const found = receiveMessageOnPort(connection.port);
+    const found = workerThreads().receiveMessageOnPort(connection.port);
     if (found !== undefined) connection.hear(found.message);
     else if (!connection.sleep()) connection.look();
     else return false;

@@ -1,13 +1,12 @@
 /** The thread's side: it owns the sockets and the keep alive, and passes bytes on as they are.
  * @module */
 
-import { Buffer } from "node:buffer";
-import process from "node:process";
-import { setImmediate } from "node:timers";
-import { type MessagePort, workerData } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
 import { encode } from "../protocol/encoder.ts";
 import { DISCONNECT, PINGREQ } from "../protocol/packet.ts";
+import { nextTurn, runtimeProcess, workerThreads } from "../runtime.ts";
 import { KeepAlive } from "../session/keepalive.ts";
+import { concat } from "../protocol/wire.ts";
 import { dial, type Target } from "../transport/tcp.ts";
 import type { Sink, Transport } from "../transport/transport.ts";
 import { Answers } from "./answers.ts";
@@ -33,14 +32,14 @@ export function locate(): string {
 
 /** Starts what the thread does, and returns who hears what the clients say to it. */
 export function startRelay(): (message: ToThread) => void {
-  const { ended } = workerData as ThreadData;
+  const { ended } = workerThreads().workerData as ThreadData, process = runtimeProcess();
   const relays = new Set<Relay>();
   process.on("exit", () => {
     Atomics.store(ended, 0, 1);
     for (const relay of relays) relay.say();
   });
   return (message) => {
-    if (message === "exit") process.exit();
+    if (message === "exit") return process.exit();
     const relay = new Relay(message, () => relays.delete(relay));
     relays.add(relay);
     void relay.open(message.target);
@@ -132,7 +131,7 @@ class Relay implements Sink {
   /** Writes what there is, unless a write is in flight. Every so often it yields: the client may fill the ring as fast as the socket drains it. */
   #write(): void {
     for (let turn = 0; this.#done === undefined && this.#transport !== undefined;) {
-      if (turn >= LONGEST_TURN) return void setImmediate(() => this.#write());
+      if (turn >= LONGEST_TURN) return void nextTurn(() => this.#write());
       const next = this.#next();
       if (next === undefined) return;
       const { bytes, done } = next;
@@ -260,9 +259,8 @@ class Relay implements Sink {
   };
 
   closed(error: unknown): void {
-    const half = this.#answers?.last() ?? new Uint8Array(0);
-    const rest = Buffer.concat([...this.#parts.splice(0), half]);
-    this.#tell({ over: carry(error), rest: new Uint8Array(rest) });
+    const half = this.#answers?.last() ?? [];
+    this.#tell({ over: carry(error), rest: concat([...this.#parts.splice(0), half]) });
     clearTimeout(this.#timer);
     this.#transport?.close();
   }

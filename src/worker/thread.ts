@@ -1,9 +1,10 @@
 /** A thread, from its start to its end.
  * @module */
 
-import { type TransferListItem, Worker } from "node:worker_threads";
+import type { TransferListItem, Worker } from "node:worker_threads";
 import { deferred } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
+import { workerThreads } from "../runtime.ts";
 
 /** Milliseconds a thread has to end by itself; after that it is terminated: the application's module may keep it busy. */
 const LINGER = 1000;
@@ -27,6 +28,7 @@ export class Thread {
   #isAsked = false;
 
   constructor({ code, data, heard, crashed }: ThreadParts) {
+    const { Worker } = workerThreads();
     const worker = this.#worker = new Worker(code, { eval: true, workerData: data });
     let cause: unknown;
     if (heard !== undefined) worker.on("message", heard);

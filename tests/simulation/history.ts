@@ -98,6 +98,8 @@ interface Call {
 }
 
 const SLACK = 2000;
+/** Milliseconds for a delay and an attempt, after a connection was lost. */
+const RECOVERY = 20_000;
 /** How much later than its deadline an attempt may end: timers ring late, and are looked at once more. */
 const LATE = 500;
 /** The reason code of an acknowledgement where a handler has failed. */
@@ -147,6 +149,8 @@ class History implements Observer {
   readonly #thrown = new Set<unknown>();
   /** When a connection was lost last. */
   #goneAt = -1;
+  /** When one that the client cannot be blamed for was: a silent one is noticed late while the program does not let it read. */
+  #lostAt = -Infinity;
   #dials = 0;
   /** The last connection that became slow. */
   #slow: Wire | undefined;
@@ -644,6 +648,7 @@ class History implements Observer {
     this.#note(() => `connection ${wire.index} is gone, fault ${wire.fault}`);
     if (wire.paused) this.#forget(wire);
     this.#goneAt = this.#world.now;
+    if (wire.fault !== "none") this.#lostAt = this.#world.now;
     const version = this.#state(wire) === "new" ? undefined : wire.version;
     const isTooNew = wire.isTooNew || wire.wasLost;
     this.#fallsBack = !wire.connacked && this.#versions.failed({ version, isTooNew });
@@ -1310,7 +1315,10 @@ class History implements Observer {
     const wire = this.#current;
     if (this.#end !== undefined || this.#left || wire === undefined) return;
     if (wire.fault !== "none") return;
-    if (wire.closed || !wire.connacked) return this.fail("no connection though nothing is wrong");
+    if (wire.closed || !wire.connacked) {
+      if (this.#world.now - this.#lostAt > RECOVERY) this.fail("no connection though nothing is wrong");
+      return;
+    }
     if (!wire.writing) { // or else the network is slow
       if (this.#published.pending > 0) {
         this.fail(`${this.#published.pending} bytes are not sent though nothing is wrong`);

@@ -8,10 +8,12 @@ export interface Task {
   /** A URL. */
   readonly directory: string;
   readonly kind: Kind;
+  /** The seed of the first one. */
+  readonly from: number;
   readonly histories: number;
 }
 
-parentPort!.on("message", async ({ directory, kind, histories }: Task) => {
+parentPort!.on("message", async ({ directory, kind, from, histories }: Task) => {
   const using = await loadLibrary(directory);
-  parentPort!.postMessage(await simulate(1, histories, { using, kind }).then(() => "", (error) => error.message));
+  parentPort!.postMessage(await simulate(from, histories, { using, kind }).then(() => "", (error) => error.message));
 });

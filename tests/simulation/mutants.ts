@@ -16,6 +16,8 @@ export interface Mutant {
   readonly replace: string;
   /** Which histories find it; those of the client in the event loop unless it says otherwise. */
   readonly kind?: Kind;
+  /** The seed of the first history, where few show it. */
+  readonly from?: number;
 }
 
 const client = "src/client/loop_client.ts";
@@ -119,6 +121,7 @@ export const mutants: readonly Mutant[] = [
     file: "src/protocol/output.ts",
     find: "!this.#full.some((waiting) => waiting.buffer === buffer)",
     replace: "true",
+    from: 1_100,
   },
   {
     mistake: "the signal keeps its listener after the end",
@@ -226,6 +229,7 @@ export const mutants: readonly Mutant[] = [
     file: subscriber,
     find: ", groups: [] }));",
     replace: " }));",
+    from: 2_000,
   },
   {
     mistake: "a refusal of a subscription that is made again ends the client",
@@ -244,6 +248,7 @@ export const mutants: readonly Mutant[] = [
     file: subscriber,
     find: "else if (request.type === SUBSCRIBE && request.renews) return error;",
     replace: "",
+    from: 1_000,
   },
   {
     mistake: "a packet identifier in use is taken",
@@ -463,6 +468,7 @@ export const mutants: readonly Mutant[] = [
     replace:
       "this.#session.disconnect({ resolve: () => call.resolve(undefined), reject: () => call.resolve(undefined) }, { cause }, now);",
     kind: "blocking",
+    from: 1_100,
   },
   {
     mistake: "run() tells another error than the calls",
@@ -617,12 +623,14 @@ export const mutants: readonly Mutant[] = [
     file: subscriber,
     find: "this.#output.addAnyway(this.#encode(request));",
     replace: "this.#output.add(this.#encode(request));",
+    from: 1_200,
   },
   {
     mistake: "what was decoded late counts from then",
     file: loop,
     find: "    if (this.isHeldUp) this.#session.tick(this.#clock.now());\n",
     replace: "",
+    from: 9_500,
   },
   {
     mistake: "a timer is left after disconnect() while what has come is looked at",
@@ -742,6 +750,7 @@ export const mutants: readonly Mutant[] = [
     file: attempts,
     find: "if (delay === undefined || isOver ||",
     replace: "if (delay === undefined ||",
+    from: 1_400,
   },
   {
     mistake: "offline: any failure is final",

@@ -46,7 +46,7 @@ class Player {
     const directory = pathToFileURL(join(copy, "src")).href;
     const found = new Promise<string>((resolve) => this.#done = resolve);
     this.#thread.postMessage(
-      { directory, kind, histories: mutant === undefined ? CLEAN : HISTORIES } satisfies Task,
+      { directory, kind, from: mutant?.from ?? 1, histories: mutant === undefined ? CLEAN : HISTORIES } satisfies Task,
     );
     try {
       return await found;

@@ -297,6 +297,7 @@ const mistakes: readonly Mutant[] = [
     file: ledger,
     find: "    if (problems.length === 0 || !this.#isKnown) return;\n",
     replace: "    if (problems.length >= 0 || !this.#isKnown) return;\n",
+    from: 8_000,
   },
 
   // ---- the log anew
@@ -347,6 +348,7 @@ const mistakes: readonly Mutant[] = [
     file: journal,
     find: "    this.#size = bytes + FRAME * records;\n",
     replace: "    this.#size += 0 * (bytes + FRAME * records);\n",
+    from: 1_600,
   },
   {
     mistake: "the log is never replaced",

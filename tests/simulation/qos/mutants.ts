@@ -234,6 +234,7 @@ const mistakes: readonly Mutant[] = [
     file: flight,
     find: "...this.#sent.values()].sort((one, other) => one.number - other.number);",
     replace: "...this.#sent.values()];",
+    from: 5_600,
   },
   {
     mistake: "identifiers that were received are kept though the session is lost",
@@ -364,6 +365,7 @@ const mistakes: readonly Mutant[] = [
     file: receiver,
     find: "    if (isRepeat) return;\n",
     replace: "",
+    from: 1_400,
   },
 
   // ---- messages that nobody takes
