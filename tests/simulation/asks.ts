@@ -55,6 +55,8 @@ interface Wish {
   givenUp: boolean;
   /** Whether the broker has granted it, and nobody has meddled with it since. */
   granted: boolean;
+  /** Whether the last request for it has failed, though the broker may have it: its copies say what the client has forgotten. */
+  failed: boolean;
   /** Who gets its messages then, if it is not connect's onpub. */
   handler: string | undefined;
 }
@@ -116,6 +118,7 @@ export class Asks {
         unwantedFrom: 0,
         givenUp: false,
         granted: false,
+        failed: false,
         handler: undefined,
       };
       this.#wishes.set(filter, wish);
@@ -165,6 +168,7 @@ export class Asks {
     ask.late = code === "timeout" || code === "overflow"; // which may have been asked for
     for (const version of ask.filters) {
       const { filter, fresh } = version, wish = this.#wish(filter);
+      wish.failed = code !== undefined;
       if (code === undefined) {
         // Whether the client has seen an iterator's answer in time, nobody tells.
         if (ask.promised && wish.meddled === version.meddled) {
@@ -227,6 +231,11 @@ export class Asks {
     if (wish.version !== version || wish.unwanted) return;
     wish.unwanted = true;
     wish.unwantedFrom = wire === undefined ? 0 : wire.index + (wire.connacked || wire.closed ? 1 : 0);
+  }
+
+  /** Whether the broker may have a filter for which the last request has failed. */
+  hasFailed(filter: string): boolean {
+    return this.#wish(filter).failed;
   }
 
   /** The handlers of filters that the broker has granted, and nobody has meddled with since. */

@@ -634,10 +634,11 @@ class History implements Observer {
     if (sent.qos > 0 || this.#left) return;
     const iterations = this.#iterations.filter(({ filter, left }) => !left && filterMatches(filter, sent.topic));
     for (const iteration of iterations) {
-      const { vague, expected, limit } = iteration;
+      const { vague, expected, granted, limit } = iteration;
       iteration.exceeded ||= !this.#wasAwaited && waitingFor(expected) > limit;
       const isFor = sent.filters.length === 0 || sent.filters.includes(iteration.filter);
-      if (!vague && isFor) expected.push({ sent: sent.seq, wire });
+      const isForgotten = !granted && this.#asks.hasFailed(iteration.filter);
+      if (!vague && isFor && !isForgotten) expected.push({ sent: sent.seq, wire });
     }
     const handlers = this.#asks.handlers(sent.topic);
     for (const handler of handlers) this.#routed.push({ seq: sent.seq, topic: sent.topic, wire, handler });
