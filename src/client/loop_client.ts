@@ -257,7 +257,9 @@ export class LoopClient implements Client {
         this.#loop.schedule(); // it may have been full
         if (isAlone) await this.#call((call) => session.unsubscribeInbox(inbox, call, now()));
       },
-      heard: () => session.listen(),
+      heard: (error) => {
+        if (error === session.reason) session.listen();
+      },
     });
   }
 

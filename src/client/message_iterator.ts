@@ -20,8 +20,8 @@ export interface Source {
   wait(inbox: Inbox, waiting: boolean): void;
   /** Nobody iterates any more; settled when the filter is given up, if it is. */
   leave(inbox: Inbox): Promise<unknown>;
-  /** The iterator throws why the client has ended. */
-  heard(): void;
+  /** The iterator throws why its subscription has failed, or why the client has ended. */
+  heard(error: MqttError): void;
 }
 
 /** Iterates an inbox. */
@@ -45,17 +45,15 @@ export class MessageIterator implements AsyncIterableIterator<Message> {
     if (value !== undefined) return Promise.resolve({ done: false, value });
     const { error } = inbox;
     inbox.error = undefined;
-    if (error !== undefined) return this.#fail(error);
+    if (error !== undefined) {
+      this.#source.heard(error);
+      return Promise.reject(error);
+    }
     if (inbox.ended) return Promise.resolve(DONE);
     const waiting = deferred<Result | Promise<Result>>();
     this.#waiting.push(waiting);
     this.#source.wait(inbox, true);
     return waiting.promise as Promise<Result>;
-  }
-
-  #fail(error: MqttError): Promise<never> {
-    this.#source.heard();
-    return Promise.reject(error);
   }
 
   /** Something has come: those who wait get it, in their order. */

@@ -80,7 +80,9 @@ export class Iterations {
         if (!isOpen) return Promise.resolve();
         return ask((call) => outbox.add({ type: "leave", call: numberOf(call), inbox: number }));
       },
-      heard: listen,
+      heard: (error) => {
+        if (error === reason()) listen();
+      },
     });
   }
 

@@ -2398,6 +2398,20 @@ describe("loop: status", () => {
     assertEquals(surfaced, []);
   });
 
+  test("an iterator that has failed by itself hears of no end", async () => {
+    const surfaced = await surfacing(async () => {
+      const world = await World.open({}, undefined, false);
+      const messages = world.client.messages("a");
+      const first = next(world, messages);
+      await world.clock.settle();
+      world.broker.send(suback(1, 128));
+      assertEquals(await first, "error 128");
+      world.broker.break();
+      await world.clock.advance(5000);
+    });
+    assertEquals(surfaced.map((error) => (error as MqttError).code), ["socketclosed"]);
+  });
+
   test("an iterator that nobody iterates hears of nothing", async () => {
     const surfaced = await surfacing(async () => {
       const world = await World.open({}, undefined, false);

@@ -57,12 +57,6 @@ export const mutants: readonly Mutant[] = [
     replace: "if (connection === undefined) return undefined;",
   },
   {
-    mistake: "an attempt that was given up while the password was asked goes on",
-    file: link,
-    find: "if (!session.login(attempt, credentials, clock.now())) return;",
-    replace: "session.login(attempt, credentials, clock.now());",
-  },
-  {
     mistake: "an attempt that was given up leaves its connection open",
     file: link,
     find: "else transport.close();",

@@ -84,8 +84,8 @@ test("store: a process that is killed and not asked for does not have it", onLin
   inFolder(async (folder) => {
     const path = join(folder, "store");
     // The child of a shell that becomes a program which does not ask how its children have ended.
-    const script =
-      `"$@" > "$0" & p=$!; while ! test -s "$0"; do sleep 0.05; done; kill -9 $p; echo "killed $p"; exec sleep 60`;
+    const script = `"$@" > "$0" & while ! test -s "$0"; do sleep 0.05; done; ` +
+      `p=$! exec sh -c 'kill -9 $p; echo "killed $p"; exec sleep 60'`;
     const parent = await startProcess("sh", [
       "-c",
       script,

@@ -11,6 +11,21 @@ import { startAedes } from "../support/servers.ts";
 
 const root = join(import.meta.dirname!, "..", "..");
 
+test("mod.ts imports no module of node: before that is needed", () => {
+  const entryPoints = [join(root, "mod.ts")];
+  const { metafile } = buildSync({
+    entryPoints,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    write: false,
+    metafile: true,
+  });
+  const external = Object.values(metafile.outputs).flatMap(({ imports }) => imports.filter(({ external }) => external));
+  assertEquals(external.filter(({ kind }) => kind !== "dynamic-import"), []);
+  assert(external.length > 0);
+});
+
 const program = (mqtt3c: string, modes: string) => `
 import process from "node:process";
 import { ${modes} } from ${JSON.stringify(mqtt3c)};
