@@ -3,7 +3,7 @@
 
 import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import { readMessageProperties } from "./protocol/properties.ts";
-import { isBun, isDeno } from "./runtime.ts";
+import { isBun } from "./runtime.ts";
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -25,11 +25,13 @@ export function makeBlock({ buffer, byteOffset, length }: Uint8Array): Block {
 /** No memory, for whoever has not read anything yet: making it takes 350 bytes. */
 export const NO_BLOCK: Block = makeBlock(new Uint8Array(0));
 
-const globals = globalThis as { Buffer?: { allocUnsafeSlow(size: number): Uint8Array } };
+/** Memory that is not zeroed first, where there is such: 2 us instead of 12 for 64 KiB on Node. */
+const { allocUnsafeSlow = (size: number) => new Uint8Array(size) } =
+  (globalThis as { Buffer?: { allocUnsafeSlow(size: number): Uint8Array } }).Buffer ?? {};
 
-/** A new block: not zeroed first, 2 us instead of 12 for 64 KiB on Node; Deno would zero it all the same. */
+/** A new block. */
 export function newBlock(size: number): Block {
-  return makeBlock(isDeno || !globals.Buffer ? new Uint8Array(size) : globals.Buffer.allocUnsafeSlow(size));
+  return makeBlock(allocUnsafeSlow(size));
 }
 
 /** A small payload is copied on Bun, 25 ns where a view takes 90; V8 has it the other way round, 400 and 40. */

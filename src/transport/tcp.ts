@@ -3,15 +3,14 @@
 
 import type { Socket } from "node:net";
 import type { PeerCertificate, SecureContext, TLSSocket } from "node:tls";
+import { MqttError } from "../errors.ts";
 import { isBun, isDeno } from "../runtime.ts";
 import type { Trust } from "../session/trust.ts";
-import { dialDeno } from "./deno_socket.ts";
-import { type Host, ipVersion } from "./host.ts";
+import { authorityOf, type Host, ipVersion } from "./host.ts";
 import { type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
 import { makeContext, type TlsOptions } from "./tls_options.ts";
 import type { Transport } from "./transport.ts";
-import { noSocket, unreached } from "./unreached.ts";
 
 /** Where a connection goes, and how. */
 export type Target = TcpTarget | UnixTarget;
@@ -41,31 +40,16 @@ export type WebSocketTarget = {
  */
 export async function dial(target: Target, signal: AbortSignal): Promise<Transport> {
   if ("path" in target) return open(target, true, signal);
-  const { tls, proxy, websocket } = target;
+  const { host, port, tls, proxy, websocket } = target;
   // Before there is a connection: nobody would listen to it meanwhile, and what cannot be used is told first.
   const context = tls && await makeContext(tls);
   const upgrade = websocket && await (await import("./websocket.ts")).upgrader(websocket);
-  const transport = proxy === undefined && context === undefined
-    ? await dialPlain(target, signal)
-    : await dialThrough(target, context, signal);
-  return upgrade === undefined ? transport : upgrade(transport, signal);
-}
-
-/** A connection that carries nothing but ours. */
-function dialPlain({ host, port }: Host, signal: AbortSignal): Promise<Transport> {
-  return isDeno ? dialDeno({ host, port }, signal) : open({ host, port }, true, signal);
-}
-
-/** A connection through a proxy, or with TLS on it. */
-async function dialThrough(
-  { host, port, tls, proxy }: TcpTarget,
-  context: SecureContext | undefined,
-  signal: AbortSignal,
-): Promise<Transport> {
-  const plain = await open(proxy ?? { host, port }, false, signal);
+  const plain = await open(proxy ?? { host, port }, !tls && !proxy, signal);
   if (proxy) await tunnel(plain, proxy, { host, port }, signal);
-  if (context === undefined) return plain;
-  return await secure(plain.stream, tls?.servername ?? host, { context, alpn: tls?.alpn }, signal);
+  const transport = context === undefined
+    ? plain
+    : await secure(plain.stream, tls?.servername ?? host, { context, alpn: tls?.alpn }, signal);
+  return upgrade === undefined ? transport : upgrade(transport, signal);
 }
 
 /** Only for those who need it: 2 ms of a program's start. */
@@ -92,6 +76,43 @@ async function open(
   const transport = new SocketTransport(socket, { direct });
   await transport.ready("connect", signal, (cause) => "path" in to ? noSocket(to.path, cause) : unreached(to, cause));
   return transport;
+}
+
+function unreached(to: Host, cause: NodeJS.ErrnoException | undefined): MqttError {
+  const { host, port } = to;
+  const isUnknown = cause?.code === "ENOTFOUND" || cause?.code?.startsWith("EAI_") ||
+    cause?.syscall === "getaddrinfo";
+  if (isUnknown && !isDenied(cause)) {
+    return new MqttError("cannotresolve", `Cannot resolve the host name "${host}"`, cause);
+  }
+  const why = isDenied(cause)
+    ? `permission is missing: run with --allow-net=${authorityOf(to)}`
+    : "is a server running there?";
+  return new MqttError("cannotconnect", `Cannot connect to ${host}, port ${port}: ${why}`, cause);
+}
+
+/** What the errors of a Unix socket mean. */
+const SOCKET_ERRORS: Record<string, string> = {
+  ENOENT: "there is no such file: is a server running?",
+  ECONNREFUSED: "no server listens there: has it ended without removing the file?",
+  EACCES: "the file's permissions do not let this user write to it",
+  EPERM: "the file's permissions do not let this user write to it",
+  ENOTSOCK: "the file is no socket",
+  EINVAL: "the system has no sockets with such a path: is it too long?",
+};
+
+function noSocket(path: string, cause: NodeJS.ErrnoException | undefined): MqttError {
+  const why = isDenied(cause)
+    ? `permission is missing: run with --allow-read=${path} --allow-write=${path}`
+    : SOCKET_ERRORS[cause?.code ?? ""] ?? cause?.message ?? "it was closed";
+  return new MqttError("cannotconnect", `Cannot connect to the Unix socket ${path}: ${why}`, cause);
+}
+
+/** Whether Deno lacks the permission; it says so with a code of its own for names, and with a class for addresses. */
+function isDenied(cause: NodeJS.ErrnoException | undefined): boolean {
+  if (cause === undefined || !isDeno) return false;
+  const { name, code, syscall } = cause;
+  return name === "NotCapable" || name === "PermissionDenied" || code === "EPERM" && syscall === "getaddrinfo";
 }
 
 async function secure(
