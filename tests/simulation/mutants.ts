@@ -607,12 +607,6 @@ export const mutants: readonly Mutant[] = [
     replace: "",
   },
   {
-    mistake: "reading does not go on when a full iterator is given up by the clock",
-    file: loop,
-    find: "      this.#link?.resume(); // an iterator that was full may have been given up\n",
-    replace: "",
-  },
-  {
     mistake: "there is no room to say that an iterator is given up",
     file: subscriber,
     find: "this.#output.addAnyway(this.#encode(request));",
