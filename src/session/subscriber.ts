@@ -232,7 +232,8 @@ export class Subscriber {
   /** Gives up filters while there is no connection. A broker that keeps the session is told on the next one. */
   #giveUpAway(filters: readonly string[], groups: readonly (Group | undefined)[], call: Call | undefined): void {
     filters.forEach((filter, i) => {
-      for (const { call, group } of this.#requests.withdraw(filter)) {
+      const wasAskedSince = this.subscriptions.groupsOf([filter])[0] !== groups[i];
+      for (const { call, group } of wasAskedSince ? [] : this.#requests.withdraw(filter)) {
         this.#events.settle(call, { code: group.filters[0]!.qos });
       }
       this.#forget(filter, groups[i]);

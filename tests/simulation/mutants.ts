@@ -304,6 +304,20 @@ export const mutants: readonly Mutant[] = [
     replace: "lasted !== undefined ? 1",
   },
   {
+    mistake: "what was asked for after an UNSUBSCRIBE is given up with it when the connection is lost",
+    file: subscriber,
+    find: "wasAskedSince ? [] : ",
+    replace: "",
+    from: 49_700,
+  },
+  {
+    mistake: "an iterator that has failed by itself counts as one that hears of the end",
+    file: client,
+    find: "if (error === session.reason) session.listen();",
+    replace: "session.listen();",
+    from: 22_200,
+  },
+  {
     mistake: "an end that nobody hears of does not surface",
     file: loop,
     find: "return surface(event.error);",
