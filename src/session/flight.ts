@@ -19,7 +19,6 @@ import {
   DONE,
   isStale,
   isUnsent,
-  type Level,
   makeOutgoing,
   NEW,
   type Outgoing,
@@ -92,9 +91,9 @@ export class Flight {
   /** Bytes that were let out, and wait for the store. */
   #held = 0;
   /** Those that wait. Of QoS 0 they wait for a connection. */
-  readonly #waiting: Record<Level, Queue> = { 0: new Queue(), 1: new Queue(), 2: new Queue() };
+  readonly #waiting: [Queue, Queue, Queue] = [new Queue(), new Queue(), new Queue()];
   /** How many are `SENT`. */
-  readonly #sending: Record<Level, number> = { 0: 0, 1: 0, 2: 0 };
+  readonly #sending: [number, number, number] = [0, 0, 0];
   /** When it is looked next whether some are stale; Infinity when none can be. */
   #soonest = Infinity;
   /** By packet identifier: those that were sent, in that order, and those that the broker has received, in the order of PUBREC. */

@@ -3,6 +3,7 @@
 
 import type { MqttError } from "../errors.ts";
 import type { Version } from "../protocol/packet.ts";
+import { viewOf } from "../protocol/wire.ts";
 import { Fifo } from "./fifo.ts";
 
 /**
@@ -95,12 +96,14 @@ export class Journal {
   #retryAt = Infinity;
   /** Bytes of the log, about. */
   #size = 0;
-  #scratch = new Uint8Array(1024);
-  #view = new DataView(this.#scratch.buffer);
+  /** Where a record is put together, where there is a log: of an idle client that was 1.3 KiB of 18. */
+  #scratch!: Uint8Array;
+  #view!: DataView;
 
   /** Without a log, nothing is written, and everything is done at once. */
   constructor(log: Log | undefined, size: number, version: Version = 4) {
     this.#log = log;
+    if (log !== undefined) this.#grow(512);
     this.speak(version);
     this.#size = size;
   }
@@ -202,7 +205,7 @@ export class Journal {
 
   #grow(size: number): void {
     this.#scratch = new Uint8Array(2 * size);
-    this.#view = new DataView(this.#scratch.buffer);
+    this.#view = viewOf(this.#scratch);
   }
 
   // ---- what waits for them

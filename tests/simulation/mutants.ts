@@ -203,7 +203,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a filter given up while its request waits for a connection is asked for",
     file: subscriber,
-    find: "of this.#requests.withdraw(filter)) {",
+    find: "of wasAskedSince ? [] : this.#requests.withdraw(filter)) {",
     replace: "of []) {",
   },
   {
@@ -306,8 +306,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "what was asked for after an UNSUBSCRIBE is given up with it when the connection is lost",
     file: subscriber,
-    find: "wasAskedSince ? [] : ",
-    replace: "",
+    find: "[filter])[0] !== groups[i];",
+    replace: "[filter])[0] !== groups[i] && false;",
     from: 49_700,
   },
   {

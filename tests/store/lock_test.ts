@@ -84,21 +84,16 @@ test("store: a process that is killed and not asked for does not have it", onLin
   inFolder(async (folder) => {
     const path = join(folder, "store");
     // The child of a shell that becomes a program which does not ask how its children have ended.
-    const script = `"$@" > "$0" & while ! test -s "$0"; do sleep 0.05; done; ` +
-      `p=$! exec sh -c 'kill -9 $p; echo "killed $p"; exec sleep 60'`;
-    const parent = await startProcess("sh", [
-      "-c",
-      script,
-      join(folder, "said"),
-      ...command(child, ["hold", path]).flat(),
-    ]);
-    const [, pid] = await parent.output(/killed (\d+)\n/);
+    const said = join(folder, "said"), script = `"$@" > "$0" & echo "began $!"; exec sleep 60`;
+    const parent = await startProcess("sh", ["-c", script, said, ...command(child, ["hold", path]).flat()]);
+    const [, pid] = await parent.output(/began (\d+)\n/);
+    const pause = () => new Promise((wake) => setTimeout(wake, 10));
+    while (!fs.existsSync(said) || fs.statSync(said).size === 0) await pause();
+    process.kill(Number(pid), "SIGKILL");
     // Its other threads have its files until they have ended, too.
     const isOver = () =>
       /\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8")) && fs.readdirSync(`/proc/${pid}/task`).length === 1;
-    while (!isOver()) {
-      await new Promise((wake) => setTimeout(wake, 10));
-    }
+    while (!isOver()) await pause();
     assertEquals(read(path).texts, []);
     await parent.stop();
   }));
