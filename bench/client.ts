@@ -35,6 +35,9 @@ export interface Options {
 
 export type Open = (url: string, onmessage: OnMessage, options: Options) => Promise<Connection>;
 
+/** Bytes that a burst of them takes, at most. */
+export const BURST: number = 2 ** 28;
+
 /** Messages of QoS 1 and 2 on their way at a time. */
 export const WINDOW = 256;
 

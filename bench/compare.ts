@@ -130,7 +130,7 @@ async function prepare(commit: string, folder: string, ready: Setup, options: Co
   const ours = await inTypeScript(ready, here, join(here, "node"));
   const theirs = await inTypeScript(ready, there, join(there, "node"));
   // Each run of these needs a process of its own.
-  const scenarios = options.scenarios.filter(({ job }) => !["start", "idle", "together"].includes(job));
+  const scenarios = options.scenarios.filter(({ job }) => !["start", "idle", "together", "crowd"].includes(job));
   return scenarios.flatMap((scenario) =>
     ours.map((participant, i): Row => ({ scenario, ours: participant, theirs: theirs[i]!, rounds: [] }))
   ).filter(({ scenario, ours }) =>

@@ -3,8 +3,8 @@
  */
 import { readdirSync, readFileSync, writeSync } from "node:fs";
 import process from "node:process";
-import { type Job, type Open, type Params, parseParams, Skip } from "./client.ts";
-import { jobs, nothing } from "./jobs.ts";
+import { type Connection, type Job, type Open, type Params, parseParams, Skip, topicNames } from "./client.ts";
+import { jobs, nothing, signal } from "./jobs.ts";
 import { createMeter, optionsOf } from "./process.ts";
 
 /** Resident bytes for each of `count` idle connections, after ten of them. */
@@ -27,6 +27,29 @@ const together: Job = async ({ url, count }, _meter, open) => {
   const p50 = performance.now() - start;
   const added = threads() - before;
   if (added > FEW_THREADS) throw new Error(`${added} threads for ${count} connections`);
+  return { messages: count, p50, p99: p50 };
+};
+
+/** So many connections are opened at a time: what a server has not accepted yet waits in a short queue. */
+const AT_ONCE = 100;
+
+/** Milliseconds until `count` connections are open, and each has got a message; and what they take, in bytes. */
+const crowd: Job = async ({ url, count, size }, _meter, open) => {
+  const [topic] = topicNames(1) as [string], payload = new Uint8Array(size).fill(120);
+  const { ended, end } = signal();
+  let got = 0;
+  function onmessage() {
+    if (++got === count) end();
+  }
+  const connections: Connection[] = [], start = performance.now();
+  while (connections.length < count) {
+    const some = Array.from({ length: AT_ONCE }, () => open(url, onmessage));
+    connections.push(...await Promise.all(some));
+  }
+  await Promise.all(connections.map((connection) => connection.subscribe("#")));
+  for (const connection of connections) connection.send(topic, payload);
+  await ended;
+  const p50 = performance.now() - start;
   return { messages: count, p50, p99: p50 };
 };
 
@@ -68,7 +91,8 @@ async function run(params: Params): Promise<Record<string, unknown>> {
     const client = await import(params.client) as Record<string, Job> & {
       open: Open;
     };
-    const job = client[params.job] ?? { ...jobs, idle, together }[params.job]!, options = await optionsOf(params);
+    const job = client[params.job] ?? { ...jobs, idle, together, crowd }[params.job]!,
+      options = await optionsOf(params);
     const figures = await job(params, createMeter(), (url, onmessage) => client.open(url, onmessage, options));
     return { ...figures, peak: peak() };
   } catch (error) {

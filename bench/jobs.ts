@@ -127,6 +127,25 @@ const acknowledged: Job = async (params, meter, open) => {
   return figures;
 };
 
+/** Many at once, none awaited before the others are asked for: the client keeps what is not acknowledged. */
+const burst: Job = async (params, meter, open) => {
+  const connection = await open(params.url, nothing);
+  const { topics, payload } = contentOf(params);
+  const { ended, end } = signal();
+  let messages = 0;
+  function settled() {
+    if (++messages === params.messages) end();
+  }
+  meter.start();
+  for (let i = 0; i < params.messages; i++) {
+    void connection.publish(topics[i % topics.length]!, payload).then(settled);
+  }
+  await ended;
+  const figures = { messages, ...meter.stop() };
+  await connection.close();
+  return figures;
+};
+
 /** One message at a time, there and back: microseconds, after a warm-up. */
 const echo: Job = async (params, meter, open) => {
   const topic = topicNames(1)[0]!;
@@ -213,12 +232,12 @@ const start: Job = async ({ url }, _meter, open) => {
 };
 
 /** A promise, and the function that settles it. */
-function signal(): { ended: Promise<void>; end: () => void } {
+export function signal(): { ended: Promise<void>; end: () => void } {
   let end = nothing;
   const ended = new Promise<void>((resolve) => end = resolve);
   return { ended, end };
 }
 
 export const jobs: Record<string, Job> = {
-  ...{ receive, routed, publish, awaited, acknowledged, echo, relay, opening, start },
+  ...{ receive, routed, publish, awaited, acknowledged, burst, echo, relay, opening, start },
 };

@@ -11,7 +11,7 @@ import { parseArgs, type ParseArgsConfig } from "node:util";
 import { bench, bundles, work } from "./build.ts";
 import { commitOf, compareWith } from "./compare.ts";
 import { chart } from "./chart.ts";
-import { measure, type Sample } from "./measure.ts";
+import { measure, NO_RESULT, type Sample } from "./measure.ts";
 import { digits, markdown, type Results, runtimeNames, summarize } from "./report.ts";
 import { compared, modes, type Scenario, scenarios } from "./scenarios.ts";
 import { allParticipants, type Participant, type Setup, setup, withStores } from "./setup.ts";
@@ -20,7 +20,7 @@ const help = `deno task bench [options]: everything takes about an hour
 
   --quick             the main figures, three short rounds
   --compare REV       this tree, with what is not committed, against a commit: our clients in the main scenarios,
-                      about ten minutes; --only takes others, but not start, idle and together
+                      about ten minutes; --only takes others, but not start, idle, together and crowd
   --only a,b          scenarios, by the first words of their names (${
   [...new Set(scenarios().map(({ id }) => id.split("-")[0]))].join(", ")
 }, bundle)
@@ -96,7 +96,8 @@ async function runScenario(scenario: Scenario, participants: Participant[], read
   for (let round = -warmUps; round < rounds; round++) {
     for (const participant of participants) {
       const known = samples.get(participant)!;
-      if (known.some((sample) => sample.skip)) continue;
+      // Who hangs once is not waited for again.
+      if (known.some(({ skip, failure }) => skip || failure?.startsWith(NO_RESULT))) continue;
       const name = `${participant.title} on ${runtimeNames[participant.runtime]}`;
       progress(`${scenario.title}: ${round + 1}/${rounds} ${name}`);
       const sample = await measure(scenario, participant, seconds, ready);

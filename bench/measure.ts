@@ -18,6 +18,9 @@ export interface Sample {
   skip?: string;
 }
 
+/** How the failure of a process begins that has said nothing. */
+export const NO_RESULT = "no result";
+
 interface DriverFigures extends Figures {
   peak?: number | undefined;
   skip?: string;
@@ -154,11 +157,11 @@ async function readSample(scenario: Scenario, driver: Child, peer: Child, starte
   const elapsed = performance.now() - started;
   if (!figures) {
     await driver.stop(true);
-    return { failure: `no result: ${lastLine(await driver.errors) ?? "it hung"}` };
+    return { failure: `${NO_RESULT}: ${lastLine(await driver.errors) ?? "it hung"}` };
   }
   if (figures.skip) return { skip: figures.skip };
   if (figures.error) return { failure: figures.error };
-  const counted = scenario.peer === "flood" || ["publish", "awaited", "acknowledged"].includes(scenario.job);
+  const counted = scenario.peer === "flood" || ["publish", "awaited", "acknowledged", "burst"].includes(scenario.job);
   const got = counted ? await next<PeerFigures>(peer, 10_000) : undefined;
   if (counted && !got) return { failure: "the peer counted nothing" };
   return outcome(scenario, figures, elapsed, got);
@@ -217,7 +220,7 @@ function outcome(scenario: Scenario, figures: DriverFigures, elapsed: number, pe
   const { messages = 0, wrong = 0, seconds = 1, cpu, peak } = figures;
   if (scenario.job === "start") return { value: elapsed };
   if (scenario.job === "idle") return { value: figures.bytes!, peak };
-  if (scenario.job === "together") return { value: figures.p50!, peak };
+  if (["together", "crowd"].includes(scenario.job)) return { value: figures.p50!, peak };
   if (wrong) return { failure: `${wrong} messages of a wrong length` };
   if (peer?.wrong) return { failure: `the peer got ${peer.wrong} messages of a wrong length` };
   if (peer && peer.messages !== messages) {

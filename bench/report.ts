@@ -126,7 +126,7 @@ const mebibytes = (bytes?: number) => bytes === undefined ? "" : `${digits(bytes
 function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResults): string {
   const { name, divisor } = units[unit];
   const hasP99 = results.some((result) => result.p99 !== undefined);
-  const perMessage = unit === "messages/s";
+  const perMessage = unit === "messages/s", hasPeak = results.some(({ peak }) => peak !== undefined);
   const order: Runtime[] = ["node", "deno", "bun", "chromium", "c"];
   const rows = results.toSorted((a, b) => order.indexOf(a.runtime) - order.indexOf(b.runtime)).map((result) => [
     runtimeNames[result.runtime],
@@ -136,11 +136,13 @@ function scenarioTable({ title, unit, results, failures, skipped }: ScenarioResu
     ...(hasP99 ? [result.p99 === undefined ? "" : digits(result.p99)] : []),
     times(result.vsMqttjs),
     times(result.vsRaw),
-    ...(perMessage ? [result.cpu === undefined ? "" : digits(result.cpu), mebibytes(result.peak)] : []),
+    ...(perMessage ? [result.cpu === undefined ? "" : digits(result.cpu)] : []),
+    ...(hasPeak ? [mebibytes(result.peak)] : []),
   ]);
   const header = [
     ...["", "", name, "min-max", ...(hasP99 ? ["p99"] : []), "vs MQTT.js", "vs raw"],
-    ...(perMessage ? ["CPU s / million", "peak MiB"] : []),
+    ...(perMessage ? ["CPU s / million"] : []),
+    ...(hasPeak ? ["peak MiB"] : []),
   ];
   return [
     `#### ${title}\n`,

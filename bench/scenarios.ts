@@ -103,6 +103,39 @@ function acknowledged(qos: 1 | 2, version: 4 | 5 = 4): Scenario[] {
   ];
 }
 
+/** More at once than what a client has in hand at a time. */
+function crowds(): Scenario[] {
+  return [
+    {
+      id: "crowd",
+      title: "10,000 connections in one process, until all are open and each has got a message, 16 B",
+      job: "crowd",
+      peer: "echo",
+      unit: "ms",
+      params: { size: 16, topics: 1, count: 10_000 },
+      clients: ["mqtt3c", "mqttjs", "u8-mqtt", "raw"], // in threads, a connection has rings of 1 MiB
+      compiled: true,
+    },
+    {
+      ...flow("receive", 16, 100_000),
+      id: "retained",
+      title: "Receive, 100,000 messages to as many topics at once, as retained ones come, 16 B",
+      params: { size: 16, topics: 100_000, messages: 100_000 },
+      compiled: true,
+    },
+    {
+      id: "burst",
+      title: "Publish a burst of 1,000,000 at QoS 1, none awaited before the others, 16 B, 100 topics",
+      job: "burst",
+      peer: "sink",
+      unit: "messages/s",
+      params: { size: 16, topics: 100, qos: 1, messages: 1_000_000 },
+      clients: ["mqtt3c", "mqtt3c_worker", "mqttjs"],
+      compiled: true,
+    },
+  ];
+}
+
 /** What MQTT 5 costs. */
 function version5(): Scenario[] {
   const common = { clients: [...modes, "mqttjs"], compiled: true, quick: false };
@@ -183,6 +216,7 @@ export function scenarios(sizes?: number[], topics?: number[]): Scenario[] {
     ...acknowledged(1),
     ...acknowledged(2),
     ...version5(),
+    ...crowds(),
     {
       id: "echo-one-core",
       title: "Round trip through the echoing peer, 16 B, both on one core",

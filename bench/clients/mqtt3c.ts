@@ -2,10 +2,10 @@
 // bundle: export { connect } from "../../mod.ts";
 /** This client, `connect`. */
 import { connect } from "../../mod.ts";
-import { type Open, WINDOW } from "../client.ts";
+import { BURST, type Open, WINDOW } from "../client.ts";
 
 export const open: Open = async (url, onmessage, { qos, version, store }) => {
-  const op = { keepalive: 600, maxInflight: WINDOW, version };
+  const op = { keepalive: 600, maxInflight: WINDOW, version, ...qos > 0 && { maxBuffered: BURST } };
   const mqtt = await connect(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),

@@ -1,10 +1,10 @@
 // title: mqtt3c, worker
 /** This client, `connectWorker`: the loop in a thread of its own. */
 import { connectWorker } from "../../mod.ts";
-import { type Job, type Open, WINDOW } from "../client.ts";
+import { BURST, type Job, type Open, WINDOW } from "../client.ts";
 
 export const open: Open = async (url, onmessage, { qos, version, store }) => {
-  const op = { keepalive: 600, maxInflight: WINDOW, version };
+  const op = { keepalive: 600, maxInflight: WINDOW, version, ...qos > 0 && { maxBuffered: BURST } };
   const mqtt = await connectWorker(url, onmessage, store ? { ...op, id: "bench", session: true, store } : op);
   return {
     subscribe: (filter) => mqtt.subscribe(filter, { qos }),
