@@ -33,7 +33,7 @@ const together: Job = async ({ url, count }, _meter, open) => {
 /** So many connections are opened at a time: what a server has not accepted yet waits in a short queue. */
 const AT_ONCE = 100;
 
-/** Milliseconds until `count` connections are open, and each has got a message; and what they take, in bytes. */
+/** Milliseconds until `count` connections are open, and each has got a message. */
 const crowd: Job = async ({ url, count, size }, _meter, open) => {
   const [topic] = topicNames(1) as [string], payload = new Uint8Array(size).fill(120);
   const { ended, end } = signal();
@@ -91,8 +91,8 @@ async function run(params: Params): Promise<Record<string, unknown>> {
     const client = await import(params.client) as Record<string, Job> & {
       open: Open;
     };
-    const job = client[params.job] ?? { ...jobs, idle, together, crowd }[params.job]!,
-      options = await optionsOf(params);
+    const job = client[params.job] ?? { ...jobs, idle, together, crowd }[params.job]!;
+    const options = await optionsOf(params);
     const figures = await job(params, createMeter(), (url, onmessage) => client.open(url, onmessage, options));
     return { ...figures, peak: peak() };
   } catch (error) {

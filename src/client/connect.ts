@@ -62,10 +62,11 @@ function opened(op: ConnectOptions): Finding {
   return {
     advice: ADDRESSES,
     connection: (given) => {
+      const sock = given as Connection;
       try {
-        return { open: handIn(given as Connection, op) };
+        return { open: handIn(sock, op) };
       } catch (error) {
-        if (isDuplex(given as Connection)) closeConnection(given as Connection);
+        if (isDuplex(sock)) sock.destroy();
         throw error;
       }
     },

@@ -69,7 +69,7 @@ export class Loop {
       session.tick(now);
       this.#advance();
       this.#alarm.set(session.due);
-      this.#link?.resume(); // an iterator that was full may have been given up
+      this.#link?.resume(); // what nobody takes may have been given up
     });
     this.#keeper = store && new Keeper(store.store, { session, now: clock.now, advance: this.#advance });
     this.#linkParts = { session, clock, dial, advance: this.#advance };

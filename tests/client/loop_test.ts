@@ -952,6 +952,18 @@ describe("loop: messages", () => {
     assertEquals(await world.fate(gone), { done: true, value: undefined });
   });
 
+  test("reading goes on when messages that nobody takes are given up, which had stopped it", async () => {
+    const op = { id: "a", session: true, receiveMaximum: 1, timeout: 1000, keepalive: 0 };
+    const world = new World(op, null);
+    await world.start();
+    world.broker.send("20 02 01 00"); // session present
+    await world.opened;
+    world.broker.send("32 05 00 01 61 00 01"); // at QoS 1
+    assertEquals(world.broker.paused, true);
+    await world.clock.advance(3000);
+    assertEquals([world.broker.paused, world.client.stats.unclaimed], [false, 1]);
+  });
+
   test("leaving while the connection ends is leaving", async () => {
     const [world, messages] = await iterate();
     const gone = messages.return!();
