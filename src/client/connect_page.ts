@@ -60,7 +60,8 @@ export async function connect(
 ): Promise<Client> {
   checkOnpub(onpub);
   const settings = parsePage(addr, op);
-  const dial = (target: unknown, signal: AbortSignal) => openPageSocket(urlOf(target as TcpTarget), settings, signal);
+  const options = { ...settings, tick: pageClock.tick };
+  const dial = (target: unknown, signal: AbortSignal) => openPageSocket(urlOf(target as TcpTarget), options, signal);
   return await startClient(settings, { op, onpub, clock: pageClock, hints: pageHints, dial });
 }
 

@@ -17,6 +17,8 @@ const ABNORMAL = 1006;
 export interface PageSocketOptions {
   /** Bytes that may have come while the client does not read: nothing can hold them back. */
   readonly maxBuffered: number;
+  /** Calls back after the code that runs now. */
+  readonly tick: (callback: () => void) => void;
 }
 
 /**
@@ -62,7 +64,7 @@ class PageSocket implements Transport {
   readonly sock: WebSocket;
   /** The browser opens none with TLS whose certificate is not valid for the name. */
   readonly trusted: boolean;
-  readonly #maxBuffered: number;
+  readonly #options: PageSocketOptions;
   #sink: Sink | undefined;
   /** Whether the sink wants more. */
   #reading = false;
@@ -75,10 +77,10 @@ class PageSocket implements Transport {
   #writing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(sock: WebSocket, { maxBuffered }: PageSocketOptions) {
+  constructor(sock: WebSocket, options: PageSocketOptions) {
     this.sock = sock;
     this.trusted = sock.url.startsWith("wss:");
-    this.#maxBuffered = maxBuffered;
+    this.#options = options;
     sock.addEventListener("message", this.#received);
     sock.addEventListener("close", this.#closed);
     addEventListener("pagehide", this.#hidden);
@@ -103,7 +105,8 @@ class PageSocket implements Transport {
     } else {
       this.#waiting.push(chunk);
       this.#waitingSize += chunk.length;
-      if (this.#waitingSize > this.#maxBuffered) return this.#fail(flooded(this.#maxBuffered), { atOnce: true });
+      const { maxBuffered } = this.#options;
+      if (this.#waitingSize > maxBuffered) return this.#fail(flooded(maxBuffered), { atOnce: true });
     }
     if (this.#writing) this.#look();
   };
@@ -128,15 +131,23 @@ class PageSocket implements Transport {
     if (sock.readyState !== WebSocket.OPEN) return false; // it closes, which will be told
     sock.send(bytes as Uint8Array<ArrayBuffer>);
     this.#writing = sock.bufferedAmount > MOST_UNSENT;
-    if (this.#writing) this.#timer = setTimeout(this.#look, LOOK);
+    if (this.#writing) this.#lookLater();
     return !this.#writing;
+  }
+
+  /** In a tick: in a tab in the background, a timer that a timer has set, and so on, rings once a minute. */
+  #lookLater(): void {
+    this.#options.tick(() => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(this.#look, LOOK);
+    });
   }
 
   /** Tells the sink when what it wrote has left, as far as it has to. */
   readonly #look = () => {
     clearTimeout(this.#timer);
-    if (this.sock.readyState !== WebSocket.OPEN) return;
-    if (this.sock.bufferedAmount > MOST_UNSENT) return void (this.#timer = setTimeout(this.#look, LOOK));
+    if (!this.#writing || this.sock.readyState !== WebSocket.OPEN) return;
+    if (this.sock.bufferedAmount > MOST_UNSENT) return this.#lookLater();
     this.#writing = false;
     this.#sink?.written();
   };
