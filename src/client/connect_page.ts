@@ -60,8 +60,7 @@ export async function connect(
 ): Promise<Client> {
   checkOnpub(onpub);
   const settings = parsePage(addr, op);
-  const options = { ...settings, tick: pageClock.tick };
-  const dial = (target: unknown, signal: AbortSignal) => openPageSocket(urlOf(target as TcpTarget), options, signal);
+  const dial = (target: unknown, signal: AbortSignal) => openPageSocket(urlOf(target as TcpTarget), settings, signal);
   return await startClient(settings, { op, onpub, clock: pageClock, hints: pageHints, dial });
 }
 

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { pageTick } from "../page_tick.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { closedBy } from "./websocket_close.ts";
 
@@ -17,8 +18,6 @@ const ABNORMAL = 1006;
 export interface PageSocketOptions {
   /** Bytes that may have come while the client does not read: nothing can hold them back. */
   readonly maxBuffered: number;
-  /** Calls back after the code that runs now. */
-  readonly tick: (callback: () => void) => void;
 }
 
 /**
@@ -64,7 +63,7 @@ class PageSocket implements Transport {
   readonly sock: WebSocket;
   /** The browser opens none with TLS whose certificate is not valid for the name. */
   readonly trusted: boolean;
-  readonly #options: PageSocketOptions;
+  readonly #maxBuffered: number;
   #sink: Sink | undefined;
   /** Whether the sink wants more. */
   #reading = false;
@@ -73,14 +72,14 @@ class PageSocket implements Transport {
   #waitingSize = 0;
   /** Why it is over, while the sink has not been told. */
   #over: MqttError | undefined;
-  /** Whether the sink waits for a write, and what looks whether its bytes have left. */
+  /** Whether the sink waits for a write, and what looks whether its bytes have left: it does nothing when that is over. */
   #writing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(sock: WebSocket, options: PageSocketOptions) {
+  constructor(sock: WebSocket, { maxBuffered }: PageSocketOptions) {
     this.sock = sock;
     this.trusted = sock.url.startsWith("wss:");
-    this.#options = options;
+    this.#maxBuffered = maxBuffered;
     sock.addEventListener("message", this.#received);
     sock.addEventListener("close", this.#closed);
     addEventListener("pagehide", this.#hidden);
@@ -105,8 +104,7 @@ class PageSocket implements Transport {
     } else {
       this.#waiting.push(chunk);
       this.#waitingSize += chunk.length;
-      const { maxBuffered } = this.#options;
-      if (this.#waitingSize > maxBuffered) return this.#fail(flooded(maxBuffered), { atOnce: true });
+      if (this.#waitingSize > this.#maxBuffered) return this.#fail(flooded(this.#maxBuffered), { atOnce: true });
     }
     if (this.#writing) this.#look();
   };
@@ -135,9 +133,9 @@ class PageSocket implements Transport {
     return !this.#writing;
   }
 
-  /** In a tick: in a tab in the background, a timer that a timer has set, and so on, rings once a minute. */
+  /** In a tick, as a timer that a timer has set, and so on, rings once a minute in a tab in the background. */
   #lookLater(): void {
-    this.#options.tick(() => {
+    pageTick(() => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(this.#look, LOOK);
     });
@@ -145,7 +143,6 @@ class PageSocket implements Transport {
 
   /** Tells the sink when what it wrote has left, as far as it has to. */
   readonly #look = () => {
-    clearTimeout(this.#timer);
     if (!this.#writing || this.sock.readyState !== WebSocket.OPEN) return;
     if (this.sock.bufferedAmount > MOST_UNSENT) return this.#lookLater();
     this.#writing = false;
@@ -161,7 +158,6 @@ class PageSocket implements Transport {
     this.#sink = undefined;
     this.#waiting = [];
     this.#over = undefined;
-    clearTimeout(this.#timer);
     sock.removeEventListener("message", this.#received);
     sock.removeEventListener("close", this.#closed);
     removeEventListener("pagehide", this.#hidden);

@@ -54,6 +54,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     types: /^src\/(options5?|status)\.ts$/,
   },
   { files: /^src\/runtime\.ts$/, may: /^$/, node: /./ },
+  { files: /^src\/page_tick\.ts$/, may: /^$/ },
   { files: /^src\/message\.ts$/, may: /^src\/(protocol\/properties|runtime)\.ts$/, types: /^src\/protocol\/packet/ },
   { files: /^src\/(api|options5?|status)\.ts$/, may: /^$/, types: /^src\// },
   { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
@@ -64,7 +65,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   },
   {
     files: /^src\/transport\//,
-    may: /^src\/(transport\/|protocol\/|session\/trust\.ts|(errors|runtime)\.ts)/,
+    may: /^src\/(transport\/|protocol\/|session\/trust\.ts|(errors|runtime|page_tick)\.ts)/,
     types: /^src\/(options5?|status)\.ts$/,
     node: /./,
   },
@@ -92,7 +93,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   { files: /^src\/client\/sync_/, may: /^src\/(client\/|session\/|protocol\/|worker\/|errors\.ts)/, types: /^src\// },
   {
     files: /^src\/client\//,
-    may: /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred|runtime)\.ts)/,
+    may:
+      /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred|runtime|page_tick)\.ts)/,
     types: /^src\/(api|options5?|status|message|transport\/.*|store\/session_store)\.ts$/,
   },
 ];
