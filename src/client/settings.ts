@@ -244,5 +244,7 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /** 23 characters that every broker accepts [MQTT-3.1.3-5]: 32 bits choose among 62 with a bias of 10^-8. */
 function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(23)), (word) => ALPHABET[word % 62]).join("");
+  let id = "";
+  for (const word of crypto.getRandomValues(new Uint32Array(23))) id += ALPHABET[word % 62];
+  return id;
 }

@@ -4,6 +4,7 @@
 import type { OnPublish } from "../options.ts";
 import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
+import { LazySet } from "../lazy.ts";
 import type { Output } from "../protocol/output.ts";
 import {
   type FilterRequest,
@@ -82,7 +83,7 @@ export class Subscriber {
   readonly subscriptions: Subscriptions;
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
-  readonly #givenUp = new Set<string>();
+  readonly #givenUp = new LazySet<string>();
   /** Whether the broker's session may lack subscriptions: not all of them were asked for on a connection, and answered. */
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */

@@ -1,6 +1,7 @@
 /** The client's subscriptions: who gets their messages, and in which packets they were asked for.
  * @module */
 
+import { LazyMap, LazySet } from "../lazy.ts";
 import type { OnPublish } from "../options.ts";
 import type { FilterRequest, Properties, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
@@ -59,14 +60,15 @@ export interface Recipients {
   readonly several?: readonly Subscription[] | undefined;
 }
 
+/** Nobody: those of the messages that no subscription takes, when there is no handler for them. */
+export const NOBODY: Recipients = { consumers: [], inboxes: [] };
+
 /** All subscriptions by filter, and the way of a message to its recipients. */
 export class Subscriptions {
-  readonly #all = new Map<string, Subscription>();
-  readonly #groups = new Set<Group>();
+  readonly #all = new LazyMap<string, Subscription>();
+  readonly #groups = new LazySet<Group>();
   /** The subscriptions with recipients of their own, by the filter that their messages match. */
   readonly #routes = new TopicFilters<readonly Subscription[]>();
-  /** Nobody: those of the messages that no subscription takes, when there is no handler for them. */
-  readonly nobody: Recipients = { consumers: [], inboxes: [] };
   /** Those of the messages that no subscription takes. */
   readonly #others: Recipients;
   /** One for each handler, whatever it is subscribed for: it gets its messages in order. */
@@ -74,7 +76,7 @@ export class Subscriptions {
 
   /** `onpub` gets what no subscription takes. */
   constructor(onpub: OnPublish | undefined) {
-    this.#others = onpub === undefined ? this.nobody : { consumers: [this.consumerOf(onpub)], inboxes: [] };
+    this.#others = onpub === undefined ? NOBODY : { consumers: [this.consumerOf(onpub)], inboxes: [] };
   }
 
   /** Every inbox. */

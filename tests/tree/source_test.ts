@@ -54,12 +54,17 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     types: /^src\/(options5?|status)\.ts$/,
   },
   { files: /^src\/runtime\.ts$/, may: /^$/, node: /./ },
-  { files: /^src\/message\.ts$/, may: /^src\/(protocol\/properties|runtime)\.ts$/, types: /^src\/protocol\/packet/ },
+  { files: /^src\/lazy\.ts$/, may: /^$/ },
+  {
+    files: /^src\/message\.ts$/,
+    may: /^src\/(protocol\/(bytes|properties)|runtime)\.ts$/,
+    types: /^src\/protocol\/packet/,
+  },
   { files: /^src\/(api|options5?|status)\.ts$/, may: /^$/, types: /^src\// },
-  { files: /^src\/protocol\//, may: /^src\/(protocol\/|errors\.ts|message\.ts)/ },
+  { files: /^src\/protocol\//, may: /^src\/(protocol\/|(errors|message|lazy)\.ts)/ },
   {
     files: /^src\/session\//,
-    may: /^src\/(session\/|protocol\/|errors\.ts|message\.ts)/,
+    may: /^src\/(session\/|protocol\/|(errors|message|lazy)\.ts)/,
     types: /^src\/(options5?|status)\.ts$/,
   },
   {
