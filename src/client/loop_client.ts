@@ -23,7 +23,7 @@ import type { Outgoing, Publication as Outbound } from "../session/outgoing.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";

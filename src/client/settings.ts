@@ -14,9 +14,8 @@ import {
 import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
 import { isBun, isDeno } from "../runtime.ts";
-import type { AuthSettings } from "../session/authentication.ts";
 import { versionUnsupported } from "../session/limits.ts";
-import type { SessionSettings } from "../session/settings.ts";
+import type { AuthSettings, SessionSettings } from "../session/settings.ts";
 import { check, checkFunction, checkQoS, checkRange, isObject, isSignal, MAX_TIMER } from "./checks.ts";
 import { toBytes } from "./credentials.ts";
 import { checkNames, checkOptions } from "./options.ts";

@@ -18,7 +18,7 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { AuthEvent, Call, SessionEvent } from "../session/events.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Session } from "../session/session.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";

@@ -8,13 +8,7 @@ import { AUTH, type AuthPacket, type ConnackPacket, type Properties } from "../p
 import { broken, RULES } from "../protocol/rules.ts";
 import type { Connection } from "./connection.ts";
 import type { Call, Events } from "./events.ts";
-
-/** How a client proves who it is. */
-export interface AuthSettings {
-  readonly method: string;
-  /** What it begins with. */
-  readonly data: Uint8Array | undefined;
-}
+import type { AuthSettings } from "./settings.ts";
 
 /** Reason codes of AUTH. */
 const SUCCESS = 0, CONTINUE = 24, AGAIN = 25;

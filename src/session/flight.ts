@@ -31,14 +31,12 @@ import {
   staleError,
   WAITING,
 } from "./outgoing.ts";
+import type { SessionLost } from "./settings.ts";
 import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
 import { reduceExpiry, runsOf, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
-
-/** What becomes of the messages that were sent and not acknowledged when the broker has forgotten the session. */
-export type SessionLost = "resend" | "reject";
 
 /** How many messages may be sent and not acknowledged, in all and of QoS 2, and how many bytes accepted. */
 export interface FlightSettings {

@@ -26,8 +26,7 @@ import { makeParts, type Parts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { statsOf } from "./stats.ts";
-import type { Handler } from "./subscriber.ts";
-import type { Asked } from "./subscriptions.ts";
+import type { Asked, Handler } from "./subscriptions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /**

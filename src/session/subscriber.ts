@@ -7,7 +7,6 @@ import { MqttError } from "../errors.ts";
 import { LazySet } from "../lazy.ts";
 import type { Output } from "../protocol/output.ts";
 import {
-  type FilterRequest,
   type QoS,
   SUBACK,
   type SubackPacket,
@@ -32,7 +31,7 @@ import {
   type SubscribeRequest,
   type UnsubscribeRequest,
 } from "./requests.ts";
-import { type Asked, askedOf, type Group, Subscriptions } from "./subscriptions.ts";
+import { type Asked, askedOf, type Group, type Handler, type Planned, Subscriptions } from "./subscriptions.ts";
 
 /** Identifiers that the client chooses begin here: those that programs choose are smaller. */
 const FIRST_ID = 1024;
@@ -63,15 +62,6 @@ export interface SubscriberParts {
   readonly backlog: Backlog;
   readonly ids: PacketIds;
 }
-
-/** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
-export interface Handler {
-  readonly onpub: OnPublish | undefined;
-  readonly concurrency: number;
-}
-
-/** A subscription from the first connection on. */
-export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
 
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {

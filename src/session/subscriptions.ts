@@ -19,6 +19,15 @@ export interface Asked {
   readonly properties?: Pick<Properties, "user"> | undefined;
 }
 
+/** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
+export interface Handler {
+  readonly onpub: OnPublish | undefined;
+  readonly concurrency: number;
+}
+
+/** A subscription from the first connection on. */
+export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
+
 /** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
 export interface Group extends Asked {
   /** The subscription identifier by which the client tells the copies of a message apart; undefined in version 4. */

@@ -11,6 +11,7 @@ import { type Proxy, tunnel } from "./proxy.ts";
 import { DirectRead, distrust, handshakeFailed, SocketTransport } from "./socket.ts";
 import { makeContext, type TlsOptions } from "./tls_options.ts";
 import type { Transport } from "./transport.ts";
+import type { WebSocketTarget } from "./websocket_handshake.ts";
 
 /** Where a connection goes, and how. */
 export type Target = TcpTarget | UnixTarget;
@@ -20,17 +21,6 @@ export type TcpTarget = Host & {
   websocket?: WebSocketTarget | undefined;
 };
 export type UnixTarget = { path: string };
-
-/** What is asked of the server of a WebSocket, on the connection to it. */
-export type WebSocketTarget = {
-  /** The server's name as the request has it. */
-  authority: string;
-  /** Path and query. */
-  resource: string;
-  headers: readonly (readonly [name: string, value: string])[];
-  /** Whether a server that has a certificate must be trusted before it is asked. */
-  mustTrust: boolean;
-};
 
 /**
  * Opens a connection.

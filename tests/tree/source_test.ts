@@ -113,6 +113,21 @@ test("dependencies point one way: mod -> client -> session -> protocol, and node
   assertEquals(wrong, []);
 });
 
+test("no file needs itself, whatever is between, types included", async () => {
+  const needs = new Map<string, Set<string>>();
+  for (const { from, to } of await graph()) needs.set(from, (needs.get(from) ?? new Set()).add(to));
+  const circles: string[] = [];
+  const visit = (file: string, path: readonly string[], done: Set<string>) => {
+    if (path.includes(file)) return void circles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+    if (done.has(file)) return;
+    for (const next of needs.get(file) ?? []) visit(next, [...path, file], done);
+    done.add(file);
+  };
+  const done = new Set<string>();
+  for (const file of needs.keys()) visit(file, [], done);
+  assertEquals(circles, []);
+});
+
 test("mod.ts reaches nothing but files of ours and node: built-ins", async () => {
   const foreign = (await graph()).filter(({ to }) => !to.startsWith("node:") && !/^src\/.*\.ts$/.test(to));
   assertEquals(foreign, []);
