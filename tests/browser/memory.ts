@@ -25,7 +25,7 @@ export async function runPage(
   { seconds, rate, looks }: { seconds: number; rate: number; looks: number },
   told: (look: Look) => void = () => {},
 ): Promise<{ isFlat: boolean; sent: number; last: Look }> {
-  const broker = await startWebMosquitto(), site = await startSite(), browser = await startBrowser();
+  const broker = await startWebMosquitto({ quiet: true }), site = await startSite(), browser = await startBrowser();
   let answers = 0;
   const peer = await connect(`mqtt://127.0.0.1:${broker.tcp}`, () => void answers++);
   try {

@@ -8,6 +8,7 @@ import { deferred } from "../../src/deferred.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { systemClock } from "../../src/client/system_clock.ts";
+import { deferred } from "../../src/deferred.ts";
 import { threadCode } from "../../src/worker/code.ts";
 import { Connector } from "../../src/worker/connector.ts";
 import { program, Sharing, type User } from "../../src/worker/shared_thread.ts";
@@ -32,14 +33,14 @@ const crashing = () =>
 
 /** A client in the event loop whose connections are in a thread of `sharing`. */
 async function open(sharing: Sharing, port: number): Promise<Client> {
-  const connector = new Connector({ sharing });
+  const connector = new Connector({ sharing }), opened = deferred<number | undefined>();
   const settings = { ...parseSettings(op), pingPart: 0 };
   const client = new LoopClient(settings, {
     clock: systemClock,
     dial: (signal) => connector.dial({ host: local, port }, settings, signal),
     closed: () => void connector.end(),
-  });
-  await LoopClient.opened(client);
+  }, opened);
+  await opened.promise;
   return client;
 }
 
