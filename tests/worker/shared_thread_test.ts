@@ -8,7 +8,6 @@ import { deferred } from "../../src/deferred.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { systemClock } from "../../src/client/system_clock.ts";
-import { deferred } from "../../src/deferred.ts";
 import { threadCode } from "../../src/worker/code.ts";
 import { Connector } from "../../src/worker/connector.ts";
 import { program, Sharing, type User } from "../../src/worker/shared_thread.ts";
