@@ -1,6 +1,6 @@
 /**
  * What the runtimes themselves take, with nothing of ours in it: `deno run -A bench/runtimes.ts`. How long they start with
- * a module of Node; and what their own connections do, and those of `node:net`.
+ * a module of Node; what their own connections do, and those of `node:net`; and what memory stays that a thread shared.
  */
 // deno-lint-ignore-file no-console
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -89,7 +89,26 @@ async function connections(): Promise<string> {
   return table(["", "connection", "reads, GB/s", "round trip, µs"], rows);
 }
 
+/** Mebibytes that are added at most by 600 times 1 MiB, shared with a thread one after the other. */
+async function sharedMemory(): Promise<string> {
+  const rows: string[][] = [];
+  for (const [runtime, command] of Object.entries(runtimes)) {
+    const cells: string[] = [];
+    for (const how of ["fresh", "same"]) {
+      const found: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        found.push(Number(await run([...command, join(bench, "runtime_memory.js"), how, "600"])));
+      }
+      cells.push(digits(median(found)));
+    }
+    rows.push([runtime, ...cells]);
+  }
+  return table(["600 times 1 MiB for a thread, MiB added", "fresh", "the same"], rows, 1);
+}
+
 console.log(await starts());
 console.log();
 console.log(await connections());
+console.log();
+console.log(await sharedMemory());
 Deno.exit(); // connections of clients that have gone

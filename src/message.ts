@@ -1,11 +1,10 @@
 /** A PUBLISH packet as the application sees it.
  * @module */
 
+import { fromUtf8 } from "./protocol/bytes.ts";
 import type { MessageProperties, QoS } from "./protocol/packet.ts";
 import { readMessageProperties } from "./protocol/properties.ts";
 import { isBun } from "./runtime.ts";
-
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Memory that bytes were read into, once: what has been filled is never written again. */
 export interface Block {
@@ -154,7 +153,7 @@ export class Message {
 
   /** The payload as UTF-8 text; bytes that are not UTF-8 become U+FFFD. */
   text(): string {
-    return utf8.decode(bytesOf(this)); // who reads it and is done does not keep the block that it came in
+    return fromUtf8.decode(bytesOf(this)); // who reads it and is done does not keep the block that it came in
   }
 
   /**

@@ -2,14 +2,13 @@
  * @module */
 
 import type { ConnectOptions } from "../options.ts";
-import { kindOf } from "../protocol/bytes.ts";
+import { kindOf, utf8 } from "../protocol/bytes.ts";
 import type { Proxy } from "../transport/proxy.ts";
-import type { Target, WebSocketTarget } from "../transport/tcp.ts";
+import type { Target } from "../transport/tcp.ts";
+import type { WebSocketTarget } from "../transport/websocket_handshake.ts";
 import { check, checkRange } from "./checks.ts";
 import { parseHeaders } from "./headers.ts";
 import { checkOptions } from "./options.ts";
-
-const utf8 = new TextEncoder();
 
 /** The longest host name, in bytes (RFC 1928, section 5). */
 const MAX_HOST = 255;

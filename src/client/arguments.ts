@@ -19,8 +19,7 @@ import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
 import type { Farewell } from "../session/farewell.ts";
 import type { Publication as Outbound } from "../session/outgoing.ts";
-import type { Asked } from "../session/subscriptions.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Asked, Planned } from "../session/subscriptions.ts";
 import { check, checkFunction, checkObject, checkQoS, checkRange, isObject, isSignal } from "./checks.ts";
 import { checkNames } from "./options.ts";
 

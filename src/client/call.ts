@@ -2,6 +2,7 @@
  * @module */
 
 import { invoke, type MqttError } from "../errors.ts";
+import { utf8 } from "../protocol/bytes.ts";
 import type { Version } from "../protocol/packet.ts";
 import { withExpiry } from "../protocol/properties.ts";
 import { lengthSize } from "../protocol/wire.ts";
@@ -72,8 +73,6 @@ function tellIfDropped(error: unknown, dropped: Dropped): boolean {
 export function isDropped(error: unknown): boolean {
   return DROPPED.has((error as Partial<MqttError> | undefined)?.code);
 }
-
-const utf8 = new TextEncoder();
 
 /** The bytes of a PUBLISH packet (section 3.3). */
 export function packetSize(

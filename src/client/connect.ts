@@ -52,7 +52,7 @@ export async function connect(
 ): Promise<Client> {
   checkOnpub(onpub);
   const { settings, closed } = isPlaces(addr)
-    ? { settings: parseSettings(op, parsePlaces(addr, op, finder(op, opened(op)))), closed: () => {} }
+    ? { settings: parseSettings(op, parsePlaces(addr, op, finder(op, opened(op)))), closed: undefined }
     : handedIn(addr as Connection, op);
   return await startClient(settings, { op, onpub, clock: systemClock, dial, closed });
 }
@@ -74,7 +74,7 @@ function opened(op: ConnectOptions): Finding {
 }
 
 /** A client of a connection that was handed in, which is checked at once; `closed` is called when the client has ended. */
-function handedIn(sock: Connection, op: ConnectOptions): { settings: Settings; closed(): void } {
+function handedIn(sock: Connection, op: ConnectOptions): { settings: Settings; closed: () => void } {
   const settings = parseSettings(op);
   check(!op.reconnect, "reconnect with a connection handed in", "left out: give a function that opens connections");
   const open = handIn(sock, op);

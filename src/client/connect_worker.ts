@@ -2,6 +2,7 @@
  * @module */
 
 import type { Client } from "../api.ts";
+import { deferred } from "../deferred.ts";
 import type { ConnectOptions, OnPublish } from "../options.ts";
 import { traceDial } from "../transport/trace.ts";
 import { Connector } from "../worker/connector.ts";
@@ -66,7 +67,7 @@ export async function connectWorker(
     return client;
   }
   const store = op.store && await openStore(op.store, settings.id, false);
-  const connector = new Connector();
+  const connector = new Connector(), opened = deferred<number | undefined>();
   const client = new LoopClient({ ...settings, pingPart: 0 }, {
     clock: systemClock,
     dial: (signal, { target }) => traceDial((signal) => connector.dial(target!, settings, signal), trace)(signal),
@@ -77,8 +78,8 @@ export async function connectWorker(
     onstatus,
     store,
     closed: () => void connector.end(),
-  });
-  await LoopClient.opened(client);
+  }, opened);
+  await opened.promise;
   return client;
 }
 

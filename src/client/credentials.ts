@@ -3,10 +3,8 @@
 
 import type { Credential } from "../options.ts";
 import { MqttError } from "../errors.ts";
-import { isBytes, kindOf } from "../protocol/bytes.ts";
+import { isBytes, kindOf, utf8 } from "../protocol/bytes.ts";
 import { check } from "./checks.ts";
-
-const utf8 = new TextEncoder();
 
 /** The longest field, in bytes. */
 const MAX_BINARY = 65_535;

@@ -5,6 +5,7 @@ import type { Client } from "../api.ts";
 import type { RequestOptions, Responder, RespondOptions } from "../options.ts";
 import { type ErrorCode, MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
+import { utf8 } from "../protocol/bytes.ts";
 import type { MessageProperties } from "../protocol/packet.ts";
 import { checkFilter, checkName } from "../protocol/topic.ts";
 import { checkFunction, checkObject, checkQoS, checkRange, MAX_TIMER } from "./checks.ts";
@@ -75,7 +76,7 @@ export class Exchange {
     const given: MessageProperties = {
       ...properties,
       responseTopic: base,
-      correlation: new TextEncoder().encode(number),
+      correlation: utf8.encode(number),
     };
     const expiry = Math.ceil(timeout / 1000); // nobody waits for an answer any more then
     const published = isVersion5

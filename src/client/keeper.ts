@@ -1,6 +1,7 @@
 /** Keeps what the session writes down in its store.
  * @module */
 
+import { isPromise } from "../deferred.ts";
 import { MqttError } from "../errors.ts";
 import { Restored } from "../session/restored.ts";
 import type { Session } from "../session/session.ts";
@@ -126,8 +127,4 @@ export class Keeper {
     if (going.length === 0) return this.#store.close();
     return Promise.all(going).then(() => this.#store.close());
   }
-}
-
-function isPromise(value: void | Promise<void>): value is Promise<void> {
-  return typeof (value as PromiseLike<void> | undefined)?.then === "function";
 }

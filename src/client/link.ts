@@ -3,7 +3,7 @@
 
 import type { MqttError } from "../errors.ts";
 import type { Session } from "../session/session.ts";
-import type { Transport } from "../transport/transport.ts";
+import type { Sink, Transport } from "../transport/transport.ts";
 import type { Clock } from "./clock.ts";
 import { askCredential } from "./credentials.ts";
 import type { Place } from "./places.ts";
@@ -21,7 +21,7 @@ export interface LinkParts {
 }
 
 /** Tells the session what happens on one connection, and does what it says. */
-export class Link {
+export class Link implements Sink {
   readonly #attempt: number;
   readonly #parts: LinkParts;
   #place: Place;
@@ -69,33 +69,39 @@ export class Link {
       const credentials = { uname: await askCredential(uname, "uname"), passwd: await askCredential(passwd, "passwd") };
       if (!session.login(attempt, credentials, clock.now())) return;
       this.#abort = undefined;
-      this.#start();
+      this.#transport!.start(this);
     } catch (error) {
       session.lost(attempt, error as MqttError, clock.now());
     }
     this.#parts.advance(); // the answer may have come with it
   }
 
-  #start(): void {
-    const { session, clock, advance } = this.#parts;
-    const attempt = this.#attempt;
-    this.#transport!.start({
-      space: () => session.space(attempt),
-      received: (chunk, length) => {
-        session.received(attempt, chunk, length, clock.now());
-        advance();
-        return this.#reading = session.isReading;
-      },
-      written: () => {
-        session.written(attempt, clock.now());
-        advance();
-      },
-      closed: (error) => {
-        session.lost(attempt, error, clock.now());
-        advance();
-      },
-    });
+  // ---- what the transport says
+
+  space(): Uint8Array {
+    return this.#parts.session.space(this.#attempt);
   }
+
+  received(chunk: Uint8Array, length: number): boolean {
+    const parts = this.#parts, { session } = parts;
+    session.received(this.#attempt, chunk, length, parts.clock.now());
+    parts.advance();
+    return this.#reading = session.isReading;
+  }
+
+  written(): void {
+    const { session, clock, advance } = this.#parts;
+    session.written(this.#attempt, clock.now());
+    advance();
+  }
+
+  closed(error: MqttError): void {
+    const { session, clock, advance } = this.#parts;
+    session.lost(this.#attempt, error, clock.now());
+    advance();
+  }
+
+  // ---- what the session says
 
   /** Writes what the session has, unless a write is in flight; whether something has gone out. */
   write(): boolean {

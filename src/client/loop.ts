@@ -1,8 +1,11 @@
 /** What the client in the event loop does after each input: handles the session's events, writes, and sets its one timer.
  * @module */
 
+import type { OnPublish } from "../options.ts";
 import type { OnStatus } from "../status.ts";
+import { isPromise } from "../deferred.ts";
 import { invoke, type MqttError, surface } from "../errors.ts";
+import type { Message } from "../message.ts";
 import type { Handling, Work } from "../session/consumer.ts";
 import type { AuthEvent, RetryEvent, SessionEvent } from "../session/events.ts";
 import type { Session } from "../session/session.ts";
@@ -43,7 +46,7 @@ export interface LoopOwner {
 }
 
 /** The loop of one client: nothing of a session goes on but through it. */
-export class Loop {
+export class Loop implements Handling {
   readonly #parts: RunParts;
   readonly #owner: LoopOwner;
   readonly #session: Session;
@@ -131,7 +134,7 @@ export class Loop {
     while (this.#again) {
       this.#again = false;
       for (;;) {
-        const event = session.nextDelivering(this.#handlers);
+        const event = session.nextDelivering(this);
         if (event === undefined) break;
         onlyMessages = false;
         this.#handle(event);
@@ -145,24 +148,23 @@ export class Loop {
 
   // ---- handlers
 
-  readonly #handlers: Handling = {
-    call: (onpub, message) => {
-      try {
-        const result = onpub(message.topic, message);
-        if (result !== undefined && isPromise(result)) return result;
-      } catch (error) {
-        this.#session.backlog.countFailure();
-        this.#failed(error);
-      }
-      return undefined;
-    },
-    watch: (promise, work) => {
-      Promise.resolve(promise).then(() => this.#settle(work, false), (error) => {
-        this.#failed(error);
-        this.#settle(work, true);
-      });
-    },
-  };
+  call(onpub: OnPublish, message: Message): unknown {
+    try {
+      const result = onpub(message.topic, message);
+      if (result !== undefined && isPromise(result)) return result;
+    } catch (error) {
+      this.#session.backlog.countFailure();
+      this.#failed(error);
+    }
+    return undefined;
+  }
+
+  watch(promise: unknown, work: Work): void {
+    Promise.resolve(promise).then(() => this.#settle(work, false), (error) => {
+      this.#failed(error);
+      this.#settle(work, true);
+    });
+  }
 
   #failed(error: unknown): void {
     if (this.#parts.failed === undefined) surface(error);
@@ -220,7 +222,7 @@ export class Loop {
   async #authenticate({ attempt, data, isAwaited }: AuthEvent): Promise<void> {
     try {
       const answer = await askAnswer(this.#parts.authenticate!, data, isAwaited);
-      if (isAwaited) this.#session.authentication.answered(attempt, answer);
+      if (isAwaited) this.#session.answered(attempt, answer);
     } catch (error) {
       this.#session.lost(attempt, error as MqttError, this.#clock.now());
     }
@@ -235,9 +237,4 @@ export class Loop {
       return Promise.reject(error);
     }
   }
-}
-
-/** Whether a handler returned something to wait for. */
-function isPromise(value: unknown): boolean {
-  return typeof (value as PromiseLike<unknown> | null)?.then === "function";
 }

@@ -23,12 +23,12 @@ import type { Outgoing, Publication as Outbound } from "../session/outgoing.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Inbox } from "../session/inbox.ts";
 import { Session } from "../session/session.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { onAbort } from "./abort.ts";
 import { Acknowledgement, isDropped, packetSize, promiseOf, publishAll, rejection } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import { deferred, handled } from "../deferred.ts";
+import { type Deferred, deferred, handled } from "../deferred.ts";
 import { Exchange } from "./exchange.ts";
 import { durable } from "./keeper.ts";
 import { Loop, type RunParts } from "./loop.ts";
@@ -60,7 +60,7 @@ export interface LoopParts extends RunParts {
   /** Has `wake` called when there is a hint that the way to the broker has changed; returns what ends that. */
   hints?: ((wake: () => void) => () => void) | undefined;
   /** Called when the client has ended. */
-  closed?(): void;
+  closed?: (() => void) | undefined;
 }
 
 /** A client whose loop runs in the event loop of its thread. */
@@ -71,8 +71,8 @@ export class LoopClient implements Client {
   readonly #loop: Loop;
   /** Tells of publishes that were rejected, if somebody hears that. */
   readonly #dropped: ((call: Acknowledgement, error: MqttError) => void) | undefined;
-  readonly #opened = deferred<number | undefined>();
-  readonly #ended = deferred<MqttError>();
+  /** Resolves to why it has ended; made when it is asked for. */
+  #ended: Deferred<MqttError> | undefined;
   readonly #timeout: number;
   /** Requests and answers, once there are some. */
   #exchange: Exchange | undefined;
@@ -82,15 +82,16 @@ export class LoopClient implements Client {
   #closing: void | Promise<void> = undefined;
   /** Settled when publish() may go on; all who wait share it. */
   #room: Promise<number> | undefined;
-  readonly #stopListening: () => void;
+  readonly #stopHints: (() => void) | undefined;
+  readonly #stopAbort: (() => void) | undefined;
 
-  /** Starts to connect. */
-  constructor(settings: Settings, parts: LoopParts) {
+  /** Starts to connect; `opening` is settled when it has its first connection. */
+  constructor(settings: Settings, parts: LoopParts, opening: Call) {
     this.#parts = parts;
     this.#clock = parts.clock;
     const random = () => this.#clock.random();
     const sessionParts = { ...parts, random, durable: durable(parts.store, this.#clock.wall) };
-    const session = this.#session = new Session(settings, sessionParts, this.#opened, this.#clock.now());
+    const session = this.#session = new Session(settings, sessionParts, opening, this.#clock.now());
     const ended = (error: MqttError) => this.#end(error);
     this.#loop = new Loop(parts, { session, places: settings.places, ended });
     this.#timeout = settings.timeout;
@@ -98,21 +99,12 @@ export class LoopClient implements Client {
       session.listen();
       this.#dropped = ({ topic, size }, error) => session.tellDropped(topic, size, error);
     }
-    const stopHints = parts.hints?.(() => {
+    this.#stopHints = parts.hints?.(() => {
       session.wake(this.#clock.now());
       this.#loop.schedule();
     });
-    const stopAbort = onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
-    this.#stopListening = () => {
-      stopHints?.();
-      stopAbort();
-    };
+    this.#stopAbort = settings.signal && onAbort(settings.signal, (reason) => void handled(this.#disconnect(reason)));
     this.#loop.schedule();
-  }
-
-  /** Settled when the client has its first connection. */
-  static async opened(client: LoopClient): Promise<void> {
-    await client.#opened.promise;
   }
 
   get sock(): unknown {
@@ -142,7 +134,7 @@ export class LoopClient implements Client {
   run(): Promise<MqttError> {
     this.#session.listen();
     this.#loop.schedule();
-    return this.#ended.promise;
+    return (this.#ended ??= deferred()).promise;
   }
 
   publish(topic: string, message: string | Uint8Array, options?: PublishOptions): Promise<number>;
@@ -156,7 +148,7 @@ export class LoopClient implements Client {
     let waits: boolean;
     try {
       if (typeof topic === "object" && Array.isArray(topic)) {
-        return publishAll(checkPublications(topic), (each) => this.#send(each), this.#isTold);
+        return publishAll(checkPublications(topic), (each) => this.#send(each), (error) => this.#isTold(error));
       }
       const flags = options === undefined ? 0 : publishFlags(options);
       if (flags > 1 || options !== undefined && isConditional(options)) {
@@ -186,8 +178,9 @@ export class LoopClient implements Client {
   }
 
   /** Whether nobody has to await an error of a publish. */
-  readonly #isTold = (error: unknown): boolean =>
-    error === this.#session.reason || this.#dropped !== undefined && isDropped(error);
+  #isTold(error: unknown): boolean {
+    return error === this.#session.reason || this.#dropped !== undefined && isDropped(error);
+  }
 
   /** Publishes a message of QoS 1 or 2, or one that can be taken back. */
   #send(publication: Publication): Promise<number> {
@@ -264,7 +257,7 @@ export class LoopClient implements Client {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#call<void>((call) => this.#session.authentication.again(call, this.#clock.now()));
+    return this.#call<void>((call) => this.#session.reauthenticate(call, this.#clock.now()));
   }
 
   request(topic: string, message: string | Uint8Array, options?: RequestOptions): Promise<Message> {
@@ -317,16 +310,17 @@ export class LoopClient implements Client {
   // ---- the end
 
   #end(error: MqttError): void {
-    this.#stopListening();
+    this.#stopHints?.();
+    this.#stopAbort?.();
     this.#closing = this.#loop.closeStore();
-    this.#ended.resolve(error);
+    (this.#ended ??= deferred()).resolve(error);
     this.#exchange?.close(error);
     if (this.#closing === undefined) return this.#parts.closed?.();
-    void this.#closing.catch(this.#notClosed).then(() => this.#parts.closed?.());
+    void this.#closing.catch((error) => this.#notClosed(error)).then(() => this.#parts.closed?.());
   }
 
   /** The store could not be closed: disconnect() fails with that, and where nobody has called it, it surfaces. */
-  readonly #notClosed = (error: unknown): void => {
+  #notClosed(error: unknown): void {
     if (this.#left === undefined && this.#drained === undefined) surface(error);
-  };
+  }
 }

@@ -25,7 +25,7 @@ import { Events } from "../session/events.ts";
 import { encodeFarewell, type Farewell } from "../session/farewell.ts";
 import { HEARD_WITHIN } from "../session/state.ts";
 import type { SessionStore } from "../store/session_store.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { releaseLock } from "../store/lock.ts";
 import { restore } from "../worker/messages.ts";

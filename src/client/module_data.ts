@@ -2,7 +2,7 @@
  * @module */
 
 import { HIGH_WATER } from "../session/state.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import { FileStore } from "../store/file_store.ts";
 import { makeToken } from "../store/lock.ts";
 import type { SessionStore } from "../store/session_store.ts";

@@ -92,7 +92,8 @@ class Host {
         this.#outbox.add({ type: "trace", record: { ...record, time: record.time + performance.timeOrigin } });
       const made = store && new FileStore(store.path, store.sync, store.token);
       const places = this.#questions.places(settings.places, asks);
-      const client = new LoopClient({ ...settings, places }, {
+      const opened = deferred<number | void>();
+      this.#client = new LoopClient({ ...settings, places }, {
         clock: systemClock,
         dial: (signal, { target }) => traceDial((signal) => dial(target!, signal), traces ? trace : undefined)(signal),
         policy: this.#questions.policy,
@@ -106,9 +107,8 @@ class Host {
         failed: (error) => {
           if (error !== SURFACED) this.#throw(error);
         },
-      });
-      this.#client = client;
-      this.#answer(0, LoopClient.opened(client));
+      }, opened);
+      this.#answer(0, opened.promise);
     } catch (error) {
       this.#outbox.add({ type: "unusable", error: carry(error) });
     }

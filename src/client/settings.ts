@@ -14,9 +14,8 @@ import {
 import { checkGiven, encodeMessageProperties } from "../protocol/properties.ts";
 import { checkName, checkString } from "../protocol/topic.ts";
 import { isBun, isDeno } from "../runtime.ts";
-import type { AuthSettings } from "../session/authentication.ts";
 import { versionUnsupported } from "../session/limits.ts";
-import type { SessionSettings } from "../session/settings.ts";
+import type { AuthSettings, SessionSettings } from "../session/settings.ts";
 import { check, checkFunction, checkQoS, checkRange, isObject, isSignal, MAX_TIMER } from "./checks.ts";
 import { toBytes } from "./credentials.ts";
 import { checkNames, checkOptions } from "./options.ts";
@@ -244,5 +243,7 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /** 23 characters that every broker accepts [MQTT-3.1.3-5]: 32 bits choose among 62 with a bias of 10^-8. */
 function randomId(): string {
-  return Array.from(crypto.getRandomValues(new Uint32Array(23)), (word) => ALPHABET[word % 62]).join("");
+  let id = "";
+  for (const word of crypto.getRandomValues(new Uint32Array(23))) id += ALPHABET[word % 62];
+  return id;
 }

@@ -3,6 +3,7 @@
 
 import type { Client } from "../api.ts";
 import type { ConnectOptions, OnPublish } from "../options.ts";
+import { deferred } from "../deferred.ts";
 import type { SessionStore } from "../store/session_store.ts";
 import type { Target } from "../transport/tcp.ts";
 import { traceDial } from "../transport/trace.ts";
@@ -20,7 +21,7 @@ export interface StartParts extends Pick<LoopParts, "clock" | "hints"> {
   /** Opens a connection to an address. */
   dial(target: Target, signal: AbortSignal): Promise<Transport>;
   /** Called when the client has ended, or has not come about. */
-  closed?(): void;
+  closed?: (() => void) | undefined;
 }
 
 /**
@@ -31,9 +32,10 @@ export interface StartParts extends Pick<LoopParts, "clock" | "hints"> {
  */
 export async function startClient(
   settings: Settings,
-  { op, onpub, clock, hints, dial, closed = () => {} }: StartParts,
+  { op, onpub, clock, hints, dial, closed }: StartParts,
 ): Promise<Client> {
   const { onstatus, trace, reconnect } = op;
+  const opened = deferred<number | undefined>();
   const client = new LoopClient(settings, {
     dial: (signal, { target, open = (signal) => dial(target!, signal) }) => traceDial(open, trace)(signal),
     policy: typeof reconnect === "function" ? (retry) => askPolicy(reconnect, retry) : undefined,
@@ -45,17 +47,17 @@ export async function startClient(
     clock,
     hints,
     closed,
-  });
-  await LoopClient.opened(client);
+  }, opened);
+  await opened.promise;
   return client;
 }
 
 /** Opens the store of a client; when that fails there is no client, as after its end: `closed` is called. */
-async function openStoreOr(store: SessionStore, id: string, closed: () => void): Promise<OpenStore> {
+async function openStoreOr(store: SessionStore, id: string, closed: (() => void) | undefined): Promise<OpenStore> {
   try {
     return await openStore(store, id, false);
   } catch (error) {
-    closed();
+    closed?.();
     throw error;
   }
 }

@@ -18,7 +18,7 @@ import { PUBLISH } from "../protocol/packet.ts";
 import type { AuthEvent, Call, SessionEvent } from "../session/events.ts";
 import type { Farewell } from "../session/farewell.ts";
 import { Session } from "../session/session.ts";
-import type { Planned } from "../session/subscriber.ts";
+import type { Planned } from "../session/subscriptions.ts";
 import type { Trust } from "../session/trust.ts";
 import { Connector } from "../worker/connector.ts";
 import { onAbort } from "./abort.ts";
@@ -252,7 +252,7 @@ export class SyncClient implements Blocking, BlockingClient {
   }
 
   reauthenticate(): void {
-    this.#settled((call, now) => this.#session.authentication.again(call, now));
+    this.#settled((call, now) => this.#session.reauthenticate(call, now));
   }
 
   flush(): void {
@@ -396,7 +396,7 @@ export class SyncClient implements Blocking, BlockingClient {
   #authenticate({ attempt, data, isAwaited }: AuthEvent): void {
     try {
       const answer = askAnswerNow(this.#authenticateWith!, data, isAwaited);
-      if (isAwaited) this.#session.authentication.answered(attempt, answer);
+      if (isAwaited) this.#session.answered(attempt, answer);
     } catch (error) {
       this.#session.lost(attempt, error as MqttError, this.#clock.now());
     }

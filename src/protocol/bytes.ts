@@ -1,5 +1,11 @@
-/** Whether a value is bytes, and what it is instead, in words.
+/** Text as bytes and bytes as text; whether a value is bytes, and what it is instead, in words.
  * @module */
+
+/** Encodes text. */
+export const utf8: TextEncoder = new TextEncoder();
+
+/** Decodes text as it is: a byte order mark stays, and what is no UTF-8 becomes U+FFFD. */
+export const fromUtf8: TextDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Tells which typed array it is, whatever its prototype; undefined of everything else. */
 const arrayName = Object.getOwnPropertyDescriptor(

@@ -2,6 +2,7 @@
  * @module */
 
 import { fault, MqttError } from "../errors.ts";
+import { LazyMap } from "../lazy.ts";
 import { makeBlock, Message, newBlock, NO_BLOCK } from "../message.ts";
 import { decodeControl } from "./control.ts";
 import { Fields, tooShort } from "./fields.ts";
@@ -62,7 +63,7 @@ export class Decoder {
   readonly #topics: TopicCache;
   readonly #topicAliasMaximum: number;
   /** The topic names that this connection's aliases stand for. */
-  readonly #aliases = new Map<number, TopicName>();
+  readonly #aliases = new LazyMap<number, TopicName>();
   readonly #found = new Found();
   #lastFound: Found | undefined;
   #block = NO_BLOCK;
@@ -89,7 +90,7 @@ export class Decoder {
     this.#maxPacketSize = maxPacketSize;
     this.#version = version;
     this.#topicAliasMaximum = topicAliasMaximum;
-    this.#topics = new TopicCache((bytes) => decodeName(bytes, version));
+    this.#topics = new TopicCache(decodeName, version);
   }
 
   /** How many bytes wait to be decoded. */

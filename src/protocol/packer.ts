@@ -2,12 +2,11 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
-import { isBytes, kindOf } from "./bytes.ts";
+import { LazyMap } from "../lazy.ts";
+import { isBytes, kindOf, utf8 } from "./bytes.ts";
 import { MAX_REMAINING_LENGTH, PUBLISH, type Version } from "./packet.ts";
 import { checkName } from "./topic.ts";
 import { lengthSize, putLength } from "./wire.ts";
-
-const utf8 = new TextEncoder();
 
 /** Where encodeInto is faster than a loop over the characters. */
 const LONG = 48;
@@ -40,7 +39,7 @@ interface Name {
 export abstract class Packer {
   /** The bytes of properties that a message has which has none: their length, in version 5. */
   #noProperties = 0;
-  readonly #names = new Map<string, Name>();
+  readonly #names = new LazyMap<string, Name>();
   /** Names that had no place in #names. */
   #missed = 0;
   /** Where packets are written now, and `at` is where the next one goes. */

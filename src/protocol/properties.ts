@@ -1,7 +1,7 @@
 /** The properties of MQTT 5 (section 2.2.2): one table, by which they are checked where they lie, read and written.
  * @module */
 
-import { isBytes, kindOf } from "./bytes.ts";
+import { fromUtf8, isBytes, kindOf } from "./bytes.ts";
 import { check, checkObject, checkRange } from "./checks.ts";
 import { checkKnown, type Names } from "./names.ts";
 import * as packet from "./packet.ts";
@@ -248,8 +248,6 @@ function cut(): Error {
   return broken("properties that end within one", RULES.format, 5);
 }
 
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-
 /** Makes an object of properties that were checked; nothing of it lies in `bytes`. */
 export function readProperties(bytes: Uint8Array, start: number, end: number): Properties {
   const properties: Partial<Record<keyof Properties, unknown>> = {};
@@ -259,8 +257,8 @@ export function readProperties(bytes: Uint8Array, start: number, end: number): P
     return bytes.slice(value, at = value + (bytes[at]! << 8 | bytes[at + 1]!));
   };
   const read = (type: Type): unknown => {
-    if (type === PAIR) return Object.freeze([utf8.decode(field()), utf8.decode(field())]);
-    if (type === STRING) return utf8.decode(field());
+    if (type === PAIR) return Object.freeze([fromUtf8.decode(field()), fromUtf8.decode(field())]);
+    if (type === STRING) return fromUtf8.decode(field());
     if (type === BINARY) return field();
     const value = type === VARINT ? getLength(bytes, at, end) : numberAt(bytes, at, SIZES[type]!);
     at += type === VARINT ? lengthSize(value) : SIZES[type]!;

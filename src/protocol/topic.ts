@@ -1,9 +1,8 @@
 /** Topic names and topic filters: valid ones, matching ones, and many filters at once (section 4.7).
  * @module */
 
-import { kindOf } from "./bytes.ts";
-
-const encoder = new TextEncoder();
+import { LazyMap } from "../lazy.ts";
+import { kindOf, utf8 } from "./bytes.ts";
 
 /** The longest UTF-8 string of the protocol, in bytes (section 1.5.3). */
 const MAX_STRING = 65_535;
@@ -17,7 +16,7 @@ export function checkString(value: unknown, what: string): asserts value is stri
   if (typeof value !== "string") throw refused(what, `must be a string: received ${kindOf(value)}`);
   if (value.includes("\0")) throw refused(what, "holds U+0000 [MQTT-1.5.3-2]");
   if (!value.isWellFormed()) throw refused(what, "holds a lone surrogate [MQTT-1.5.3-1]");
-  if (value.length * 3 > MAX_STRING && encoder.encode(value).length > MAX_STRING) {
+  if (value.length * 3 > MAX_STRING && utf8.encode(value).length > MAX_STRING) {
     throw new RangeError(`Cannot use ${what} as it is over ${MAX_STRING} bytes`);
   }
 }
@@ -72,13 +71,13 @@ export class TopicName {
 }
 
 interface Level<T> {
-  next: Map<string, Level<T>>;
+  readonly next: LazyMap<string, Level<T>>;
   value: T | undefined;
 }
 
 /** Values by topic filter, in a trie: what matches a name costs its levels, not the filters there are. */
 export class TopicFilters<T> {
-  #root: Level<T> = { next: new Map(), value: undefined };
+  #root: Level<T> = { next: new LazyMap(), value: undefined };
   /** Changes with the filters: what was matched before is matched again. */
   #version = {};
   #size = 0;
@@ -100,7 +99,7 @@ export class TopicFilters<T> {
     let level = this.#root;
     for (const word of filter.split("/")) {
       let next = level.next.get(word);
-      if (next === undefined) level.next.set(word, next = { next: new Map(), value: undefined });
+      if (next === undefined) level.next.set(word, next = { next: new LazyMap(), value: undefined });
       level = next;
     }
     if (level.value === undefined) this.#size++;

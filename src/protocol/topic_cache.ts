@@ -1,6 +1,7 @@
 /** Topic names by their bytes, so that each is decoded and checked once.
  * @module */
 
+import type { Version } from "./packet.ts";
 import { TopicName } from "./topic.ts";
 
 /** Longer names are decoded each time. */
@@ -24,7 +25,8 @@ const INDEX = 0, NEXT = 1, LENGTH = 2;
  * Streams repeat themselves: the name that followed the last one is tried first, at 10 ns.
  */
 export class TopicCache {
-  readonly #decode: (bytes: Uint8Array) => string;
+  readonly #decode: (bytes: Uint8Array, version: Version) => string;
+  readonly #version: Version;
   #names: TopicName[] = [];
   /** Two numbers a slot: hash, and place of the record in #records (0: free). */
   #slots = NO_SLOTS;
@@ -33,9 +35,10 @@ export class TopicCache {
   #used = 3;
   #last = 0;
 
-  /** `decode` makes the string, and throws if the bytes are no topic name. */
-  constructor(decode: (bytes: Uint8Array) => string) {
+  /** `decode` makes the string, and throws if the bytes are no topic name in that version. */
+  constructor(decode: (bytes: Uint8Array, version: Version) => string, version: Version = 4) {
     this.#decode = decode;
+    this.#version = version;
   }
 
   /** The name in these bytes; `view` is over the same buffer as `bytes`, at the same offset. */
@@ -80,7 +83,7 @@ export class TopicCache {
   }
 
   #make(bytes: Uint8Array, start: number, length: number): TopicName {
-    return new TopicName(this.#decode(bytes.subarray(start, start + length)));
+    return new TopicName(this.#decode(bytes.subarray(start, start + length), this.#version));
   }
 
   #add(bytes: Uint8Array, view: DataView, start: number, length: number, tail: number): number {

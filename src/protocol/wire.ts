@@ -1,9 +1,8 @@
 /** The data types of the protocol as bytes (section 1.5).
  * @module */
 
+import { utf8 } from "./bytes.ts";
 import { broken, RULES } from "./rules.ts";
-
-const utf8 = new TextEncoder();
 
 /** Part of a packet. */
 export type Field = Uint8Array | readonly number[];

@@ -8,33 +8,16 @@ import { AUTH, type AuthPacket, type ConnackPacket, type Properties } from "../p
 import { broken, RULES } from "../protocol/rules.ts";
 import type { Connection } from "./connection.ts";
 import type { Call, Events } from "./events.ts";
-
-/** How a client proves who it is. */
-export interface AuthSettings {
-  readonly method: string;
-  /** What it begins with. */
-  readonly data: Uint8Array | undefined;
-}
+import type { AuthSettings } from "./settings.ts";
 
 /** Reason codes of AUTH. */
 const SUCCESS = 0, CONTINUE = 24, AGAIN = 25;
 
 const NO_DATA = new Uint8Array(0);
 
-/** What it works with. */
-export interface AuthParts {
-  readonly output: Output;
-  readonly events: Events;
-  /** @throws {MqttError} Why the client has ended. */
-  checkEnd(): void;
-  /** The attempt under way, or the connection. */
-  connection(): Connection | undefined;
-}
-
 /** The part of the client: the program answers what the broker asks. Times are in milliseconds. */
 export class Authentication {
   readonly #settings: AuthSettings | undefined;
-  readonly #parts: AuthParts;
   readonly #output: Output;
   readonly #events: Events;
   readonly #timeout: number;
@@ -45,10 +28,8 @@ export class Authentication {
 
   constructor(
     { auth, timeout }: { readonly auth: AuthSettings | undefined; readonly timeout: number },
-    parts: AuthParts,
+    { output, events }: { readonly output: Output; readonly events: Events },
   ) {
-    const { output, events } = parts;
-    this.#parts = parts;
     this.#settings = auth;
     this.#output = output;
     this.#events = events;
@@ -88,20 +69,17 @@ export class Authentication {
     this.#events.push({ type: "auth", attempt, data, isAwaited });
   }
 
-  /** The program has answered what the broker asked of it on the connection of that attempt. */
-  answered(attempt: number, answer: Uint8Array): void {
-    const connection = this.#parts.connection();
-    if (connection?.attempt === attempt) this.#send(connection, CONTINUE, answer);
+  /** The program has answered what the broker asked of it on this connection. */
+  answered(connection: Connection, answer: Uint8Array): void {
+    this.#send(connection, CONTINUE, answer);
   }
 
   /**
-   * Authenticates again on the connection that there is.
+   * Authenticates again on the connection, if there is one.
    *
-   * @throws {MqttError} `"unsupported"`, where connect had no `auth`, or there is no connection; why the client has ended.
+   * @throws {MqttError} `"unsupported"`, where connect had no `auth`, or there is no connection.
    */
-  again(call: Call, now: number): void {
-    this.#parts.checkEnd();
-    const connection = this.#parts.connection();
+  again(connection: Connection | undefined, call: Call, now: number): void {
     if (this.#settings === undefined || !connection?.isOpen || this.#call !== undefined) {
       const why = this.#settings === undefined
         ? "connect had no auth [MQTT5-4.12.1-1]"

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { LazySet } from "../lazy.ts";
 import { copyPayload, type Message, sizeOf } from "../message.ts";
 import type { Consumer, Delivery, Handling, Work } from "./consumer.ts";
 import type { Events } from "./events.ts";
@@ -66,7 +67,7 @@ export class Backlog {
   /** Messages that came with the last bytes. */
   #fresh: Delivery[] = [];
   /** Handlers with messages in their queue; those of them that may be called. */
-  readonly #queued = new Set<Consumer>();
+  readonly #queued = new LazySet<Consumer>();
   readonly #ready = new Fifo<Consumer>();
   /** What a program that blocks has not taken yet, in order; and what it has, until it asks for the next one. */
   readonly #kept = new Fifo<Kept>();

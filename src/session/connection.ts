@@ -51,9 +51,20 @@ export interface Credentials {
 /** What of the settings a connection needs. */
 type ConnectionSettings = Pick<
   SessionSettings,
-  | ("version" | "id" | "will" | "keepalive" | "pingPart" | "cleanSession")
+  | ("will" | "keepalive" | "pingPart")
   | ("sessionExpiry" | "receiveMaximum" | "maxPacketSize" | "topicAliases" | "properties" | "auth")
 >;
+
+/** What is of this attempt. */
+interface Attempt {
+  /** Its number. */
+  readonly attempt: number;
+  /** What CONNECT has of user name and password. */
+  readonly given: CredentialsGiven;
+  readonly version: Version;
+  /** Whether the broker is to forget the session that it has. */
+  readonly cleanSession: boolean;
+}
 
 /**
  * One attempt to connect, and the connection that comes of it. Times are in milliseconds.
@@ -85,22 +96,24 @@ export class Connection {
   /** The DISCONNECT that tells it, until it is taken. */
   #refusal: Uint8Array<ArrayBuffer> | undefined;
   readonly #settings: ConnectionSettings;
+  readonly #cleanSession: boolean;
   #keepAlive = new KeepAlive(0, 0);
   /** CONNECT, until it is taken. */
   #connect: Uint8Array<ArrayBuffer> | undefined;
   #isConnectTaken = false;
 
-  constructor(attempt: number, given: CredentialsGiven, settings: ConnectionSettings) {
-    this.version = settings.version;
+  constructor({ attempt, given, version, cleanSession }: Attempt, settings: ConnectionSettings) {
+    this.version = version;
     this.attempt = attempt;
     this.given = given;
+    this.#cleanSession = cleanSession;
     this.#settings = settings;
-    this.decoder = new Decoder(settings.maxPacketSize, settings.version, settings.topicAliases);
+    this.decoder = new Decoder(settings.maxPacketSize, version, settings.topicAliases);
   }
 
   /** The credentials are known: CONNECT can be taken. `id`: the client identifier, if the broker has assigned one before. */
   login(credentials: Credentials, id: string, now: number): void {
-    const { version, will, keepalive, cleanSession, pingPart, properties: given } = this.#settings;
+    const { will, keepalive, pingPart, properties: given } = this.#settings;
     const { sessionExpiry, receiveMaximum, maxPacketSize: maximumPacketSize, topicAliases, auth } = this.#settings;
     const properties = {
       ...given,
@@ -112,8 +125,8 @@ export class Connection {
       topicAliasMaximum: topicAliases === 0 ? undefined : topicAliases,
     };
     this.#keepAlive = new KeepAlive(keepalive * pingPart, now);
-    const what = { keepalive, cleanSession, id, will, properties, ...credentials };
-    this.#connect = encode({ type: CONNECT, ...what }, version);
+    const what = { keepalive, cleanSession: this.#cleanSession, id, will, properties, ...credentials };
+    this.#connect = encode({ type: CONNECT, ...what }, this.version);
   }
 
   /** The broker has accepted, and can do this. */
@@ -193,7 +206,7 @@ export class Connection {
    * @throws {MqttError} `"invalidresp"` if it is no CONNACK [MQTT-3.2.0-1], at the first byte that is wrong.
    */
   answer(): ConnackPacket | AuthPacket | undefined {
-    const { decoder } = this, { version, cleanSession } = this.#settings;
+    const { decoder, version } = this, cleanSession = this.#cleanSession;
     if (decoder.waiting === 0) return undefined;
     const head = [0, 1, 2, 3].map((index) => decoder.peek(index));
     const isChallenge = this.#isConnectTaken && version === 5 && this.#settings.auth !== undefined &&
@@ -232,7 +245,7 @@ export class Connection {
       case PINGREQ:
         throw clientsOnly(packet.type, this.version);
       case DISCONNECT:
-        if (this.#settings.version === 4) throw clientsOnly(packet.type, this.version);
+        if (this.version === 4) throw clientsOnly(packet.type, this.version);
         must(packet.properties?.sessionExpiry === undefined, "a session expiry", RULES.serverExpiry, this.version);
         throw disconnected(packet);
       default:

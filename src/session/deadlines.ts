@@ -3,31 +3,23 @@
 
 import type { MqttError } from "../errors.ts";
 import { unanswered, unread } from "./failures.ts";
+import type { Intake } from "./intake.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Parts } from "./parts.ts";
 
-/** What it looks at. */
-export interface DeadlinesParts {
-  readonly parts: Parts;
-  readonly lifecycle: Lifecycle;
-  /** Milliseconds in which a request must be answered. */
-  readonly timeout: number;
-  /** Whether what the connection has is wanted. */
-  isReading(): boolean;
-  /** Whether the program blocks, and waits for something that the broker does. */
-  isBlocked(): boolean;
-}
-
 /** Gives up what has failed, and has the keep alive send PINGREQ. Times are in milliseconds. */
 export class Deadlines {
-  readonly #given: DeadlinesParts;
   readonly #parts: Parts;
   readonly #lifecycle: Lifecycle;
+  readonly #intake: Intake;
+  /** In which a request must be answered. */
+  readonly #timeout: number;
 
-  constructor(given: DeadlinesParts) {
-    this.#given = given;
-    this.#parts = given.parts;
-    this.#lifecycle = given.lifecycle;
+  constructor(timeout: number, parts: Parts, { lifecycle, intake }: { lifecycle: Lifecycle; intake: Intake }) {
+    this.#timeout = timeout;
+    this.#parts = parts;
+    this.#lifecycle = lifecycle;
+    this.#intake = intake;
   }
 
   /** When `tick` wants to be called; Infinity when never. */
@@ -54,13 +46,13 @@ export class Deadlines {
   /** When the first flush has failed. Without a connection it waits for one; but a program that blocks does not wait longer. */
   get #flushDue(): number {
     const { isOpen, lastByte } = this.#lifecycle;
-    return isOpen || this.#given.isBlocked() ? this.#parts.flushes.due(lastByte) : Infinity;
+    return isOpen || this.#intake.isBlocked ? this.#parts.flushes.due(lastByte) : Infinity;
   }
 
   /** Gives up what has failed, at the second look, and sends PINGREQ when the keep alive wants it. */
   tick(now: number): void {
     const { due } = this;
-    const { timeout } = this.#given, lifecycle = this.#lifecycle;
+    const timeout = this.#timeout, lifecycle = this.#lifecycle;
     const { secondLook, backlog, stall, authentication, journal, flight, claims, subscriber, flushes } = this.#parts;
     lifecycle.now = now;
     if (lifecycle.isDrained) lifecycle.leaveDrained();
@@ -68,10 +60,10 @@ export class Deadlines {
     if (now < secondLook.due && secondLook.due < Infinity) return this.#ping(); // and look on
     const by = secondLook.take();
     // As it was when they were due: what is given up here makes room, and the answer may come with what is read then.
-    const reading = this.#given.isReading();
+    const reading = this.#intake.isReading;
     const error = unanswered(timeout, { reading, unsettled: backlog.count });
     if (lifecycle.due <= by) lifecycle.expire();
-    if (stall.due <= by && stall.check({ isReading: this.#given.isReading() }, now)) this.#giveUpStalled();
+    if (stall.due <= by && stall.check({ isReading: this.#intake.isReading }, now)) this.#giveUpStalled();
     if (authentication.due <= by) authentication.fail(error);
     if (journal.due <= by) journal.retry();
     if (flight.due <= by) flight.expire(now);
@@ -85,7 +77,7 @@ export class Deadlines {
 
   /** Those who wait for room, or for an acknowledgement, would wait for ever: the broker may read no more until we do. */
   #giveUpStalled(): void {
-    const { timeout } = this.#given, { flight, publisher, backlog: { count } } = this.#parts;
+    const timeout = this.#timeout, { flight, publisher, backlog: { count } } = this.#parts;
     if (flight.isAwaited) flight.fail(unread(`No acknowledgement was read within ${timeout} ms`, count));
     publisher.settle({ error: unread(`There was no room to publish within ${timeout} ms`, count) });
   }
@@ -94,7 +86,7 @@ export class Deadlines {
     if (this.#pingDue > this.#lifecycle.now) return;
     const { output, flushes } = this.#parts;
     try {
-      const how = { writing: output.writing, reading: this.#given.isReading() };
+      const how = { writing: output.writing, reading: this.#intake.isReading };
       if (this.#lifecycle.connection?.isPingDue(this.#lifecycle.now, how)) flushes.ping();
     } catch (error) {
       this.#lifecycle.lose(error as MqttError);

@@ -37,7 +37,7 @@ export interface AuthEvent {
  * | `retry` | asks the program when the next attempt is, then `plan` |
  * | `login` | asks for the credentials, then `login` or `lost` |
  * | `end` | says to the transport that nothing more will be written |
- * | `auth` | asks the program what it answers, then `authentication.answered` or `lost` |
+ * | `auth` | asks the program what it answers, then `answered` or `lost` |
  * | `keepalive` | tells the transport, if that sends the pings, after how many seconds it does; 0: never |
  * | `hangup` | closes the transport, or gives up the attempt |
  * | `settled` | settles the call |

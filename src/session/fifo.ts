@@ -3,16 +3,16 @@
 
 /** First in, first out. */
 export class Fifo<T> {
-  /** The newest, in order, and those before them in reverse: both are cheap at their ends. */
-  #newest: T[] = [];
-  #oldest: T[] = [];
+  /** The newest, in order, and those before them in reverse: both are cheap at their ends. Made when there is one. */
+  #newest: T[] | undefined;
+  #oldest: T[] | undefined;
 
   /** How many wait; a field, as it is looked at for each message. */
   length = 0;
 
   /** Adds one. */
   push(item: T): void {
-    this.#newest.push(item);
+    (this.#newest ??= []).push(item);
     this.length++;
   }
 
@@ -20,32 +20,36 @@ export class Fifo<T> {
   shift(): T | undefined {
     if (this.length === 0) return undefined;
     this.length--;
-    if (this.#oldest.length === 0) [this.#oldest, this.#newest] = [this.#newest.reverse(), this.#oldest];
-    return this.#oldest.pop();
+    if (!this.#oldest?.length) [this.#oldest, this.#newest] = [this.#newest!.reverse(), this.#oldest];
+    return this.#oldest!.pop();
   }
 
   /** The first, which stays; undefined when there is none. */
   get first(): T | undefined {
-    return this.#oldest.length > 0 ? this.#oldest.at(-1) : this.#newest[0];
+    return this.#oldest?.at(-1) ?? this.#newest?.[0];
   }
 
   /** Puts some before all others. */
   putBack(items: readonly T[]): void {
-    for (let i = items.length - 1; i >= 0; i--) this.#oldest.push(items[i]!);
+    if (items.length === 0) return;
+    const oldest = this.#oldest ??= [];
+    for (let i = items.length - 1; i >= 0; i--) oldest.push(items[i]!);
     this.length += items.length;
   }
 
   /** All, in order; they stay. */
   *[Symbol.iterator](): IterableIterator<T> {
-    for (let i = this.#oldest.length - 1; i >= 0; i--) yield this.#oldest[i]!;
-    yield* this.#newest;
+    const oldest = this.#oldest ?? [];
+    for (let i = oldest.length - 1; i >= 0; i--) yield oldest[i]!;
+    yield* this.#newest ?? [];
   }
 
   /** Takes out those of which it is so, and returns them in order. */
   discard(isSuperfluous: (item: T) => boolean): T[] {
+    if (this.length === 0) return [];
     const out: T[] = [], others: T[] = [];
     for (const item of this) (isSuperfluous(item) ? out : others).push(item);
-    this.#oldest.length = 0;
+    this.#oldest = undefined;
     this.#newest = others;
     this.length = others.length;
     return out;
@@ -53,6 +57,7 @@ export class Fifo<T> {
 
   /** Takes out all. */
   clear(): void {
-    this.#newest.length = this.#oldest.length = this.length = 0;
+    this.#newest = this.#oldest = undefined;
+    this.length = 0;
   }
 }

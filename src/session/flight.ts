@@ -3,6 +3,7 @@
 
 import type { Limits } from "../options5.ts";
 import type { MqttError } from "../errors.ts";
+import { LazyMap } from "../lazy.ts";
 import type { Output } from "../protocol/output.ts";
 import { convertPublish } from "../protocol/convert.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
@@ -30,14 +31,12 @@ import {
   staleError,
   WAITING,
 } from "./outgoing.ts";
+import type { SessionLost } from "./settings.ts";
 import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
 import { reduceExpiry, runsOf, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
 
 /** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
 const HANDED_OVER = 262_144;
-
-/** What becomes of the messages that were sent and not acknowledged when the broker has forgotten the session. */
-export type SessionLost = "resend" | "reject";
 
 /** How many messages may be sent and not acknowledged, in all and of QoS 2, and how many bytes accepted. */
 export interface FlightSettings {
@@ -97,8 +96,8 @@ export class Flight {
   /** When it is looked next whether some are stale; Infinity when none can be. */
   #soonest = Infinity;
   /** By packet identifier: those that were sent, in that order, and those that the broker has received, in the order of PUBREC. */
-  readonly #sent: Map<number, Outgoing> = new Map();
-  readonly #received: Map<number, Outgoing> = new Map();
+  readonly #sent = new LazyMap<number, Outgoing>();
+  readonly #received = new LazyMap<number, Outgoing>();
   /** The packet identifiers of QoS 2, when the broker may still hold others from the process before. */
   #freed: FreedIds | undefined;
   /** How many were accepted, how many of them are not done, and for how many of those somebody waits. */
@@ -248,8 +247,8 @@ export class Flight {
     const { maxInflight, maxInflightQoS2 } = this.#settings;
     const received = this.#received.size, qos1 = this.#sending[1], qos2 = this.#sending[2] + received;
     if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;
-    const first = this.#waiting[1].first(now, this.#giveUpStale);
-    const other = qos2 < maxInflightQoS2 ? this.#waiting[2].first(now, this.#giveUpStale) : undefined;
+    const first = this.#waiting[1].firstWaiting(now, this.#giveUpStale);
+    const other = qos2 < maxInflightQoS2 ? this.#waiting[2].firstWaiting(now, this.#giveUpStale) : undefined;
     // Of QoS 2 there may be no packet identifier yet: QoS 1 does not wait for that.
     const isBefore = other !== undefined && (first === undefined || other.number < first.number);
     const isOther = isBefore && this.#stamp(other, now);
@@ -292,7 +291,7 @@ export class Flight {
 
   /** There is a connection: messages of QoS 0 go to the output, and are done. */
   letGo(now: number): void {
-    const next = () => this.#waiting[0].first(now, this.#giveUpStale);
+    const next = () => this.#waiting[0].firstWaiting(now, this.#giveUpStale);
     for (let first = next(); first !== undefined; first = next()) {
       this.#reduce(first, now);
       this.#output.addCopies(bytesOf(first));
@@ -415,7 +414,7 @@ export class Flight {
       this.#freed = new FreedIds(this.#ids, this.#output, Math.min(maxInflightQoS2, MOST_FREED));
     }
     if (!sessionPresent) this.#forget();
-    for (const packetId of this.#received.keys()) this.#release(packetId);
+    for (const { packetId } of this.#received.values()) this.#release(packetId);
     this.#shelf.limit(limits.maxPacketSize);
     if (isLimited(limits)) this.#refuse(limits);
     this.#freed?.connected();

@@ -4,65 +4,17 @@
 import type { OnPublish } from "../options.ts";
 import { MqttError } from "../errors.ts";
 import type { Message } from "../message.ts";
-import type { Output } from "../protocol/output.ts";
-import {
-  AUTH,
-  type AuthPacket,
-  type ConnackPacket,
-  PINGRESP,
-  PUBACK,
-  PUBCOMP,
-  PUBLISH,
-  PUBREC,
-  PUBREL,
-  SUBACK,
-  UNSUBACK,
-} from "../protocol/packet.ts";
+import { AUTH, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK } from "../protocol/packet.ts";
 import type { Backlog } from "./backlog.ts";
-import type { BrokerPacket, Connection } from "./connection.ts";
+import type { BrokerPacket } from "./connection.ts";
 import type { Consumer, Delivery, Handling } from "./consumer.ts";
-import type { Events, SessionEvent } from "./events.ts";
-import type { Flight } from "./flight.ts";
-import type { Flushes } from "./flushes.ts";
-import type { Receiver } from "./receiver.ts";
-import type { Subscriber } from "./subscriber.ts";
-import type { Recipients } from "./subscriptions.ts";
+import type { SessionEvent } from "./events.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Parts } from "./parts.ts";
+import { NOBODY, type Recipients } from "./subscriptions.ts";
 
 /** Gives a message to those who get it, or keeps it for them; what is not settled then. */
 type Deliver = (recipients: Recipients, message: Message, packetId: number) => Delivery | undefined;
-
-/** What it looks at: the session, which changes with what is decoded. */
-export interface Reading {
-  /** The connection that has brought something; undefined when there is none. */
-  connection(): Connection | undefined;
-  /** Whether what it has is wanted. */
-  isReading(): boolean;
-  /** Whether messages are delivered. */
-  isDelivering(): boolean;
-  /** Whether messages that nobody takes may find somebody yet. */
-  mayClaim(): boolean;
-  /** Milliseconds. */
-  now(): number;
-  /** The answer to CONNECT has come. */
-  connacked(connection: Connection, packet: ConnackPacket): void;
-  /** AUTH has come. */
-  challenged(connection: Connection, packet: AuthPacket): void;
-  /** Nothing more is decoded, as it is not wanted now. */
-  held(): void;
-  /** The broker has made a mistake. */
-  failed(error: MqttError): void;
-}
-
-/** What it works with. */
-export interface IntakeParts {
-  readonly output: Output;
-  readonly events: Events;
-  readonly backlog: Backlog;
-  readonly receiver: Receiver;
-  readonly subscriber: Subscriber;
-  readonly flight: Flight;
-  readonly flushes: Flushes;
-}
 
 /**
  * Decodes until there is an event to tell, or a message that somebody asks for. Three ways to give messages out: to
@@ -70,8 +22,10 @@ export interface IntakeParts {
  * something else.
  */
 export class Intake {
-  readonly #reading: Reading;
-  readonly #parts: IntakeParts;
+  readonly #parts: Parts;
+  readonly #lifecycle: Lifecycle;
+  /** At hand, as each message asks it. */
+  readonly #backlog: Backlog;
   /** How `nextDelivering` calls handlers. */
   #handling: Handling | undefined;
   /** The message that `next` gives, and those who get it. */
@@ -82,9 +36,22 @@ export class Intake {
   /** How many messages have come. */
   received = 0;
 
-  constructor(reading: Reading, parts: IntakeParts) {
-    this.#reading = reading;
+  constructor(parts: Parts, lifecycle: Lifecycle) {
     this.#parts = parts;
+    this.#lifecycle = lifecycle;
+    this.#backlog = parts.backlog;
+  }
+
+  /** Whether what the connection has is wanted: when too many messages are unsettled, only for what the program waits for. */
+  get isReading(): boolean {
+    return this.#backlog.hasRoom || !this.#lifecycle.isDelivering || this.#backlog.hasSpace && this.#isAwaited;
+  }
+
+  /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
+  get #isAwaited(): boolean {
+    const { publisher, subscriber, flushes, flight } = this.#parts;
+    return this.isBlocked || publisher.isAwaited || this.#backlog.isAsked || subscriber.isAwaited ||
+      flushes.isAwaited || flight.isAwaited;
   }
 
   /** The handlers of the last message that `next` gave. */
@@ -124,8 +91,8 @@ export class Intake {
   }
 
   readonly #deliver: Deliver = (recipients, message, packetId) => {
-    const { backlog, subscriber } = this.#parts;
-    const isLeft = packetId > 0 && this.#reading.mayClaim() && recipients === subscriber.subscriptions.nobody;
+    const { backlog, claims } = this.#parts;
+    const isLeft = packetId > 0 && claims.areOpen && recipients === NOBODY;
     if (isLeft) return backlog.keepUnclaimed(message, packetId);
     return backlog.deliver(recipients, message, packetId, this.#handling!);
   };
@@ -140,23 +107,23 @@ export class Intake {
 
   /** Decodes what has come, until there is an event to tell, or the message that `next` gives. */
   #decode(deliver: Deliver): void {
-    const reading = this.#reading, connection = reading.connection();
+    const lifecycle = this.#lifecycle, connection = lifecycle.heard;
     if (connection === undefined) return;
     const { output, events, receiver, subscriber: { subscriptions } } = this.#parts, { decoder } = connection;
     let received = 0;
     try {
       if (!connection.isOpen) {
         const answer = connection.answer();
-        if (answer?.type === AUTH) return reading.challenged(connection, answer);
-        return answer && reading.connacked(connection, answer);
+        if (answer?.type === AUTH) return this.#parts.authentication.challenged(connection, answer);
+        return answer && lifecycle.connacked(connection, answer);
       }
       if (output.isFlooded) throw notRead(output.buffered);
-      while (events.length === 0 && reading.isReading() && connection === reading.connection()) {
+      while (events.length === 0 && this.isReading && connection === lifecycle.heard) {
         const packet = decoder.next();
         if (packet === undefined) return connection.checkStart();
         if (packet.type !== PUBLISH) {
           this.#control(connection.check(packet));
-        } else if (reading.isDelivering()) {
+        } else if (lifecycle.isDelivering) {
           const { packetId } = decoder;
           received++;
           if (!receiver.isWellFormed(packet, packetId) || !receiver.accept(packet, packetId)) continue;
@@ -166,32 +133,32 @@ export class Intake {
           if (this.#taken !== undefined) return;
         }
       }
-      if (!reading.isReading()) reading.held();
+      if (!this.isReading) this.#parts.stall.watch(lifecycle.now);
     } catch (error) {
-      reading.failed(error as MqttError);
+      lifecycle.lose(error as MqttError);
     } finally {
       this.received += received;
     }
   }
 
   #control(packet: BrokerPacket): void {
-    const { flushes, subscriber, flight, receiver } = this.#parts;
+    const { flushes, subscriber, flight, authentication, receiver } = this.#parts;
     switch (packet.type) {
       case PINGRESP:
         return flushes.answered();
       case SUBACK:
       case UNSUBACK:
-        return subscriber.answered(packet, this.#reading.now());
+        return subscriber.answered(packet, this.#lifecycle.now);
       case PUBACK:
       case PUBREC:
       case PUBCOMP:
         return flight.answered(packet);
       case AUTH:
-        return this.#reading.challenged(this.#reading.connection()!, packet);
+        return authentication.challenged(this.#lifecycle.heard!, packet);
       case PUBREL:
         return receiver.release(packet.packetId);
       case "oversized":
-        if (this.#reading.isDelivering()) receiver.drop(packet);
+        if (this.#lifecycle.isDelivering) receiver.drop(packet);
     }
   }
 }

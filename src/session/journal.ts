@@ -2,6 +2,7 @@
  * @module */
 
 import type { MqttError } from "../errors.ts";
+import { utf8 } from "../protocol/bytes.ts";
 import type { Version } from "../protocol/packet.ts";
 import { viewOf } from "../protocol/wire.ts";
 import { Fifo } from "./fifo.ts";
@@ -296,7 +297,7 @@ export class Journal {
 
 /** The record that says whose session it is. */
 export function encodeClient(id: string): Uint8Array {
-  const bytes = new TextEncoder().encode(id);
+  const bytes = utf8.encode(id);
   const record = new Uint8Array(1 + bytes.length);
   record[0] = CLIENT;
   record.set(bytes, 1);

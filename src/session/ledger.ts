@@ -2,6 +2,7 @@
  * @module */
 
 import type { MqttError } from "../errors.ts";
+import { LazyMap } from "../lazy.ts";
 import type { Events } from "./events.ts";
 import { notReplaced, notStored } from "./failures.ts";
 import type { Flight } from "./flight.ts";
@@ -44,9 +45,8 @@ export interface LedgerParts {
 /** Without a store, everything counts as kept at once. */
 export class Ledger implements Keeping {
   readonly #parts: LedgerParts;
-  /** By number: those that the store does not have yet, and of those, whose calls wait for that. */
-  readonly #unkept = new Map<number, Outgoing>();
-  readonly #untilStored = new Set<number>();
+  /** By number: those that the store does not have yet. */
+  readonly #unkept = new LazyMap<number, Outgoing>();
   /** Whether a broker may have the session: of this client, or of the process before. */
   #isKnown: boolean;
   /** Whether the broker's session is that of a client before this one, whose messages no store has. */
@@ -82,7 +82,7 @@ export class Ledger implements Keeping {
     }
     journal.accepted({ number, due, packet: bytesOf(outgoing) }, now);
     this.#unkept.set(number, outgoing);
-    if (untilStored) this.#untilStored.add(number);
+    outgoing.untilStored = untilStored;
   }
 
   /** Whether the session that a broker has, or has not, is that of a client before this one, whose messages nobody knows. */
@@ -132,7 +132,7 @@ export class Ledger implements Keeping {
     for (const number of numbers) {
       const outgoing = this.#unkept.get(number);
       this.#unkept.delete(number);
-      if (this.#untilStored.delete(number) && outgoing !== undefined) this.#parts.flight.settle(outgoing, undefined);
+      if (outgoing?.untilStored) this.#parts.flight.settle(outgoing, undefined);
     }
   }
 
@@ -141,7 +141,6 @@ export class Ledger implements Keeping {
     for (const number of numbers) {
       const outgoing = this.#unkept.get(number);
       this.#unkept.delete(number);
-      this.#untilStored.delete(number);
       if (outgoing !== undefined) this.#parts.flight.giveUp(outgoing, error);
     }
   }

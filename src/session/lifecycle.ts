@@ -163,11 +163,11 @@ export class Lifecycle {
   /** Begins an attempt, which has failed at a time. */
   #dial(deadline: number = this.now + this.#settings.timeout): ConnectionStatus {
     const { attempts, events, ledger, versions } = this.#parts;
-    const number = this.#begun++, { place, address, credentials, attempt } = attempts.begin();
+    const number = this.#begun++, { place, address, credentials: given, attempt } = attempts.begin();
     this.#state = "connecting";
     this.#deadline = deadline;
     const cleanSession = this.#settings.cleanSession || ledger.startsAnew, version = versions.tries;
-    this.#connection = new Connection(number, credentials, { ...this.#settings, version, cleanSession });
+    this.#connection = new Connection({ attempt: number, given, version, cleanSession }, this.#settings);
     events.push({ type: "dial", attempt: number, place });
     return events.tell({ type: "connecting", attempt, address });
   }

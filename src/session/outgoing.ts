@@ -37,6 +37,8 @@ export interface Outgoing extends Shelved {
   refusal: MqttError | undefined;
   /** When it is not sent any more; milliseconds. */
   readonly due: number;
+  /** Whether the call waits no longer than until the store has it. */
+  untilStored: boolean;
 }
 
 /** A message to be published, with the flags of byte 1. */
@@ -70,6 +72,7 @@ export function makeOutgoing({ page, start, size }: Shelved, number: number, due
     due,
     code: 0,
     refusal: undefined,
+    untilStored: false,
   };
 }
 

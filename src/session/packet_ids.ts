@@ -9,12 +9,12 @@ interface Users {
 
 /** Gives packet identifiers that are not in use [MQTT-2.3.1-2], the one that was used longest ago first. */
 export class PacketIds {
-  readonly #users: Users[] = [];
+  #users: readonly Users[] = [];
   #last = 0;
 
   /** The keys of this map, or the members of this set, are in use. */
   add(users: Users): void {
-    this.#users.push(users);
+    this.#users = this.#users.concat(users);
   }
 
   /** The next one; undefined when all 65,535 are in use. */

@@ -3,7 +3,7 @@
 
 import { Output } from "../protocol/output.ts";
 import { Attempts } from "./attempts.ts";
-import { Authentication, type AuthParts } from "./authentication.ts";
+import { Authentication } from "./authentication.ts";
 import { Backlog } from "./backlog.ts";
 import { Claims } from "./claims.ts";
 import { Ending } from "./ending.ts";
@@ -42,11 +42,10 @@ export interface Parts {
   readonly secondLook: SecondLook;
 }
 
-/** Makes them; `asking` is what authentication looks at. `now` is in milliseconds. */
+/** Makes them. `now` is in milliseconds. */
 export function makeParts(
   settings: SessionSettings,
   { durable, onpub, subscriptions }: SessionParts,
-  asking: Pick<AuthParts, "checkEnd" | "connection">,
   now: number,
 ): Parts {
   const events: Events = new Events((error) => ending.rejected(error));
@@ -54,20 +53,28 @@ export function makeParts(
   const output = new Output(settings.maxBuffered, settings.version);
   const restored = durable?.restored;
   const journal = new Journal(durable?.log, restored?.size ?? 0, settings.version);
-  const ways = { output, events, journal };
-  const receiver = new Receiver(settings, ways, restored?.recorded);
+  const receiver = new Receiver(settings, { output, events, journal }, restored?.recorded);
   const backlog = new Backlog(settings, events, receiver);
   const flushes = new Flushes(output, events, settings.timeout);
   const ids = new PacketIds();
-  const flight = new Flight(settings, { ...ways, ids, onDone: flushes.done });
-  const ledger = new Ledger(durable, { id: settings.id, ...ways, receiver, flight }, now);
+  const flight = new Flight(settings, { output, events, journal, ids, onDone: flushes.done });
+  const ledger = new Ledger(durable, { id: settings.id, journal, events, receiver, flight }, now);
   const subscriber = new Subscriber(settings, { onpub, subscriptions, output, events, backlog, ids });
   return {
-    ...{ events, ending, output, journal, ledger, receiver, backlog, flight, flushes, subscriber },
+    events,
+    ending,
+    output,
+    journal,
+    ledger,
+    receiver,
+    backlog,
+    flight,
+    flushes,
+    subscriber,
     stall: new Stall(backlog, events, settings.timeout),
     claims: new Claims(backlog, subscriber.subscriptions),
     publisher: new Publisher(settings.version, { output, events, flight, ledger }),
-    authentication: new Authentication(settings, { output, events, ...asking }),
+    authentication: new Authentication(settings, { output, events }),
     versions: new Versions(settings),
     attempts: new Attempts(settings),
     secondLook: new SecondLook(),

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError, violation } from "../errors.ts";
+import { LazyMap, LazySet } from "../lazy.ts";
 import type { Message } from "../message.ts";
 import type { OversizedPublish } from "../protocol/decoder.ts";
 import type { Output } from "../protocol/output.ts";
@@ -58,14 +59,14 @@ export class Receiver {
   readonly #output: Output;
   readonly #events: Events;
   readonly #journal: Journal;
-  /** What came on this connection and is not acknowledged, in order. */
-  readonly #receipts: Record<1 | 2, Fifo<Receipt>> = { 1: new Fifo(), 2: new Fifo() };
+  /** What came on this connection and is not acknowledged, in order: of QoS 1, and of QoS 2. */
+  readonly #receipts: readonly Fifo<Receipt>[] = [new Fifo(), new Fifo()];
   /** What is not settled, of this connection and of earlier ones. */
-  readonly #inHand = new Map<number, Delivery>();
-  readonly #earlier = new Map<number, Delivery>();
-  readonly #recorded: Set<number>;
+  readonly #inHand = new LazyMap<number, Delivery>();
+  readonly #earlier = new LazyMap<number, Delivery>();
+  readonly #recorded = new LazySet<number>();
   /** What came on this connection and is not acknowledged to the end, where the broker may not send more than so many. */
-  readonly #open = new Set<number>();
+  readonly #open = new LazySet<number>();
   #maximum = Infinity;
   /** How a message is acknowledged that a handler has failed on, and a PUBREL for nothing. */
   #failure = 0;
@@ -88,7 +89,7 @@ export class Receiver {
     this.#output = output;
     this.#events = events;
     this.#journal = journal;
-    this.#recorded = new Set(recorded);
+    for (const packetId of recorded) this.#recorded.add(packetId);
     this.speak(settings.version);
   }
 
@@ -136,7 +137,8 @@ export class Receiver {
 
   /** One more is not acknowledged [MQTT5-3.3.4-9]. */
   #count(packetId: number): void {
-    if (this.#open.add(packetId).size <= this.#maximum) return;
+    this.#open.add(packetId);
+    if (this.#open.size <= this.#maximum) return;
     const mistake = `more than ${this.#maximum} messages that are not acknowledged`;
     throw broken(mistake, RULES.tooMany, 5);
   }
@@ -182,7 +184,7 @@ export class Receiver {
 
   /** What will be acknowledged when it is settled. */
   #expect(qos: QoS, receipt: Receipt): void {
-    const receipts = this.#receipts[qos as 1 | 2];
+    const receipts = this.#receipts[qos - 1]!;
     if (receipts.length === MOST_RECEIPTS) throw violation("a packet identifier that is in use", "2.3.1-2");
     receipts.push(receipt);
   }
@@ -197,13 +199,13 @@ export class Receiver {
   }
 
   #acknowledge(qos: QoS, packetId: number, code: number): void {
-    if (this.#receipts[qos as 1 | 2].length === 0) this.#send(qos, packetId, code);
+    if (this.#receipts[qos - 1]!.length === 0) this.#send(qos, packetId, code);
     else this.#expect(qos, { packetId, receipt: "settled", failed: false, code });
   }
 
   /** Sends what need not wait any more. */
   #sendSettled(qos: QoS): void {
-    const receipts = this.#receipts[qos as 1 | 2];
+    const receipts = this.#receipts[qos - 1]!;
     while (receipts.first !== undefined && receipts.first.receipt !== "due") {
       const { packetId, receipt, failed, code = this.#codeOf(failed) } = receipts.shift()!;
       if (receipt === "settled") this.#send(qos, packetId, code);
@@ -235,17 +237,16 @@ export class Receiver {
   }
 
   /** The packet identifiers that are recorded. */
-  get recorded(): ReadonlySet<number> {
+  get recorded(): Pick<ReadonlySet<number>, "size"> & Iterable<number> {
     return this.#recorded;
   }
 
   /** The connection is lost: nothing that came on it is acknowledged on another one. */
   lost(): void {
     this.#isOpen = false;
-    this.#receipts[1].clear();
-    this.#receipts[2].clear();
+    for (const receipts of this.#receipts) receipts.clear();
     this.#open.clear();
-    for (const [packetId, delivery] of this.#inHand) this.#earlier.set(packetId, delivery);
+    for (const delivery of this.#inHand.values()) this.#earlier.set(delivery.packetId, delivery);
     this.#inHand.clear();
   }
 

@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { LazyMap } from "../lazy.ts";
 import type { Limits } from "../options5.ts";
 import { encode } from "../protocol/encoder.ts";
 import { tooLarge } from "../protocol/packer.ts";
@@ -62,10 +63,10 @@ export type Request = SubscribeRequest | UnsubscribeRequest;
 export class Requests {
   /** Bytes that those with a caller may have, in all. */
   readonly #maxBytes: number;
-  readonly #sent = new Map<number, Request>();
-  readonly #waiting = new Map<number, SubscribeRequest>();
+  readonly #sent = new LazyMap<number, Request>();
+  readonly #waiting = new LazyMap<number, SubscribeRequest>();
   /** Sent and given up: their answers may still come, so their packet identifiers are in use. */
-  readonly #abandoned = new Map<number, Request>();
+  readonly #abandoned = new LazyMap<number, Request>();
   readonly #ids: PacketIds;
   #bytes = 0;
 

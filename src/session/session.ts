@@ -9,7 +9,6 @@ import type { ConnectionStatus, Stats } from "../status.ts";
 import type { MqttError } from "../errors.ts";
 import type { Limits } from "../options5.ts";
 import type { Version } from "../protocol/packet.ts";
-import type { Authentication } from "./authentication.ts";
 import type { Backlog } from "./backlog.ts";
 import { endedEarly } from "./connack.ts";
 import type { Connection, Credentials, Link } from "./connection.ts";
@@ -19,7 +18,7 @@ import type { Ending } from "./ending.ts";
 import type { Call, SessionEvent } from "./events.ts";
 import type { DisconnectRequest } from "./farewell.ts";
 import type { Inbox } from "./inbox.ts";
-import { Intake, type Reading } from "./intake.ts";
+import { Intake } from "./intake.ts";
 import type { Ledger } from "./ledger.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import type { Outgoing, Publication } from "./outgoing.ts";
@@ -27,8 +26,7 @@ import { makeParts, type Parts } from "./parts.ts";
 import type { Publisher } from "./publisher.ts";
 import type { SessionParts, SessionSettings } from "./settings.ts";
 import { statsOf } from "./stats.ts";
-import type { Handler } from "./subscriber.ts";
-import type { Asked } from "./subscriptions.ts";
+import type { Asked, Handler } from "./subscriptions.ts";
 import { type CredentialsGiven, distrust } from "./trust.ts";
 
 /**
@@ -48,31 +46,17 @@ export class Session {
   readonly #lifecycle: Lifecycle;
   readonly #intake: Intake;
   readonly #deadlines: Deadlines;
-  /** What decoding looks at, and tells. */
-  readonly #reading: Reading = {
-    connection: () => this.#lifecycle.heard,
-    isReading: () => this.isReading,
-    isDelivering: () => this.#lifecycle.isDelivering,
-    mayClaim: () => this.#parts.claims.areOpen,
-    now: () => this.#lifecycle.now,
-    connacked: (connection, packet) => this.#lifecycle.connacked(connection, packet),
-    challenged: (connection, packet) => this.#parts.authentication.challenged(connection, packet),
-    held: () => this.#parts.stall.watch(this.#lifecycle.now),
-    failed: (error) => this.#lifecycle.lose(error),
-  };
 
   /** `opening` is settled with the first connection; at once if the client may begin offline. */
   constructor(settings: SessionSettings, given: SessionParts, opening: Call, now: number) {
     this.#settings = settings;
-    const asking = { checkEnd: () => this.#checkEnd(), connection: () => this.#lifecycle.connection };
-    const parts = this.#parts = makeParts(settings, given, asking, now);
+    const parts = this.#parts = makeParts(settings, given, now);
     this.#ending = parts.ending;
     this.#publisher = parts.publisher;
     this.#backlog = parts.backlog;
     const lifecycle = this.#lifecycle = new Lifecycle(settings, { parts, random: given.random, opening }, now);
-    this.#intake = new Intake(this.#reading, parts);
-    const looking = { isReading: () => this.isReading, isBlocked: () => this.#intake.isBlocked };
-    this.#deadlines = new Deadlines({ parts, lifecycle, timeout: settings.timeout, ...looking });
+    const intake = this.#intake = new Intake(parts, lifecycle);
+    this.#deadlines = new Deadlines(settings.timeout, parts, { lifecycle, intake });
   }
 
   // ---- what the shell looks at
@@ -146,14 +130,7 @@ export class Session {
 
   /** Whether what the connection has is wanted: when too many messages are unsettled, only for what the program waits for. */
   get isReading(): boolean {
-    return this.#backlog.hasRoom || !this.#lifecycle.isDelivering || this.#backlog.hasSpace && this.#isAwaited;
-  }
-
-  /** Whether the program waits for the broker: for an answer, for room to write, or for the next message of an iterator. */
-  get #isAwaited(): boolean {
-    const { subscriber, flushes, flight } = this.#parts;
-    return this.#intake.isBlocked || this.#publisher.isAwaited || this.#backlog.isAsked || subscriber.isAwaited ||
-      flushes.isAwaited || flight.isAwaited;
+    return this.#intake.isReading;
   }
 
   // ---- what the program asks for
@@ -279,9 +256,14 @@ export class Session {
     this.#lifecycle.listen();
   }
 
-  /** What the program answers the broker that authenticates it. */
-  get authentication(): Pick<Authentication, "answered" | "again"> {
-    return this.#parts.authentication;
+  /**
+   * Authenticates again on the connection that there is.
+   *
+   * @throws {MqttError} `"unsupported"`, where connect had no `auth`, or there is no connection; why the client has ended.
+   */
+  reauthenticate(call: Call, now: number): void {
+    this.#checkEnd();
+    this.#parts.authentication.again(this.#lifecycle.connection, call, now);
   }
 
   // ---- what the connection says
@@ -311,6 +293,12 @@ export class Session {
     this.#lifecycle.now = now;
     connection?.login(credentials, this.#lifecycle.id, now);
     return connection !== undefined;
+  }
+
+  /** The program has answered the broker that authenticates it. */
+  answered(attempt: number, answer: Uint8Array): void {
+    const connection = this.#of(attempt);
+    if (connection !== undefined) this.#parts.authentication.answered(connection, answer);
   }
 
   /** Where the transport may read to. */

@@ -4,13 +4,21 @@
 import type { OnPublish } from "../options.ts";
 import type { MqttError } from "../errors.ts";
 import type { Properties, Version, WillFields } from "../protocol/packet.ts";
-import type { SessionLost } from "./flight.ts";
-import type { AuthSettings } from "./authentication.ts";
 import type { AttemptsSettings } from "./attempts.ts";
 import type { Log } from "./journal.ts";
 import type { Restored } from "./restored.ts";
-import type { Planned } from "./subscriber.ts";
+import type { Planned } from "./subscriptions.ts";
 import type { TrustPolicy } from "./trust.ts";
+
+/** What becomes of the messages that were sent and not acknowledged when the broker has forgotten the session. */
+export type SessionLost = "resend" | "reject";
+
+/** How a client proves who it is. */
+export interface AuthSettings {
+  readonly method: string;
+  /** What it begins with. */
+  readonly data: Uint8Array | undefined;
+}
 
 /** Times are in milliseconds, sizes in bytes. */
 export interface SessionSettings extends AttemptsSettings, Pick<TrustPolicy, "rejectUntrusted"> {

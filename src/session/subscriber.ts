@@ -4,9 +4,9 @@
 import type { OnPublish } from "../options.ts";
 import type { Limits } from "../options5.ts";
 import { MqttError } from "../errors.ts";
+import { LazySet } from "../lazy.ts";
 import type { Output } from "../protocol/output.ts";
 import {
-  type FilterRequest,
   type QoS,
   SUBACK,
   type SubackPacket,
@@ -31,7 +31,7 @@ import {
   type SubscribeRequest,
   type UnsubscribeRequest,
 } from "./requests.ts";
-import { type Asked, askedOf, type Group, Subscriptions } from "./subscriptions.ts";
+import { type Asked, askedOf, type Group, type Handler, type Planned, Subscriptions } from "./subscriptions.ts";
 
 /** Identifiers that the client chooses begin here: those that programs choose are smaller. */
 const FIRST_ID = 1024;
@@ -63,15 +63,6 @@ export interface SubscriberParts {
   readonly ids: PacketIds;
 }
 
-/** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
-export interface Handler {
-  readonly onpub: OnPublish | undefined;
-  readonly concurrency: number;
-}
-
-/** A subscription from the first connection on. */
-export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
-
 /** Asks the broker for what the program subscribes to, again after a reconnect. Times are in milliseconds. */
 export class Subscriber {
   #settings: SubscriberSettings;
@@ -82,7 +73,7 @@ export class Subscriber {
   readonly subscriptions: Subscriptions;
   readonly #requests: Requests;
   /** Filters that were given up while a broker that keeps the session was away. */
-  readonly #givenUp = new Set<string>();
+  readonly #givenUp = new LazySet<string>();
   /** Whether the broker's session may lack subscriptions: not all of them were asked for on a connection, and answered. */
   #isIncomplete = false;
   /** The packets that are still to be asked for again on this connection, the last first. */

@@ -1,6 +1,7 @@
 /** The client's subscriptions: who gets their messages, and in which packets they were asked for.
  * @module */
 
+import { LazyMap, LazySet } from "../lazy.ts";
 import type { OnPublish } from "../options.ts";
 import type { FilterRequest, Properties, QoS } from "../protocol/packet.ts";
 import { routeOf, TopicFilters, type TopicName } from "../protocol/topic.ts";
@@ -17,6 +18,15 @@ export interface Asked {
   readonly id?: number | undefined;
   readonly properties?: Pick<Properties, "user"> | undefined;
 }
+
+/** What gets the messages of a subscription: a handler, and how many promises of it may be pending at once. */
+export interface Handler {
+  readonly onpub: OnPublish | undefined;
+  readonly concurrency: number;
+}
+
+/** A subscription from the first connection on. */
+export interface Planned extends FilterRequest, Handler, Omit<Asked, "filters"> {}
 
 /** The filters of one SUBSCRIBE, which are asked for together again: brokers limit how many a packet may have. */
 export interface Group extends Asked {
@@ -59,14 +69,15 @@ export interface Recipients {
   readonly several?: readonly Subscription[] | undefined;
 }
 
+/** Nobody: those of the messages that no subscription takes, when there is no handler for them. */
+export const NOBODY: Recipients = { consumers: [], inboxes: [] };
+
 /** All subscriptions by filter, and the way of a message to its recipients. */
 export class Subscriptions {
-  readonly #all = new Map<string, Subscription>();
-  readonly #groups = new Set<Group>();
+  readonly #all = new LazyMap<string, Subscription>();
+  readonly #groups = new LazySet<Group>();
   /** The subscriptions with recipients of their own, by the filter that their messages match. */
   readonly #routes = new TopicFilters<readonly Subscription[]>();
-  /** Nobody: those of the messages that no subscription takes, when there is no handler for them. */
-  readonly nobody: Recipients = { consumers: [], inboxes: [] };
   /** Those of the messages that no subscription takes. */
   readonly #others: Recipients;
   /** One for each handler, whatever it is subscribed for: it gets its messages in order. */
@@ -74,7 +85,7 @@ export class Subscriptions {
 
   /** `onpub` gets what no subscription takes. */
   constructor(onpub: OnPublish | undefined) {
-    this.#others = onpub === undefined ? this.nobody : { consumers: [this.consumerOf(onpub)], inboxes: [] };
+    this.#others = onpub === undefined ? NOBODY : { consumers: [this.consumerOf(onpub)], inboxes: [] };
   }
 
   /** Every inbox. */

@@ -3,6 +3,7 @@
 
 import type { Trace, TraceRecord } from "../options.ts";
 import { invoke } from "../errors.ts";
+import { fromUtf8 } from "../protocol/bytes.ts";
 import * as packets from "../protocol/packet.ts";
 import { NAMES, PUBLISH, type QoS } from "../protocol/packet.ts";
 import { checkProperties, Found } from "../protocol/properties.ts";
@@ -51,8 +52,6 @@ function traced(transport: Transport, trace: Trace): Transport {
 
 /** Fixed header, topic name and packet identifier are within this; so is as much of a list as is shown. */
 const LONGEST_HEAD = 65_544;
-
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Finds the packets in a stream of bytes, whatever its cuts. It judges nothing: that is the decoder's. */
 class Walker {
@@ -174,7 +173,7 @@ type Described = Omit<TraceRecord, "direction" | "time" | "size">;
 function describe(packet: Uint8Array, version: number): Described {
   const kind = packet[0]! >> 4, type = NAMES[kind]!, at = bodyAt(packet);
   const uint16 = (at: number) => (packet[at] ?? 0) << 8 | (packet[at + 1] ?? 0);
-  const string = (at: number) => utf8.decode(packet.subarray(at + 2, at + 2 + uint16(at)));
+  const string = (at: number) => fromUtf8.decode(packet.subarray(at + 2, at + 2 + uint16(at)));
   switch (kind) {
     case PUBLISH: {
       const qos = (packet[0]! >> 1 & 3) as QoS;

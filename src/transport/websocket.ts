@@ -4,11 +4,10 @@
 
 import { MqttError } from "../errors.ts";
 import { distrust, type Trust } from "../session/trust.ts";
-import type { WebSocketTarget } from "./tcp.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { closedBy } from "./websocket_close.ts";
 import { BINARY, Block, CLOSE, FrameReader, MAX_PAYLOAD, PONG } from "./websocket_frames.ts";
-import { Handshake } from "./websocket_handshake.ts";
+import { Handshake, type WebSocketTarget } from "./websocket_handshake.ts";
 
 /** A connection starts with a small block, and has a larger one when a read filled it. */
 const FIRST_BLOCK = 1024, BLOCK = 262_144;

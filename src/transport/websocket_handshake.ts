@@ -2,8 +2,18 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
-import type { WebSocketTarget } from "./tcp.ts";
 import { told } from "./websocket_close.ts";
+
+/** What is asked of the server of a WebSocket, on the connection to it. */
+export type WebSocketTarget = {
+  /** The server's name as the request has it. */
+  authority: string;
+  /** Path and query. */
+  resource: string;
+  headers: readonly (readonly [name: string, value: string])[];
+  /** Whether a server that has a certificate must be trusted before it is asked. */
+  mustTrust: boolean;
+};
 
 /** What a server adds to the key before it hashes it (section 1.3). */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -7,6 +7,7 @@ import { nextTurn, workerThreads } from "../runtime.ts";
 import type { Target } from "../transport/tcp.ts";
 import { PortTransport } from "./port_transport.ts";
 import { program, type SharedThread, type Sharing, type User } from "./shared_thread.ts";
+import type { RingPair } from "./spare_rings.ts";
 
 /** Milliseconds without a sign of life after which a connection is asked for one. */
 const SILENCE = 1000;
@@ -28,6 +29,8 @@ export class Connector implements User {
   /** The thread of the last connection, unless that has crashed. */
   #thread: SharedThread | undefined;
   #connection: PortTransport | undefined;
+  /** Those of the connection, or of the last one. */
+  #rings: RingPair | undefined;
   /** Counts what the connection has said, for a client that blocks. */
   #said: Int32Array = new Int32Array(new SharedArrayBuffer(4));
   /** The count when the connection was last listened to. */
@@ -63,11 +66,11 @@ export class Connector implements User {
     if (this.#thread?.isOver) void this.#leave();
     const thread = this.#thread ??= this.#sharing.join(this);
     const { port1, port2: port } = new (workerThreads().MessageChannel)();
-    const connection = this.#connection = new PortTransport(port1, this.blocking ? undefined : nextTurn);
+    const rings = this.#rings = this.#sharing.spareRings.next(this.#rings);
+    const connection = this.#connection = new PortTransport(port1, rings, this.blocking ? undefined : nextTurn);
     const said = this.blocking ? this.#said = new Int32Array(new SharedArrayBuffer(4)) : undefined;
     this.#heard = this.#silent = 0;
-    const { input: { memory: input }, output: { memory: output } } = connection;
-    thread.post({ target, keepalive, mayChange: version === 5, input, output, port, said }, [port]);
+    thread.post({ target, keepalive, mayChange: version === 5, ...rings, port, said }, [port]);
     return connection;
   }
 
@@ -134,6 +137,8 @@ export class Connector implements User {
   async end(): Promise<void> {
     // The runtime keeps the worker until an event loop hears of its end, but not the connection's memory with it.
     this.#connection = undefined;
+    if (this.#rings !== undefined) this.#sharing.spareRings.give(this.#rings);
+    this.#rings = undefined;
     await this.#leave();
   }
 }

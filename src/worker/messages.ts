@@ -5,6 +5,7 @@ import type { MessagePort } from "node:worker_threads";
 import { type ErrorCode, MqttError, UnusableError } from "../errors.ts";
 import type { Target } from "../transport/tcp.ts";
 import type { Trust } from "../session/trust.ts";
+import type { RingPair } from "./spare_rings.ts";
 
 /** What a thread of connections is made with. */
 export interface ThreadData {
@@ -13,14 +14,12 @@ export interface ThreadData {
 }
 
 /** How a connection is opened, and the memory and the port it has with the client. */
-export interface Dialling {
+export interface Dialling extends RingPair {
   target: Target;
   /** Seconds; 0 = off. */
   keepalive: number;
   /** Whether the server may want another one. */
   mayChange: boolean;
-  input: SharedArrayBuffer;
-  output: SharedArrayBuffer;
   port: MessagePort;
   /** For a blocking client, which waits on it with `Atomics.wait`: its element counts what the connection has said. */
   said: Int32Array | undefined;

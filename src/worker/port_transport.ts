@@ -9,9 +9,8 @@ import type { Trust } from "../session/trust.ts";
 import type { Sink, Transport } from "../transport/transport.ts";
 import { type FromRelay, restore, type ToRelay } from "./messages.ts";
 import { Ring } from "./ring.ts";
+import type { RingPair } from "./spare_rings.ts";
 
-/** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
-const SIZE = 524_288;
 /** The next block may come while no more than this is in the ring. */
 const AHEAD = 262_144;
 
@@ -19,8 +18,8 @@ const AHEAD = 262_144;
 export class PortTransport implements Transport {
   readonly sock = undefined;
   readonly port: MessagePort;
-  readonly input: Ring;
-  readonly output: Ring;
+  readonly #input: Ring;
+  readonly #output: Ring;
   readonly #later: ((look: () => void) => void) | undefined;
   /** Settled when the connection is open, or could not be opened; who blocks has none, as no promise ever goes on there. */
   readonly opened: Deferred<void> | undefined;
@@ -39,12 +38,12 @@ export class PortTransport implements Transport {
   #closed = false;
 
   /** `later` calls back after other events; without it the client blocks, and calls `look` itself. */
-  constructor(port: MessagePort, later?: (look: () => void) => void) {
+  constructor(port: MessagePort, { input, output }: RingPair, later?: (look: () => void) => void) {
     const wake = () => this.#tell("look");
     this.port = port;
     this.#later = later;
-    this.input = new Ring(Ring.allocate(SIZE), wake);
-    this.output = new Ring(Ring.allocate(SIZE), wake);
+    this.#input = new Ring(input, wake);
+    this.#output = new Ring(output, wake);
     if (later !== undefined) this.opened = deferred();
   }
 
@@ -80,20 +79,21 @@ export class PortTransport implements Transport {
   }
 
   get unsent(): number {
-    return this.output.unfinished;
+    return this.#output.unfinished;
   }
 
   /** Gives the sink what has come, at most as much as one ring holds; the rest after other events. */
   readonly look = (): void => {
     this.#confirm();
-    for (let taken = 0; this.#reading && taken < SIZE && this.input.waiting > 0;) {
+    const { size } = this.#input;
+    for (let taken = 0; this.#reading && taken < size && this.#input.waiting > 0;) {
       const space = this.#sink!.space();
-      const count = this.input.take(space);
+      const count = this.#input.take(space);
       taken += count;
       this.#give(space, count);
     }
     const rest = this.#rest;
-    if (this.#reading && rest.length > 0 && this.input.waiting === 0) {
+    if (this.#reading && rest.length > 0 && this.#input.waiting === 0) {
       this.#rest = new Uint8Array(0);
       this.#give(rest, rest.length);
     }
@@ -115,7 +115,7 @@ export class PortTransport implements Transport {
 
   /** Bytes that the sink has not got. */
   get #waiting(): number {
-    return this.input.waiting + this.#rest.length;
+    return this.#input.waiting + this.#rest.length;
   }
 
   #confirm(): void {
@@ -125,13 +125,13 @@ export class PortTransport implements Transport {
   }
 
   get #hasRoom(): boolean {
-    return !this.#outside && this.output.waiting <= AHEAD;
+    return !this.#outside && this.#output.waiting <= AHEAD;
   }
 
   /** Wants to be woken when there is something to look at; false if there is already. */
   sleep(): boolean {
-    if (this.#reading) this.input.awaitBytes();
-    if (this.#writing) this.output.awaitRoom(AHEAD);
+    if (this.#reading) this.#input.awaitBytes();
+    if (this.#writing) this.#output.awaitRoom(AHEAD);
     return !(this.#reading && this.#waiting > 0) && !(this.#writing && this.#hasRoom);
   }
 
@@ -151,7 +151,7 @@ export class PortTransport implements Transport {
   write(bytes: Uint8Array): boolean {
     this.#outside = bytes.length > AHEAD || bytes[0]! >> 4 === DISCONNECT;
     if (this.#outside) this.#tell(bytes.slice().buffer as ArrayBuffer);
-    else this.output.put(bytes);
+    else this.#output.put(bytes);
     if (this.#hasRoom) return true;
     this.#writing = true;
     // Not before: to be woken for nothing costs the thread 100 us.
@@ -185,7 +185,9 @@ export class PortTransport implements Transport {
     if (this.#closed) return;
     this.#closed = true;
     this.#tell("close");
-    // Deno keeps a closed port until the next full collection, and 1 MiB of rings with it if it has a listener.
+    this.#input.leave();
+    this.#output.leave();
+    // Deno keeps a closed port until the next full collection, and the connection with it if it has a listener.
     this.port.off("message", this.#heard);
     this.port.close();
   }

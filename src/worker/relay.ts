@@ -36,7 +36,10 @@ export function startRelay(): (message: ToThread) => void {
   const relays = new Set<Relay>();
   process.on("exit", () => {
     Atomics.store(ended, 0, 1);
-    for (const relay of relays) relay.say();
+    for (const relay of relays) {
+      relay.leave();
+      relay.say();
+    }
   });
   return (message) => {
     if (message === "exit") return process.exit();
@@ -94,6 +97,13 @@ class Relay implements Sink {
     } catch (error) {
       this.closed(error);
     }
+  }
+
+  /** The rings are not touched any more: another connection may have them. */
+  leave(): void {
+    this.#transport = undefined;
+    this.#input.leave();
+    this.#output.leave();
   }
 
   /** Wakes a client that blocks. */
@@ -269,6 +279,7 @@ class Relay implements Sink {
     clearTimeout(this.#timer);
     this.#abort.abort();
     this.#transport?.close();
+    this.leave();
     this.#port.off("message", this.#hear); // as its other end does: Deno keeps what listens to a closed port
     this.#port.close();
     this.#closed();

@@ -7,6 +7,7 @@ const READ = 16;
 const DONE = 32;
 const READER_SLEEPS = 48;
 const WRITER_SLEEPS = 64;
+const LEFT = 80;
 const HEADER = 512;
 /**
  * So many bytes are copied at once, by way of a buffer that has the same alignment as their place in the ring: then V8 copies
@@ -16,20 +17,23 @@ const STAGE = 65_536;
 /** That buffer: no copy outlasts a call, so the rings of a thread share it. */
 const STAGES = /* @__PURE__ */ new Uint8Array(STAGE + 7);
 
+/** The counters in a ring's memory. */
+function stateOf(memory: SharedArrayBuffer): Int32Array {
+  return new Int32Array(memory, 0, HEADER >> 2);
+}
+
 /**
  * A ring buffer with one writer and one reader. Messages with the bytes in them cost Deno 60 us each
  * and every runtime a fresh buffer; here a message is due only when the other end sleeps.
  */
 export class Ring {
-  readonly memory: SharedArrayBuffer;
-  readonly #state: Int32Array;
-  readonly #bytes: Uint8Array;
+  #state: Int32Array;
+  #bytes: Uint8Array;
   readonly #wake: () => void;
 
   /** `wake` reaches the other end, when that sleeps. */
   constructor(memory: SharedArrayBuffer, wake: () => void) {
-    this.memory = memory;
-    this.#state = new Int32Array(memory, 0, HEADER >> 2);
+    this.#state = stateOf(memory);
     this.#bytes = new Uint8Array(memory, HEADER);
     this.#wake = wake;
   }
@@ -37,6 +41,16 @@ export class Ring {
   /** Memory for `size` bytes, a power of two: the counters may overflow. */
   static allocate(size: number): SharedArrayBuffer {
     return new SharedArrayBuffer(HEADER + size);
+  }
+
+  /** Whether both ends have left the ring in this memory: nobody touches that any more. */
+  static isFree(memory: SharedArrayBuffer): boolean {
+    return Atomics.load(stateOf(memory), LEFT) === 2;
+  }
+
+  /** Makes free memory an empty ring again. */
+  static clear(memory: SharedArrayBuffer): void {
+    stateOf(memory).fill(0);
   }
 
   get size(): number {
@@ -101,6 +115,18 @@ export class Ring {
   /** For the reader: wants to be woken, once, when there are bytes. Look again after that. */
   awaitBytes(): void {
     Atomics.store(this.#state, READER_SLEEPS, 1);
+  }
+
+  /**
+   * This end touches the memory no more, whatever it is asked: from here on it has a state of its own, in which nothing
+   * waits and nothing has room. What is unfinished stays known.
+   */
+  leave(): void {
+    const state = this.#state;
+    this.#state = state.slice();
+    this.#state[READ] = this.#state[WRITTEN]!;
+    this.#bytes = new Uint8Array(0);
+    Atomics.add(state, LEFT, 1);
   }
 
   /** For the writer: wants to be woken, once, when no more than so many bytes are waiting. Look again after that. */

@@ -5,6 +5,7 @@ import type { TransferListItem } from "node:worker_threads";
 import { MqttError } from "../errors.ts";
 import { threadCode } from "./code.ts";
 import type { ThreadData, ToThread } from "./messages.ts";
+import { SpareRings } from "./spare_rings.ts";
 import { Thread } from "./thread.ts";
 
 /** A client whose connections live in the thread. */
@@ -93,8 +94,9 @@ export class SharedThread {
   }
 }
 
-/** Gives each client the thread that runs, and another one when that is over. */
+/** Gives each client the thread that runs, and another one when that is over; and its connections their rings. */
 export class Sharing {
+  readonly spareRings: SpareRings = new SpareRings();
   readonly #locate: () => string;
   #code: string | undefined;
   #running: SharedThread | undefined;

@@ -99,7 +99,7 @@ export async function runPage(
   told: (look: Look) => void = () => {},
 ): Promise<Result> {
   const data = mkdtempSync(join(tmpdir(), "mqtt3c-page-")), port = freePort(), url = `ws://127.0.0.1:${port}`;
-  let broker = await startWebMosquitto({ port, data });
+  let broker = await startWebMosquitto({ port, data, quiet: true });
   const site = await startSite(), browser = await startBrowser(), { page } = browser;
   const answered = new Set<number>(), returns: number[] = [];
   const peer = await connect(url, (_, message) => void answered.add(parseInt(message.text())), {
@@ -134,7 +134,7 @@ export async function runPage(
       await peer.flush();
       await broker.stop();
       await waitFor(page, `counts.failed >= ${found.failed + 3}`);
-      broker = await startWebMosquitto({ port, data });
+      broker = await startWebMosquitto({ port, data, quiet: true });
       returns.push(await waitFor(page, `counts.loaded === ${found.loaded + 1}`));
       await waitFor(page, `counts.quiet === ${found.quiet + 1}`);
       await until(() => peer.status.type === "connected", "the peer is connected");

@@ -10,7 +10,6 @@ import {
 import { describe, test } from "node:test";
 import type { Client } from "../../src/api.ts";
 import type { OnStatus } from "../../src/status.ts";
-import { LoopClient } from "../../src/client/loop_client.ts";
 import { MqttError } from "../../src/errors.ts";
 import type { Message } from "../../src/message.ts";
 import type { Trust } from "../../src/session/trust.ts";
@@ -2550,7 +2549,7 @@ describe("loop: any order of events", () => {
     ];
     const bag = actions.flatMap(([weight, action]) => Array<() => unknown>(Math.ceil(weight * 3)).fill(action));
 
-    ask("open", LoopClient.opened(world.client));
+    ask("open", world.opening.promise);
     const end = world.client.run();
     for (let step = 0; step < 300; step++) {
       await random.pick(bag)();

@@ -103,7 +103,7 @@ describe("version 5: before CONNACK", () => {
     talk.connect();
     talk.hears(authPacket(24, [[METHOD, "M"]]));
     assertEquals(lines(talk), []);
-    talk.session.authentication.answered(talk.attempt, new Uint8Array([1]));
+    talk.session.answered(talk.attempt, new Uint8Array([1]));
     assertEquals(lines(talk), ["AUTH"]);
     talk.hears(connack5([[METHOD, "M"]]));
     assertEquals(lines(talk).length, 2);
@@ -119,7 +119,7 @@ describe("version 5: before CONNACK", () => {
 
   test("[MQTT5-4.12.0-6] [MQTT5-4.12.0-7] without a method in CONNECT, an AUTH is refused, and none is sent", () => {
     const talk = Talk.open5();
-    assertThrows(() => talk.session.authentication.again(new Asked("again"), talk.now), MqttError);
+    assertThrows(() => talk.session.reauthenticate(new Asked("again"), talk.now), MqttError);
     talk.hears(authPacket(24, [[METHOD, "M"], [DATA, new Uint8Array(1)]]));
     assertEquals(lines(talk), ["DISCONNECT"]);
   });
@@ -127,7 +127,7 @@ describe("version 5: before CONNACK", () => {
   test("[MQTT5-4.12.1-1] AUTH with code 25 has the method of CONNECT; [MQTT5-4.12.1-2] when it fails, the connection ends", () => {
     const talk = Talk.open5({ auth, reconnect: RECONNECT });
     const call = new Asked("again");
-    talk.session.authentication.again(call, talk.now);
+    talk.session.reauthenticate(call, talk.now);
     const [packet] = talk.packets();
     assert(packet?.type === "AUTH");
     assertEquals([packet.code, packet.properties], [25, [[METHOD, "M"]]]);

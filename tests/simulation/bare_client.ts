@@ -124,7 +124,7 @@ export class BareClient implements Client {
   }
 
   reauthenticate(): Promise<void> {
-    return this.#call((call) => this.#session.authentication.again(call, this.#lab.world.now)) as Promise<undefined>;
+    return this.#call((call) => this.#session.reauthenticate(call, this.#lab.world.now)) as Promise<undefined>;
   }
 
   get status(): ConnectionStatus {

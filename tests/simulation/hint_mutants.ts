@@ -72,7 +72,7 @@ export const hintMutants: readonly Mutant[] = [
   {
     mistake: "hints are heard after the end",
     file: client,
-    find: "      stopHints?.();\n",
+    find: "    this.#stopHints?.();\n",
     replace: "",
     kind,
   },

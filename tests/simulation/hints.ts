@@ -164,7 +164,7 @@ export async function playHints(seed: number, library: Library, log?: (line: str
       hint = wake;
       return () => hint = undefined;
     },
-  });
+  }, { resolve() {}, reject() {} }); // it is there at once, and hears of each attempt
 
   const horizon = 600_000, lost = () => new library.MqttError("socketclosed", "It broke");
   for (let i = random.int(3, 30); i > 0; i--) {

@@ -20,6 +20,7 @@ import type { Status } from "../../src/status.ts";
 import type { LoopParts } from "../../src/client/loop_client.ts";
 import type { Settings } from "../../src/client/settings.ts";
 import type { MqttError } from "../../src/errors.ts";
+import { deferred } from "../../src/deferred.ts";
 import type { Message } from "../../src/message.ts";
 import type { Empty, NaivePacket, Publish } from "../support/naive.ts";
 import { Random } from "../support/random.ts";
@@ -41,8 +42,8 @@ export type MakeClient = (settings: Settings, parts: LoopParts, lab: Lab) => [Cl
 
 /** The client of the event loop. */
 export const makeLoopClient: MakeClient = (settings, parts, { library: { LoopClient } }) => {
-  const client = new LoopClient(settings, parts);
-  return [client, () => LoopClient.opened(client)];
+  const opened = deferred<number | undefined>();
+  return [new LoopClient(settings, parts, opened), () => opened.promise];
 };
 
 /** The bare session. */

@@ -107,7 +107,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "pings are judged while a full iterator stops the reading",
     file: deadlines,
-    find: "const how = { writing: output.writing, reading: this.#given.isReading() };",
+    find: "const how = { writing: output.writing, reading: this.#intake.isReading };",
     replace: "const how = { writing: output.writing, reading: true };",
   },
   {
@@ -120,7 +120,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the signal keeps its listener after the end",
     file: client,
-    find: "    this.#stopListening();\n",
+    find: "    this.#stopAbort?.();\n",
     replace: "",
   },
   {
@@ -255,7 +255,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a message over maxPacketSize ends the connection",
     file: intake,
-    find: "if (this.#reading.isDelivering()) receiver.drop(packet);",
+    find: "if (this.#lifecycle.isDelivering) receiver.drop(packet);",
     replace: 'throw new MqttError("overflow", "It is too long");',
   },
   {
@@ -538,7 +538,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "the blocking flush() waits for a connection for ever",
     file: deadlines,
-    find: "return isOpen || this.#given.isBlocked() ? ",
+    find: "return isOpen || this.#intake.isBlocked ? ",
     replace: "return isOpen ? ",
     kind: "blocking",
   },
@@ -688,13 +688,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: "nothing is read although the program waits",
-    file: session,
+    file: intake,
     find: "this.#backlog.hasSpace && this.#isAwaited;",
     replace: "false;",
   },
   {
     mistake: "nothing is read although an iterator waits",
-    file: session,
+    file: intake,
     find: "this.#backlog.isAsked || ",
     replace: "",
   },

@@ -1,8 +1,6 @@
 /** A client at a mixed load, in a process of its own: `child.ts mode port seconds every`; prints a line for each interval. */
 import { readdirSync } from "node:fs";
 import process from "node:process";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import {
   type Client,
   connect,
@@ -13,25 +11,17 @@ import {
   type QoS,
 } from "../../mod.ts";
 import { Random } from "../support/random.ts";
+import { collect } from "./collect.ts";
 
 const [mode = "", port = "", seconds = "", every = ""] = process.argv.slice(2);
 const url = `mqtt://127.0.0.1:${port}`;
 const random = new Random(1);
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-const collect = makeCollect();
 
 let start = performance.now();
 let latencies: number[] = [], messages = 0, reported = start;
 /** How many clients are there that come and go: it is told when there is none. */
 let others = 0;
-
-/** The garbage collector, to be called. */
-function makeCollect(): () => void {
-  const { Bun } = globalThis as { Bun?: { gc(force: boolean): void } };
-  if (Bun !== undefined) return () => Bun.gc(true);
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc");
-}
 
 /** What the system says of the process; 0 where it does not say. */
 function count(what: "fd" | "task"): number {

@@ -23,7 +23,7 @@ export async function soak(
   every: number,
   each: (moment: Moment) => void = () => {},
 ): Promise<Moment[]> {
-  const broker = await startMosquitto({ config: "set_tcp_nodelay true" }); // or latencies are those of delayed acknowledgements
+  const broker = await startMosquitto({ quiet: true, config: "set_tcp_nodelay true" }); // or latencies are those of delayed acknowledgements
   const child = await startScript("tests/soak/child.ts", [mode, `${broker.port}`, `${seconds}`, `${every}`]);
   try {
     const moments: Moment[] = [];

@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { ConnectOptions, OnPublish } from "../../src/options.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import type { Clock } from "../../src/client/clock.ts";
+import { type Deferred, deferred } from "../../src/deferred.ts";
 import { MqttError } from "../../src/errors.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import type { Trust } from "../../src/session/trust.ts";
@@ -213,7 +214,9 @@ export class World {
   readonly heard: string[] = [];
   /** What an attempt does; by default it succeeds at once. */
   dial: Dial = () => Promise.resolve(this.add(new FakeTransport()));
-  opened: Promise<void> | undefined;
+  opened: Promise<number | undefined> | undefined;
+  /** Settled when the client has its first connection. */
+  readonly opening: Deferred<number | undefined> = deferred();
   /** Hints that the network has changed; undefined when the client does not hear it any more. */
   hint: (() => void) | undefined;
 
@@ -233,7 +236,7 @@ export class World {
         this.hint = wake;
         return () => this.hint = undefined;
       },
-    });
+    }, this.opening);
     if (listens) void this.client.run();
   }
 
@@ -250,7 +253,7 @@ export class World {
 
   /** Begins to connect. */
   async start(): Promise<void> {
-    this.opened = LoopClient.opened(this.client);
+    this.opened = this.opening.promise;
     this.opened.catch(() => {}); // each test looks at it itself
     await this.clock.settle();
   }

@@ -38,6 +38,8 @@ export interface MosquittoOptions {
   clientCert?: boolean;
   /** A directory where it keeps sessions and messages: written when it ends, it has them again when it is started again. */
   data?: string;
+  /** It writes down nothing but what goes wrong: all the packets of an hour are more than a string can hold. */
+  quiet?: boolean;
   /** More lines for mosquitto.conf. */
   config?: string;
 }
@@ -52,7 +54,7 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
       ? ["persistence false"]
       : ["persistence true", `persistence_location ${options.data}/`],
     "log_dest stderr",
-    "log_type all",
+    ...options.quiet ? ["log_type error", "log_type warning"] : ["log_type all"],
     `allow_anonymous ${!options.password}`,
   ];
   if (options.password) {
@@ -82,16 +84,16 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
  * which ends.
  */
 export async function startWebMosquitto(
-  { port = freePort(), data }: Partial<KeepingOptions> = {},
+  { port = freePort(), ...options }: Pick<MosquittoOptions, "port" | "data" | "quiet"> = {},
 ): Promise<Server & { tcp: number }> {
   const config = `max_queued_messages 0\nlistener ${port} 127.0.0.1\nprotocol websockets`;
-  const { port: tcp, kill, exited, stop } = await startMosquitto({ config, ...data !== undefined && { data } });
+  const { port: tcp, kill, exited, stop } = await startMosquitto({ ...options, config });
   await untilAccepts(port);
   return {
     port,
     tcp,
     async stop() {
-      if (data !== undefined) {
+      if (options.data !== undefined) {
         kill("SIGTERM"); // it writes what it keeps
         await exited;
       }

@@ -9,7 +9,7 @@ function makeRing(size: number) {
   const woken = { reader: 0, writer: 0 };
   const writer = new Ring(memory, () => woken.reader++);
   const reader = new Ring(memory, () => woken.writer++);
-  return { writer, reader, woken };
+  return { memory, writer, reader, woken };
 }
 
 test("ring: what goes in comes out, in order, however it is cut", () => {
@@ -62,8 +62,8 @@ test("ring: who sleeps is woken, once, by the other end alone", () => {
 });
 
 test("ring: the counters may overflow", () => {
-  const { writer, reader } = makeRing(16);
-  new Int32Array(writer.memory, 0, 33).fill(2 ** 31 - 3); // all counters
+  const { memory, writer, reader } = makeRing(16);
+  new Int32Array(memory, 0, 33).fill(2 ** 31 - 3); // all counters
   for (let i = 0; i < 10; i++) {
     assertEquals(writer.put(Uint8Array.of(i, i)), 2);
     const to = new Uint8Array(4);
@@ -72,4 +72,30 @@ test("ring: the counters may overflow", () => {
     reader.finish(2);
   }
   assertEquals([writer.waiting, writer.unfinished], [0, 0]);
+});
+
+test("ring: it is free when both ends have left, and what they do after that touches its memory no more", () => {
+  const { memory, writer, reader, woken } = makeRing(16);
+  const three = Uint8Array.of(1, 2, 3);
+  const all = () => [...new Uint8Array(memory)];
+  writer.put(three);
+  reader.take(new Uint8Array(2));
+  reader.finish(1);
+  for (const [end, other] of [[writer, reader], [reader, writer]] as const) {
+    assertEquals(Ring.isFree(memory), false);
+    end.leave();
+    other.awaitBytes();
+    other.awaitRoom(16);
+    const before = all();
+    assertEquals([end.put(three), end.take(new Uint8Array(3)), end.waiting, end.unfinished], [0, 0, 0, 2]);
+    end.finish(2);
+    end.awaitBytes();
+    end.awaitRoom(1);
+    end.leave();
+    assertEquals(all(), before);
+  }
+  assertEquals([Ring.isFree(memory), woken], [true, { reader: 0, writer: 0 }]);
+  Ring.clear(memory);
+  const next = new Ring(memory, () => {});
+  assertEquals([Ring.isFree(memory), next.waiting, next.unfinished, next.put(three)], [false, 0, 0, 3]);
 });

@@ -4,6 +4,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertLess, assertRejects, assertStringIncludes } from "@std/assert";
 import { type Client, connectWorker, type MqttError } from "../../mod.ts";
+import { deferred } from "../../src/deferred.ts";
 import { LoopClient } from "../../src/client/loop_client.ts";
 import { parseSettings } from "../../src/client/settings.ts";
 import { systemClock } from "../../src/client/system_clock.ts";
@@ -31,14 +32,14 @@ const crashing = () =>
 
 /** A client in the event loop whose connections are in a thread of `sharing`. */
 async function open(sharing: Sharing, port: number): Promise<Client> {
-  const connector = new Connector({ sharing });
+  const connector = new Connector({ sharing }), opened = deferred<number | undefined>();
   const settings = { ...parseSettings(op), pingPart: 0 };
   const client = new LoopClient(settings, {
     clock: systemClock,
     dial: (signal) => connector.dial({ host: local, port }, settings, signal),
     closed: () => void connector.end(),
-  });
-  await LoopClient.opened(client);
+  }, opened);
+  await opened.promise;
   return client;
 }
 
@@ -157,4 +158,55 @@ test("a client that ends hears nothing of the thread, and the last one ends it",
   const other = sharing.join(users[0]);
   assertEquals(other === thread, false);
   await within(other.leave(users[0]), "the end of the other thread");
+});
+
+test("connections one after the other have the same few rings, however they end, and each its own bytes alone", async () => {
+  const server = await startScripted([({ socket }) => {
+    const value = server.peers.length;
+    socket.write(new Uint8Array(2_000_000).fill(value));
+    if (value % 3 === 0) socket.once("data", () => socket.resetAndDestroy());
+  }]);
+  const used = new Set<SharedArrayBuffer>();
+  const sharing = new Sharing(() => program.code);
+  const next = sharing.spareRings.next.bind(sharing.spareRings);
+  sharing.spareRings.next = (last) => {
+    const pair = next(last);
+    used.add(pair.input);
+    return pair;
+  };
+  const isAll = (bytes: Uint8Array, value: number) => bytes.every((byte) => byte === value);
+  const dial = (connector: Connector) =>
+    connector.dial({ host: local, port: server.port }, op, new AbortController().signal);
+  try {
+    const keeper = new Connector({ sharing }); // the thread stays
+    const kept = await dial(keeper);
+    for (let value = 2; value <= 41; value++) {
+      const connector = new Connector({ sharing });
+      const transport = await dial(connector);
+      const enough = deferred<void>();
+      let got = 0, isOwn = true;
+      transport.start({
+        space: () => new Uint8Array(65_536),
+        received(chunk, length) {
+          isOwn &&= isAll(chunk.subarray(0, length), value);
+          got += length;
+          if (got > 600_000) enough.resolve();
+          return value % 3 !== 1; // some are closed with all that they have got ahead
+        },
+        written() {},
+        closed: () => enough.resolve(),
+      });
+      transport.write(new Uint8Array(200_000).fill(value));
+      if (value % 3 !== 1) await within(enough.promise, `enough, or the end, of connection ${value}`);
+      transport.close();
+      await connector.end();
+      assertEquals([value, isOwn], [value, true]);
+    }
+    kept.close();
+    await keeper.end();
+    server.peers.forEach((peer, i) => assertEquals([i, isAll(peer.received(), i + 1)], [i, true]));
+    assertLess(used.size, 10); // some are not free yet when the next connection comes
+  } finally {
+    await server.stop();
+  }
 });

@@ -108,15 +108,14 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "until: stored is told when the message is accepted",
     file: ledger,
-    find: "if (untilStored) this.#untilStored.add(number);",
+    find: "outgoing.untilStored = untilStored;",
     replace: "if (untilStored) flight.settle(outgoing, undefined);",
   },
   {
     mistake: "until: stored is told when the message is acknowledged",
     file: ledger,
-    find:
-      "if (this.#untilStored.delete(number) && outgoing !== undefined) this.#parts.flight.settle(outgoing, undefined);",
-    replace: "this.#untilStored.delete(number);",
+    find: "if (outgoing?.untilStored) this.#parts.flight.settle(outgoing, undefined);",
+    replace: "",
   },
 
   // ---- flushes that fail
@@ -234,8 +233,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "recorded packet identifiers are not restored",
     file: parts,
-    find: "new Receiver(settings, ways, restored?.recorded);",
-    replace: "new Receiver(settings, ways);",
+    find: "new Receiver(settings, { output, events, journal }, restored?.recorded);",
+    replace: "new Receiver(settings, { output, events, journal });",
   },
   {
     mistake: "numbers of messages begin anew with each process",

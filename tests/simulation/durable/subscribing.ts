@@ -6,7 +6,7 @@ import type { OnPublish, SubscribeOptions } from "../../../src/options.ts";
 import type { MqttError } from "../../../src/errors.ts";
 import type { Call } from "../../../src/session/events.ts";
 import type { Session } from "../../../src/session/session.ts";
-import type { Planned } from "../../../src/session/subscriber.ts";
+import type { Planned } from "../../../src/session/subscriptions.ts";
 import type { NaivePacket, Publish, Suback, Subscribe } from "../../support/naive.ts";
 import { numberIn } from "../../support/naive_properties.ts";
 import type { Random } from "../../support/random.ts";

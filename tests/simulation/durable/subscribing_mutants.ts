@@ -97,8 +97,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "what comes before SUBACK is unclaimed",
     file: "src/session/intake.ts",
-    find: "recipients === subscriber.subscriptions.nobody;",
-    replace: "(recipients === subscriber.subscriptions.nobody || subscriber.due < Infinity);",
+    find: "recipients === NOBODY;",
+    replace: "(recipients === NOBODY || this.#parts.subscriber.due < Infinity);",
   },
 ];
 

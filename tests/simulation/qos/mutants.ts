@@ -5,7 +5,6 @@ const flight = "src/session/flight.ts";
 const shelf = "src/session/shelf.ts";
 const receiver = "src/session/receiver.ts";
 const backlog = "src/session/backlog.ts";
-const session = "src/session/session.ts";
 const lifecycle = "src/session/lifecycle.ts";
 const deadlines = "src/session/deadlines.ts";
 const intake = "src/session/intake.ts";
@@ -74,7 +73,7 @@ const mistakes: readonly Mutant[] = [
     file: flight,
     find: "if (qos1 + qos2 >= Math.min(maxInflight, this.#receiveMaximum)) return undefined;",
     replace:
-      "if (qos1 + qos2 >= maxInflight && !((this.#waiting[1].first(now, this.#giveUpStale)?.packetId ?? 0) > 0)) return undefined;",
+      "if (qos1 + qos2 >= maxInflight && !((this.#waiting[1].firstWaiting(now, this.#giveUpStale)?.packetId ?? 0) > 0)) return undefined;",
   },
   {
     mistake: "the bound of QoS 2 is none",
@@ -135,14 +134,14 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "PUBREL is not sent again",
     file: flight,
-    find: "for (const packetId of this.#received.keys()) this.#release(packetId);",
+    find: "for (const { packetId } of this.#received.values()) this.#release(packetId);",
     replace: "",
   },
   {
     mistake: "PUBRELs are sent again in another order",
     file: flight,
-    find: "for (const packetId of this.#received.keys()) this.#release(packetId);",
-    replace: "for (const packetId of [...this.#received.keys()].reverse()) this.#release(packetId);",
+    find: "for (const { packetId } of this.#received.values()) this.#release(packetId);",
+    replace: "for (const { packetId } of [...this.#received.values()].reverse()) this.#release(packetId);",
   },
   {
     mistake: "PUBACK acknowledges a message of QoS 2",
@@ -295,13 +294,13 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "what is settled at once is acknowledged before others",
     file: receiver,
-    find: "if (this.#receipts[qos as 1 | 2].length === 0) this.#send(",
+    find: "if (this.#receipts[qos - 1]!.length === 0) this.#send(",
     replace: "if (packetId > 0) this.#send(",
   },
   {
     mistake: "what came on one connection is acknowledged on the next",
     file: receiver,
-    find: "    this.#receipts[1].clear();\n    this.#receipts[2].clear();\n",
+    find: "    for (const receipts of this.#receipts) receipts.clear();\n",
     replace: "",
   },
   {
@@ -391,7 +390,7 @@ const mistakes: readonly Mutant[] = [
   // ---- who waits
   {
     mistake: "nothing is read although a publish waits for its acknowledgement",
-    file: session,
+    file: intake,
     find: "flushes.isAwaited || flight.isAwaited;",
     replace: "flushes.isAwaited;",
   },

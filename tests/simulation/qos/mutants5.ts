@@ -60,7 +60,7 @@ const mistakes: readonly Mutant[] = [
     mistake: "Receive Maximum is no bound for what is sent again",
     file: flight,
     find: WINDOW,
-    replace: "const isAgain = (this.#waiting[1].first(now, this.#giveUpStale)?.packetId ?? 0) > 0;\n" +
+    replace: "const isAgain = (this.#waiting[1].firstWaiting(now, this.#giveUpStale)?.packetId ?? 0) > 0;\n" +
       "    if (qos1 + qos2 >= Math.min(maxInflight, isAgain ? Infinity : this.#receiveMaximum)) return undefined;",
   },
   {
