@@ -218,10 +218,10 @@ async function onEach(title: string, files: string[], has: (file: string, name: 
 
 // What computes comes first, and alone: beside it, what waits for processes and sockets would take too long.
 const computing = files.filter((file) => /^tests.(simulation|tree.mutants)/.test(file));
-/** These do more on Deno than elsewhere: scenes, brokers, kills. */
-const onDenoFirst = files.filter((file) => /^tests\W(brokers|network|restarts|storm|survival)\W/.test(file));
+/** These do more on Deno than elsewhere: scenes, brokers, kills; those of pages do nothing elsewhere. */
+const onDenoFirst = files.filter((file) => /^tests\W(brokers|browser|network|restarts|storm|survival)\W/.test(file));
 const inTurn = files.filter((file) =>
-  /^tests\W((bounds|browser|cli|fuzz|soak)\W|store\W(damage|kill)|bridge\Wload|examples\Wscaling)/.test(file)
+  /^tests\W((bounds|cli|fuzz|soak)\W|store\W(damage|kill)|bridge\Wload|examples\Wscaling)/.test(file)
 );
 const heavy = [...onDenoFirst, ...inTurn];
 const isEachOnAll = values.long || only.length > 0 || positionals.length > 0;

@@ -68,11 +68,11 @@ export class Loop implements Handling {
     this.#owner = owner;
     this.#session = session;
     this.#clock = clock;
+    // What comes of it waits for a tick: a timer that is set while one rings, and so on, rings once a minute in a tab in the
+    // background. One that is set in a tick rings within a second of its time (Chromium 156).
     this.#alarm = new Alarm(clock, (now) => {
       session.tick(now);
-      this.#advance();
-      this.#alarm.set(session.due);
-      this.#link?.resume(); // what nobody takes may have been given up
+      this.schedule();
     });
     this.#keeper = store && new Keeper(store.store, { session, now: clock.now, advance: this.#advance });
     this.#linkParts = { session, clock, dial, advance: this.#advance };

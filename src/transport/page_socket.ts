@@ -2,6 +2,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { pageTick } from "../page_tick.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { closedBy } from "./websocket_close.ts";
 
@@ -71,7 +72,7 @@ class PageSocket implements Transport {
   #waitingSize = 0;
   /** Why it is over, while the sink has not been told. */
   #over: MqttError | undefined;
-  /** Whether the sink waits for a write, and what looks whether its bytes have left. */
+  /** Whether the sink waits for a write, and what looks whether its bytes have left: it does nothing when that is over. */
   #writing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -128,15 +129,22 @@ class PageSocket implements Transport {
     if (sock.readyState !== WebSocket.OPEN) return false; // it closes, which will be told
     sock.send(bytes as Uint8Array<ArrayBuffer>);
     this.#writing = sock.bufferedAmount > MOST_UNSENT;
-    if (this.#writing) this.#timer = setTimeout(this.#look, LOOK);
+    if (this.#writing) this.#lookLater();
     return !this.#writing;
+  }
+
+  /** In a tick, as a timer that a timer has set, and so on, rings once a minute in a tab in the background. */
+  #lookLater(): void {
+    pageTick(() => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(this.#look, LOOK);
+    });
   }
 
   /** Tells the sink when what it wrote has left, as far as it has to. */
   readonly #look = () => {
-    clearTimeout(this.#timer);
-    if (this.sock.readyState !== WebSocket.OPEN) return;
-    if (this.sock.bufferedAmount > MOST_UNSENT) return void (this.#timer = setTimeout(this.#look, LOOK));
+    if (!this.#writing || this.sock.readyState !== WebSocket.OPEN) return;
+    if (this.sock.bufferedAmount > MOST_UNSENT) return this.#lookLater();
     this.#writing = false;
     this.#sink?.written();
   };
@@ -150,7 +158,6 @@ class PageSocket implements Transport {
     this.#sink = undefined;
     this.#waiting = [];
     this.#over = undefined;
-    clearTimeout(this.#timer);
     sock.removeEventListener("message", this.#received);
     sock.removeEventListener("close", this.#closed);
     removeEventListener("pagehide", this.#hidden);

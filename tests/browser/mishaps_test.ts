@@ -42,6 +42,7 @@ testPage(
           await tab.until("kept.client.status.type === 'connected' && kept.client.stats.unacknowledged === 0");
         }
         await tab.command("Page.close");
+        await page.until("navigator.locks.query().then(({ held }) => held.length === 0)"); // the tab is gone
       }
       await until(() => [...resolved].every((text) => arrived.has(text)), "all that was resolved");
       assert(resolved.size > 1000, `${resolved.size} were resolved`);

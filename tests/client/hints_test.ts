@@ -128,3 +128,27 @@ test("[MQTT-3.1.2-24] timers once a minute: pings at half of the keep alive of a
     assertLess(clock.now() - last, 1.5 * KEEPALIVE * 1000);
   }
 });
+
+test("timers once a minute: none is set while another one rings, which would make it late in a tab in the background", async () => {
+  const world = await World.open({ keepalive: 10, reconnect: true });
+  const { clock } = world, wait = clock.wait.bind(clock);
+  let isRinging = false, rings = 0, nested = 0;
+  clock.wait = (callback, milliseconds) => {
+    if (isRinging) nested++;
+    return wait(() => {
+      rings++;
+      isRinging = true;
+      callback();
+      isRinging = false;
+    }, milliseconds);
+  };
+  for (let i = 0; i < 10; i++) {
+    await clock.advance(10_000);
+    assertEquals(world.broker.said(), ["PINGREQ"]);
+    world.broker.send(PINGRESP);
+  }
+  world.broker.break(); // and then attempts that hang, and are given up
+  await clock.advance(100_000);
+  assert(rings > 20 && world.transports.length > 3);
+  assertEquals(nested, 0);
+});

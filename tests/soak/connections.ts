@@ -17,7 +17,7 @@ export async function connections(
   every: number,
   each: (taken: Taken) => void = () => {},
 ): Promise<Taken[]> {
-  const broker = await startMosquitto({ config: "log_type none\nset_tcp_nodelay true" });
+  const broker = await startMosquitto({ quiet: true, config: "set_tcp_nodelay true" });
   const servers = [
     broker,
     await startFaulty(broker.port),

@@ -86,10 +86,20 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Se
 export async function startWebMosquitto(
   { port = freePort(), ...options }: Pick<MosquittoOptions, "port" | "data" | "quiet"> = {},
 ): Promise<Server & { tcp: number }> {
-  const config = `listener ${port} 127.0.0.1\nprotocol websockets`;
-  const { port: tcp, stop } = await startMosquitto({ ...options, config });
+  const config = `max_queued_messages 0\nlistener ${port} 127.0.0.1\nprotocol websockets`;
+  const { port: tcp, kill, exited, stop } = await startMosquitto({ ...options, config });
   await untilAccepts(port);
-  return { port, tcp, stop };
+  return {
+    port,
+    tcp,
+    async stop() {
+      if (options.data !== undefined) {
+        kill("SIGTERM"); // it writes what it keeps
+        await exited;
+      }
+      await stop();
+    },
+  };
 }
 
 /** How many ports a process has to itself, as far as that goes, and how many processes have some. */

@@ -54,6 +54,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
     types: /^src\/(options5?|status)\.ts$/,
   },
   { files: /^src\/runtime\.ts$/, may: /^$/, node: /./ },
+  { files: /^src\/page_tick\.ts$/, may: /^$/ },
   { files: /^src\/lazy\.ts$/, may: /^$/ },
   {
     files: /^src\/message\.ts$/,
@@ -69,7 +70,7 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   },
   {
     files: /^src\/transport\//,
-    may: /^src\/(transport\/|protocol\/|session\/trust\.ts|(errors|runtime)\.ts)/,
+    may: /^src\/(transport\/|protocol\/|session\/trust\.ts|(errors|runtime|page_tick)\.ts)/,
     types: /^src\/(options5?|status)\.ts$/,
     node: /./,
   },
@@ -97,7 +98,8 @@ const layers: { files: RegExp; may: RegExp; types?: RegExp; node?: RegExp }[] = 
   { files: /^src\/client\/sync_/, may: /^src\/(client\/|session\/|protocol\/|worker\/|errors\.ts)/, types: /^src\// },
   {
     files: /^src\/client\//,
-    may: /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred|runtime)\.ts)/,
+    may:
+      /^src\/(client\/(?!connect|sync_|module_(?!messages))|session\/|protocol\/|(errors|deferred|runtime|page_tick)\.ts)/,
     types: /^src\/(api|options5?|status|message|transport\/.*|store\/session_store)\.ts$/,
   },
 ];

@@ -233,8 +233,8 @@ const mistakes: readonly Mutant[] = [
   {
     mistake: "recorded packet identifiers are not restored",
     file: parts,
-    find: "new Receiver(settings, ways, restored?.recorded);",
-    replace: "new Receiver(settings, ways);",
+    find: "new Receiver(settings, { output, events, journal }, restored?.recorded);",
+    replace: "new Receiver(settings, { output, events, journal });",
   },
   {
     mistake: "numbers of messages begin anew with each process",
