@@ -8,14 +8,16 @@ import { type AckPacket, PUBLISH, PUBREL, type Version } from "./packet.ts";
 
 /** One write of many messages costs little more than one of 100 bytes: 15 million messages a second against 0.5. */
 const FIRST_BLOCK = 256;
-/** At most so many blocks are kept to be filled again: new ones double the time of 4 KiB. */
-const SPARE = 8;
+/** At most so many of the largest blocks are kept to be filled again: new ones double the time of 4 KiB. */
+const SPARE = 4;
 
+/** While less than this waits to be written, copies of messages of QoS 1 and 2 are added. */
+export const HANDED_OVER = 262_144;
 /**
  * Bytes for what the application does not ask for: a broker that keeps to the protocol waits for 65,535 acknowledgements
- * at most, of 4 bytes [MQTT-2.3.1-2], or 5 with a reason code; and copies come while less than a block waits.
+ * at most, of 4 bytes [MQTT-2.3.1-2], or 5 with a reason code; and copies come.
  */
-const RESERVE = { 4: 4 * 65_535 + BLOCK, 5: 5 * 65_535 + BLOCK };
+const RESERVE = { 4: 4 * 65_535 + HANDED_OVER, 5: 5 * 65_535 + HANDED_OVER };
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
@@ -131,11 +133,15 @@ export class Output extends Packer {
       this.#ends.push(this.published);
       this.#elsewhere += this.at - this.#from;
     }
-    while (this.#blockSize < Math.min(size, BLOCK)) this.#blockSize *= 4;
+    while (this.#blockSize < Math.min(size, BLOCK)) this.#grow();
     const spare = size > BLOCK ? undefined : this.#spare.pop();
     this.use(spare ?? new Uint8Array(Math.max(size, this.#blockSize)));
-    if (this.#blockSize < BLOCK) this.#blockSize *= 4;
+    this.#grow();
     this.#from = 0;
+  }
+
+  #grow(): void {
+    this.#blockSize = Math.min(4 * this.#blockSize, BLOCK);
   }
 
   /**

@@ -4,7 +4,7 @@
 import type { Limits } from "../options5.ts";
 import type { MqttError } from "../errors.ts";
 import { LazyMap } from "../lazy.ts";
-import type { Output } from "../protocol/output.ts";
+import { HANDED_OVER, type Output } from "../protocol/output.ts";
 import { convertPublish } from "../protocol/convert.ts";
 import { type AckPacket, PUBACK, PUBCOMP, PUBREC, PUBREL, type Version } from "../protocol/packet.ts";
 import type { Call, Events } from "./events.ts";
@@ -34,9 +34,6 @@ import {
 import type { SessionLost } from "./settings.ts";
 import { isLimited, messageUnsupported, versionUnsupported } from "./limits.ts";
 import { reduceExpiry, runsOf, Shelf, type Shelved, stamp, topicOf } from "./shelf.ts";
-
-/** While less than this waits to be written, messages are handed to the output: what is in there is there twice. */
-const HANDED_OVER = 262_144;
 
 /** How many messages may be sent and not acknowledged, in all and of QoS 2, and how many bytes accepted. */
 export interface FlightSettings {
