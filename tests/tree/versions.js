@@ -1,5 +1,5 @@
 /**
- * What each mode does on the oldest runtimes that are promised; run by oldest_test.ts: `oldest.js <module> <places as JSON>`.
+ * What each mode does, for other versions of the runtimes; run by versions_test.ts: `versions.js <module> <places as JSON>`.
  * JavaScript, as Node 20 takes no TypeScript, and with nothing of the tests, which want newer runtimes.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -27,7 +27,7 @@ function codeOf({ code }) {
 
 for (const [way, url] of Object.entries(ways)) {
   for (const version of [4, 5]) {
-    const filter = `oldest/${version}`, op = { ...options, ...way === "tls" && { tls: { ca } }, version };
+    const filter = `versions/${version}`, op = { ...options, ...way === "tls" && { tls: { ca } }, version };
     for (const open of [connect, connectWorker]) {
       const got = [];
       const mqtt = await open(url, (_topic, message) => void got.push(message.text()), op);
@@ -59,9 +59,9 @@ for (const open of [connect, connectWorker, blocking]) {
 process.stdout.write("trust\n");
 
 // A session in a file: what was published without a broker is sent by the next client.
-const folder = mkdtempSync(join(tmpdir(), "mqtt3c-oldest-"));
+const folder = mkdtempSync(join(tmpdir(), "mqtt3c-versions-"));
 const file = join(folder, "session");
-const kept = () => ({ ...options, id: "oldest", session: true, reconnect: true, store: fileStore(file) });
+const kept = () => ({ ...options, id: "versions", session: true, reconnect: true, store: fileStore(file) });
 const away = await connect(unreachable, undefined, { ...kept(), offline: true });
 await away.publish("kept", "in the file", { qos: 1, until: "stored" });
 const left = away.run();
