@@ -114,6 +114,19 @@ export function packetLength(size: number): number {
     (rest < 128 ? 1 : rest < 16384 ? 2 : rest < 2097152 ? 3 : 4);
 }
 
+/** The bytes of a PUBLISH of QoS 0. */
+export function publishPacket(topic: string, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  const head = [0x30];
+  let length = 2 + topic.length + payload.length;
+  for (; length >= 128; length >>= 7) head.push(length & 127 | 128);
+  head.push(length, 0, topic.length);
+  const packet = new Uint8Array(head.length + topic.length + payload.length);
+  packet.set(head);
+  packet.set(new TextEncoder().encode(topic), head.length);
+  packet.set(payload, head.length + topic.length);
+  return packet;
+}
+
 /** The parameters from `name=value` arguments. */
 export function parseParams(args: string[]): Params {
   const params: Params = {

@@ -130,7 +130,7 @@ async function runAll(): Promise<Results> {
   };
   for (const scenario of wantedScenarios(ready)) {
     const able = participants.filter(({ client, runtime }) =>
-      (scenario.clients?.includes(client) ?? true) && (runtime !== "chromium" || scenario.websocket)
+      (scenario.clients?.includes(client) ?? client !== "websocket") && (runtime !== "chromium" || scenario.websocket)
     );
     const taking = withStores(able, scenario);
     if (taking.length) results.scenarios.push(await runScenario(scenario, taking, ready));

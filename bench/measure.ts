@@ -120,7 +120,7 @@ async function startPeer(
 ): Promise<{ peer: Child; port?: number | undefined }> {
   if (scenario.peer === "mosquitto") return await startMosquitto(setup.mosquitto!);
   const { size = 16, topics = 100, messages = 0, qos = 0, version = 4, properties = 0 } = scenario.params;
-  const raw = participant.client === "raw" && scenario.job === "receive" ? ["raw=1"] : [];
+  const raw = ["raw", "websocket"].includes(participant.client) && scenario.job === "receive" ? ["raw=1"] : [];
   const peer = start([
     ...pinning(scenario),
     ...(scenario.tls ? setup.tlsPeer : setup.peer),

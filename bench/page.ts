@@ -16,11 +16,12 @@ const params = parseParams(Deno.args);
 /** What the page loads as a module: the job, the client, and how they are called. */
 const entry = `
 import { jobs } from "./jobs.ts";
-import { open } from "./clients/${params.client}.ts";
+import * as client from "./clients/${params.client}.ts";
 globalThis.run = (params) => {
   let start = performance.now();
   const meter = { start: () => start = performance.now(), stop: () => ({ seconds: (performance.now() - start) / 1000 }) };
-  return jobs[params.job](params, meter, (url, onmessage) => open(url, onmessage, params));
+  const job = client[params.job] ?? jobs[params.job];
+  return job(params, meter, (url, onmessage) => client.open(url, onmessage, params));
 };`;
 
 /** In a page the library is browser.ts. */

@@ -8,8 +8,7 @@ import { readFileSync, writeSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { createServer as createTlsServer } from "node:tls";
-import { topicNames } from "./client.ts";
-import { publishPacket } from "./process.ts";
+import { publishPacket, topicNames } from "./client.ts";
 
 const CHUNK = 128 * 1024;
 

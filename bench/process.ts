@@ -1,19 +1,9 @@
 /** What a run needs of its process: files, and what they cost. */
-import { Buffer } from "node:buffer";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import type { SessionStore } from "../mod.ts";
 import type { Meter, Options, Params } from "./client.ts";
-
-/** The bytes of a PUBLISH. */
-export function publishPacket(topic: string, payload: Uint8Array): Buffer {
-  const head = [0x30];
-  let length = 2 + topic.length + payload.length;
-  for (; length >= 128; length >>= 7) head.push(length & 127 | 128);
-  head.push(length, 0, topic.length);
-  return Buffer.concat([Buffer.from(head), Buffer.from(topic), payload]);
-}
 
 /** A meter over the whole process, with its threads. */
 export function createMeter(): Meter {

@@ -88,14 +88,17 @@ export function summarize(scenario: Scenario, samples: Map<Participant, Sample[]
   for (const result of found.results) {
     const ratio = (to: string) => {
       const other = found.results.find(({ client, runtime }) => client === to && runtime === result.runtime);
-      if (!other || other === result || result.client === "raw") return undefined;
+      if (!other || other === result || RAW.includes(result.client)) return undefined;
       return unit === "messages/s" ? result.median / other.median : other.median / result.median;
     };
-    const [vsRaw, vsMqttjs] = [ratio("raw"), ratio("mqttjs")];
+    const [vsRaw, vsMqttjs] = [ratio("raw") ?? ratio("websocket"), ratio("mqttjs")];
     Object.assign(result, vsRaw && { vsRaw }, vsMqttjs && { vsMqttjs });
   }
   return found;
 }
+
+/** What a runtime can do, with no client. */
+const RAW = ["raw", "websocket"];
 
 export const runtimeNames: Record<Runtime, string> = {
   ...{ node: "Node", deno: "Deno", bun: "Bun", c: "C" },

@@ -17,7 +17,7 @@ export interface Scenario {
   websocket?: boolean;
   /** Client and peer share one core. */
   pinned?: boolean;
-  /** Clients that take part; all when left out. */
+  /** Clients that take part; when left out, all but the platform's WebSocket. */
   clients?: string[];
   /** Clients that take part again with a store, for each of its `sync`. */
   stored?: string[];
@@ -73,7 +73,7 @@ function flow(job: Flow, size: number, topics: number, layer?: Layer): Scenario 
     tls: layer === "tls",
     websocket: layer === "ws",
     // These libraries have no WebSockets.
-    ...layer === "ws" && { clients: [...modes, "mqttjs"] },
+    ...layer === "ws" && { clients: [...modes, "mqttjs", "websocket"] },
     quick: size === 16 && topics === 100 && layer === undefined,
   };
 }

@@ -46,8 +46,8 @@ export interface Setup {
   notes: string[];
 }
 
-/** Clients that have a build for browsers. */
-const PAGES = ["mqtt3c", "mqttjs"];
+/** Clients that have a build for browsers, and the platform's WebSocket alone. */
+const PAGES = ["mqtt3c", "mqttjs", "websocket"];
 
 const version = async (command: string, flag = "--version") =>
   (await run([command, flag])).stdout.match(/\d+\.[\d.]+/)?.[0];

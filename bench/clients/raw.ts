@@ -4,8 +4,7 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
-import { type Job, type Open, packetLength, Skip, topicNames } from "../client.ts";
-import { publishPacket } from "../process.ts";
+import { type Job, type Open, packetLength, publishPacket, Skip, topicNames } from "../client.ts";
 
 const CONNECT = Buffer.from("\x10\x0f\0\x04MQTT\x04\x02\x02\x58\0\x03raw");
 const SUBSCRIBE = Buffer.from([0x82, 6, 0, 1, 0, 1, 0x23, 0]);

@@ -123,7 +123,7 @@ async function attach(url: string): Promise<{ page: Page; close(): Promise<void>
     });
   }
 
-  for (const domain of ["Page", "Runtime", "Log", "Network"]) await call(`${domain}.enable`);
+  for (const domain of ["Page", "Runtime", "Log"]) await call(`${domain}.enable`);
 
   async function run<T>(expression: string): Promise<T> {
     const { result, exceptionDetails } = await call("Runtime.evaluate", {
