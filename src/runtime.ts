@@ -21,6 +21,14 @@ export function runtimeProcess(): NodeJS.Process {
   return globals.process;
 }
 
+const { allocUnsafeSlow } =
+  (globalThis as { Buffer?: { allocUnsafeSlow(size: number): { buffer: ArrayBuffer } } }).Buffer ?? {};
+
+/** Memory to be read into, not zeroed first where that can be had: 2 us instead of 12 for 64 KiB on Node. Never a Buffer. */
+export function newBytes(size: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(allocUnsafeSlow === undefined ? new ArrayBuffer(size) : allocUnsafeSlow(size).buffer);
+}
+
 /** Calls back in the next turn of the event loop. */
 export function nextTurn(callback: () => void): void {
   globals.setImmediate(callback);

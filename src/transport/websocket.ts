@@ -3,6 +3,7 @@
  * @module */
 
 import { MqttError } from "../errors.ts";
+import { newBytes } from "../runtime.ts";
 import { distrust, type Trust } from "../session/trust.ts";
 import type { Sink, Transport } from "./transport.ts";
 import { closedBy } from "./websocket_close.ts";
@@ -105,7 +106,7 @@ class WebSocketTransport implements Transport, Sink {
 
   space(): Uint8Array {
     if (this.#block.length - this.#filled < this.#block.length >> 3) {
-      this.#block = new Uint8Array(this.#block.length);
+      this.#block = newBytes(this.#block.length);
       this.#filled = 0;
     }
     return this.#block.subarray(this.#filled);
@@ -116,7 +117,7 @@ class WebSocketTransport implements Transport, Sink {
     if (chunk.buffer === block.buffer) {
       this.#filled += length;
       if (length === chunk.length && block.length < BLOCK) {
-        this.#block = new Uint8Array(4 * block.length);
+        this.#block = newBytes(4 * block.length);
         this.#filled = 0;
       }
     }
