@@ -26,7 +26,7 @@ const { allocUnsafeSlow } =
 
 /** Memory to be read into, not zeroed first where that can be had: 2 us instead of 12 for 64 KiB on Node. Never a Buffer. */
 export function newBytes(size: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(allocUnsafeSlow === undefined ? new ArrayBuffer(size) : allocUnsafeSlow(size).buffer);
+  return new Uint8Array(allocUnsafeSlow?.(size).buffer ?? new ArrayBuffer(size));
 }
 
 /** Calls back in the next turn of the event loop. */

@@ -15,9 +15,9 @@ const SPARE = 4;
 export const HANDED_OVER = 262_144;
 /**
  * Bytes for what the application does not ask for: a broker that keeps to the protocol waits for 65,535 acknowledgements
- * at most, of 4 bytes [MQTT-2.3.1-2], or 5 with a reason code; and copies come.
+ * at most, of 4 bytes in version 4 [MQTT-2.3.1-2], of 5 with a reason code in version 5; and copies come.
  */
-const RESERVE = { 4: 4 * 65_535 + HANDED_OVER, 5: 5 * 65_535 + HANDED_OVER };
+const reserveOf = (version: Version) => version * 65_535 + HANDED_OVER;
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
@@ -46,7 +46,7 @@ export class Output extends Packer {
   constructor(max: number, version: Version = 4) {
     super(version);
     this.#max = max;
-    this.#reserve = RESERVE[version];
+    this.#reserve = reserveOf(version);
   }
 
   /** How many bytes were accepted and not yet written. */
@@ -133,15 +133,11 @@ export class Output extends Packer {
       this.#ends.push(this.published);
       this.#elsewhere += this.at - this.#from;
     }
-    while (this.#blockSize < Math.min(size, BLOCK)) this.#grow();
     const spare = size > BLOCK ? undefined : this.#spare.pop();
-    this.use(spare ?? new Uint8Array(Math.max(size, this.#blockSize)));
-    this.#grow();
+    const length = Math.max(size, this.#blockSize);
+    this.use(spare ?? new Uint8Array(length));
+    this.#blockSize = Math.min(4 * length, BLOCK);
     this.#from = 0;
-  }
-
-  #grow(): void {
-    this.#blockSize = Math.min(4 * this.#blockSize, BLOCK);
   }
 
   /**
@@ -178,7 +174,7 @@ export class Output extends Packer {
    */
   downgrade(isWanted: (packet: Uint8Array) => boolean): void {
     this.speak(4);
-    this.#reserve = RESERVE[4];
+    this.#reserve = reserveOf(4);
     const packets: Uint8Array[] = [];
     this.restart((packet) => {
       const { packet: other, isPoorer } = convertPublish(packet, 5, 4);

@@ -30,10 +30,9 @@ export function openPageSocket(url: string, options: PageSocketOptions, signal: 
     signal.throwIfAborted();
     const socket = openSocket(url);
     const transport = new PageSocket(socket, options);
+    const waiting = new AbortController();
     const settle = (error?: unknown) => {
-      signal.removeEventListener("abort", aborted);
-      socket.removeEventListener("open", opened);
-      socket.removeEventListener("close", failed);
+      waiting.abort();
       if (error === undefined) return resolve(transport);
       transport.close();
       reject(error);
@@ -41,9 +40,9 @@ export function openPageSocket(url: string, options: PageSocketOptions, signal: 
     const aborted = () => settle(signal.reason);
     const failed = () => settle(refused(url));
     const opened = () => settle(socket.protocol === "mqtt" ? undefined : noMqtt(url, socket.protocol));
-    signal.addEventListener("abort", aborted);
-    socket.addEventListener("open", opened);
-    socket.addEventListener("close", failed);
+    signal.addEventListener("abort", aborted, waiting);
+    socket.addEventListener("open", opened, waiting);
+    socket.addEventListener("close", failed, waiting);
   });
 }
 
@@ -75,14 +74,16 @@ class PageSocket implements Transport {
   /** Whether the sink waits for a write, and what looks whether its bytes have left: it does nothing when that is over. */
   #writing = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Until it is closed: given as options, listeners take its signal. */
+  readonly #listening = new AbortController();
 
   constructor(sock: WebSocket, { maxBuffered }: PageSocketOptions) {
     this.sock = sock;
     this.trusted = sock.url.startsWith("wss:");
     this.#maxBuffered = maxBuffered;
-    sock.addEventListener("message", this.#received);
-    sock.addEventListener("close", this.#closed);
-    addEventListener("pagehide", this.#hidden);
+    sock.addEventListener("message", this.#received, this.#listening);
+    sock.addEventListener("close", this.#closed, this.#listening);
+    addEventListener("pagehide", this.#hidden, this.#listening);
   }
 
   /** Bytes that the browser has not sent. */
@@ -137,7 +138,7 @@ class PageSocket implements Transport {
   #lookLater(): void {
     pageTick(() => {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(this.#look, LOOK);
+      if (this.#writing) this.#timer = setTimeout(this.#look, LOOK);
     });
   }
 
@@ -154,14 +155,13 @@ class PageSocket implements Transport {
   }
 
   close(): void {
-    const { sock } = this;
     this.#sink = undefined;
     this.#waiting = [];
     this.#over = undefined;
-    sock.removeEventListener("message", this.#received);
-    sock.removeEventListener("close", this.#closed);
-    removeEventListener("pagehide", this.#hidden);
-    sock.close();
+    this.#writing = false;
+    clearTimeout(this.#timer);
+    this.#listening.abort();
+    this.sock.close();
   }
 
   /** A page with an open WebSocket may not be kept for going back to; whoever comes back to it connects again. */

@@ -1,4 +1,6 @@
 /** What happens to pages: they are frozen, left and come back to, and their network goes; in Chromium. */
+import { once } from "node:events";
+import { WebSocketServer } from "ws";
 import { assertEquals } from "@std/assert";
 import { connect } from "../../mod.ts";
 import { until } from "../bridge/support.ts";
@@ -172,6 +174,42 @@ testPage("page: an attempt that hangs is given up in time, and disconnect() ends
     assertEquals([late, left], ["timeout", "disconnect"]);
   } finally {
     await server.stop();
+  }
+});
+
+testPage("page: a connection that breaks while bytes have not left leaves no timer", [], async ({ page }) => {
+  const port = freePort(), server = new WebSocketServer({ port, host: "127.0.0.1" });
+  await once(server, "listening");
+  server.on("connection", (socket) => {
+    socket.once("message", () => {
+      socket.send(Uint8Array.of(0x20, 2, 0, 0));
+      socket.pause();
+      setTimeout(() => socket.terminate(), 500); // meanwhile the page looks whether bytes have left
+    });
+  });
+  try {
+    const [unsent, code, rung] = await page.call(async (url) => {
+      const client = await mqtt3c.connect(url), { sock } = client as unknown as { sock: WebSocket };
+      let hasEnded = false, rung = 0;
+      const setTimer = globalThis.setTimeout;
+      globalThis.setTimeout = ((ring: () => void, delay?: number) =>
+        setTimer(() => {
+          if (hasEnded) rung++;
+          ring();
+        }, delay)) as typeof setTimeout;
+      const ended = client.run().then((error) => {
+        hasEnded = true;
+        return error.code;
+      });
+      for (let i = 0; i < 3000; i++) void client.publish("flood", new Uint8Array(4096)).catch(() => {});
+      await new Promise((resolve) => setTimer(resolve, 200));
+      const unsent = sock.bufferedAmount, code = await ended;
+      await new Promise((resolve) => setTimer(resolve, 100));
+      return [unsent, code, rung];
+    }, `ws://127.0.0.1:${port}`);
+    assertEquals([Number(unsent) > 1_048_576, code, rung], [true, "socketclosed", 0]);
+  } finally {
+    server.close();
   }
 });
 
