@@ -1,6 +1,6 @@
 /**
  * What the runtimes themselves take, with nothing of ours in it: `deno run -A bench/runtimes.ts`. How long they start with
- * a module of Node; what their own connections do, and those of `node:net`; and what memory stays that a thread shared.
+ * a module of Node; what their own connections do, and those of `node:net`; and what memory stays that nobody needs any more.
  */
 // deno-lint-ignore-file no-console
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -89,26 +89,33 @@ async function connections(): Promise<string> {
   return table(["", "connection", "reads, GB/s", "round trip, µs"], rows);
 }
 
-/** Mebibytes that are added at most by 600 times 1 MiB, shared with a thread one after the other. */
-async function sharedMemory(): Promise<string> {
+/** How memory is used, how often, and in words. */
+const MEMORY = [
+  ["fresh", "600", "600 times 1 MiB for a thread"],
+  ["same", "600", "the same one each time"],
+  ["dropped", "20000", "20,000 times 256 KiB"],
+] as const;
+
+/** Mebibytes that are added at most, by memory that nobody needs any more. */
+async function memory(): Promise<string> {
   const rows: string[][] = [];
   for (const [runtime, command] of Object.entries(runtimes)) {
     const cells: string[] = [];
-    for (const how of ["fresh", "same"]) {
+    for (const [how, count] of MEMORY) {
       const found: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
-        found.push(Number(await run([...command, join(bench, "runtime_memory.js"), how, "600"])));
+        found.push(Number(await run([...command, join(bench, "runtime_memory.js"), how, count])));
       }
       cells.push(digits(median(found)));
     }
     rows.push([runtime, ...cells]);
   }
-  return table(["600 times 1 MiB for a thread, MiB added", "fresh", "the same"], rows, 1);
+  return table(["MiB added", ...MEMORY.map(([, , words]) => words)], rows, 1);
 }
 
 console.log(await starts());
 console.log();
 console.log(await connections());
 console.log();
-console.log(await sharedMemory());
+console.log(await memory());
 Deno.exit(); // connections of clients that have gone
