@@ -9,7 +9,7 @@ import { type AckPacket, PUBLISH, PUBREL, type Version } from "./packet.ts";
 /** One write of many messages costs little more than one of 100 bytes: 15 million messages a second against 0.5. */
 const FIRST_BLOCK = 256;
 /** At most so many of the largest blocks are kept to be filled again: new ones double the time of 4 KiB. */
-const SPARE = 4;
+const SPARE = 8;
 
 /** While less than this waits to be written, copies of messages of QoS 1 and 2 are added. */
 export const HANDED_OVER = 262_144;
