@@ -151,13 +151,16 @@ function startDriver(
   ]);
 }
 
+/** Milliseconds that a run may take beside its own: several times what the slowest of those that end takes. */
+const PATIENCE = 60_000;
+
 /** What the next line of the driver says, and that of the peer. */
 async function readSample(scenario: Scenario, driver: Child, peer: Child, started: number): Promise<Sample> {
-  const figures = await next<DriverFigures>(driver, 300_000);
+  const figures = await next<DriverFigures>(driver, PATIENCE);
   const elapsed = performance.now() - started;
   if (!figures) {
     await driver.stop(true);
-    return { failure: `${NO_RESULT}: ${lastLine(await driver.errors) ?? "it hung"}` };
+    return { failure: `${NO_RESULT}: ${lastLine(await driver.errors) ?? `none within ${PATIENCE / 1000} s`}` };
   }
   if (figures.skip) return { skip: figures.skip };
   if (figures.error) return { failure: figures.error };
