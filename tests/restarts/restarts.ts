@@ -93,20 +93,21 @@ class Side {
   /** What a handler is to get of the packets that have come: at QoS 2 once until PUBREL [MQTT-4.3.3-2]. */
   get deliveries(): Arrival[] {
     const deliveries: Arrival[] = [], recorded = new Set<number>();
-    /** What was not acknowledged on the connection on which it came, by topic. */
+    /** What was not acknowledged on the connection on which it came, by topic and packet identifier: aedes may use two for one. */
     const inHand = new Map<string, number>();
+    const keyOf = ({ packetId, topic }: TraceRecord) => `${packetId} ${topic}`;
     for (const packet of this.packets) {
       if (packet === "forgotten") recorded.clear();
       else if (packet.direction === "sent") {
         if (packet.type === "DISCONNECT") break; // what comes later is nobody's
         if (packet.type !== "PUBACK") continue;
-        for (const [topic, packetId] of inHand) if (packetId === packet.packetId) inHand.delete(topic);
+        for (const [key, packetId] of inHand) if (packetId === packet.packetId) inHand.delete(key);
       } else if (packet.type === "PUBREL") recorded.delete(packet.packetId!);
       else if (packet.type === "PUBLISH") {
         if (packet.qos === 2 && recorded.has(packet.packetId!)) continue;
         if (packet.qos === 2) recorded.add(packet.packetId!);
-        deliveries.push({ ...packet, mayJoin: packet.dup === true && inHand.get(packet.topic!) === packet.packetId });
-        if (packet.qos === 1) inHand.set(packet.topic!, packet.packetId!);
+        deliveries.push({ ...packet, mayJoin: packet.dup === true && inHand.has(keyOf(packet)) });
+        if (packet.qos === 1) inHand.set(keyOf(packet), packet.packetId!);
       }
     }
     return deliveries;
