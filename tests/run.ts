@@ -59,7 +59,7 @@ async function report(name: string, part: () => Promise<Result>): Promise<void> 
   total.failed += failed;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
-    `${failed ? "FAIL" : "ok  "}  ${name.padEnd(28)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
+    `${failed ? "FAIL" : "ok  "}  ${name.padEnd(38)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
   );
   if (!failed) return;
   console.log(`\n${output.trim()}\n`);
@@ -189,11 +189,11 @@ const lanes: Record<string, Lane> = {
   deno: async (title, files) => {
     const name = `Deno ${await version(process.execPath)}${title}`;
     // It runs one file after the other, and most of them wait.
-    const threads = files.filter((file) => /^tests.(worker|tree|soak)/.test(file));
-    const others = files.filter((file) => !threads.includes(file));
+    const beside = files.filter((file) => /^tests.(worker|tree|soak|browser)/.test(file));
+    const others = files.filter((file) => !beside.includes(file));
     await Promise.all([
       others.length && report(name, () => onDeno(others)),
-      threads.length && report(`${name}, threads`, () => onDeno(threads)),
+      beside.length && report(`${name}, threads and pages`, () => onDeno(beside)),
     ]);
   },
   bun: async (title, files) => report(`Bun ${await version(await bunBinary())}${title}`, () => onBun(files)),

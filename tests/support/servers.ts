@@ -1,5 +1,5 @@
 /** Real brokers, proxies and clients for the tests, each on a free loopback port. */
-import { Aedes } from "aedes";
+import { Aedes, type AedesOptions } from "aedes";
 import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -270,7 +270,7 @@ export interface Embedded extends Server {
 
 /** A broker inside the test's process; `tls` as for mosquitto. */
 export async function startAedes(options: { port?: number; tls?: boolean | Certificate } = {}): Promise<Embedded> {
-  const broker = await Aedes.createBroker();
+  const broker = await Aedes.createBroker(numbered());
   const sockets = new Set<Socket>();
   const serve = (socket: Socket) => {
     sockets.add(socket.on("close", () => sockets.delete(socket)));
@@ -289,6 +289,21 @@ export async function startAedes(options: { port?: number; tls?: boolean | Certi
       await new Promise<void>((resolve) => broker.close(resolve));
       for (const socket of sockets) socket.destroy();
       await closed;
+    },
+  };
+}
+
+/**
+ * Packet identifiers of its own for each connection. aedes begins at a random one: where an earlier connection has used that
+ * for a message that is not acknowledged, PUBACK for the one takes away the other.
+ */
+function numbered(): AedesOptions {
+  let first = 1;
+  return {
+    preConnect(client, _packet, done) {
+      Object.assign(client, { _nextId: first });
+      first = (first + 2000) % 65_535 + 1;
+      done(null, true);
     },
   };
 }
