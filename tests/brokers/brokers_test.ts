@@ -107,6 +107,35 @@ for (const { name, tools, start, path = "/mqtt", highest, keeps, isEmbedded = fa
     const open = (op: ConnectOptions = {}, onpub?: (topic: string, message: Message) => unknown): Promise<Client> =>
       connect(address, onpub as undefined, op);
 
+    // The first one: on a store that has had thousands of messages nats-server 2.9 may restart so that it brings nobody
+    // anything at QoS 1, mosquitto_sub included.
+    test("the broker restarts: each client is back, and messages pass", tools, async () => {
+      const scenes: Scene[] = [];
+      try {
+        for (const [mode, openMode] of its) {
+          const scene = new Scene(await openMode(port, { reconnect: { minDelay: 20, maxDelay: 200 } }, address), port);
+          scenes.push(scene);
+          await scene.subscribe(`again/${scenes.length}`, 1);
+          assertEquals(await scene.mqtt.publish(`again/${scenes.length}`, mode, { qos: 1 }), 0);
+          await scene.until(() => scene.texts.includes(`${mode} 1`), "a message before the restart");
+        }
+        await server!.stop();
+        server = await start(place);
+        for (const [i, scene] of scenes.entries()) {
+          const has = () => scene.texts.includes("after 1"), what = `a message after the restart, ${its[i]![0]}`;
+          // What is published before SUBACK may be for nobody yet: on NATS it is.
+          for (let tries = 0; !has() && tries < 10; tries++) {
+            assertEquals(await scene.mqtt.publish(`again/${i + 1}`, "after", { qos: 1 }), 0);
+            const next = performance.now() + 2000;
+            await scene.until(() => has() || performance.now() > next, what);
+          }
+          assert(has(), what);
+        }
+      } finally {
+        for (const { mqtt } of scenes) await mqtt.disconnect();
+      }
+    });
+
     for (const [mode, openMode] of its) {
       for (const qos of levels) {
         test(`${mode}: QoS ${qos}: messages are acknowledged, and come once, in order`, tools, async () => {
@@ -204,32 +233,5 @@ for (const { name, tools, start, path = "/mqtt", highest, keeps, isEmbedded = fa
         assertGreater(figures.received + figures.repeated, 1000);
       });
     }
-
-    test("the broker restarts: each client is back, and messages pass", tools, async () => {
-      const scenes: Scene[] = [];
-      try {
-        for (const [mode, openMode] of its) {
-          const scene = new Scene(await openMode(port, { reconnect: { minDelay: 20, maxDelay: 200 } }, address), port);
-          scenes.push(scene);
-          await scene.subscribe(`again/${scenes.length}`, 1);
-          assertEquals(await scene.mqtt.publish(`again/${scenes.length}`, mode, { qos: 1 }), 0);
-          await scene.until(() => scene.texts.includes(`${mode} 1`), "a message before the restart");
-        }
-        await server!.stop();
-        server = await start(place);
-        for (const [i, scene] of scenes.entries()) {
-          const has = () => scene.texts.includes("after 1"), what = `a message after the restart, ${its[i]![0]}`;
-          // What is published before SUBACK may be for nobody yet: on NATS it is.
-          for (let tries = 0; !has() && tries < 10; tries++) {
-            assertEquals(await scene.mqtt.publish(`again/${i + 1}`, "after", { qos: 1 }), 0);
-            const next = performance.now() + 2000;
-            await scene.until(() => has() || performance.now() > next, what);
-          }
-          assert(has(), what);
-        }
-      } finally {
-        for (const { mqtt } of scenes) await mqtt.disconnect();
-      }
-    });
   });
 }
