@@ -165,7 +165,7 @@ class Relay implements Sink {
     return next;
   }
 
-  /** By way of a block, as a socket may not take shared memory. */
+  /** By way of a block: so the place in the ring is free before the socket has written. */
   #nextInRing(): { bytes: Uint8Array; done: () => void } | undefined {
     const block = spare.pop() ?? new Uint8Array(this.#output.size);
     const free = () => void (spare.length < MOST_SPARE && spare.push(block));
