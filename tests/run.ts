@@ -59,7 +59,7 @@ async function report(name: string, part: () => Promise<Result>): Promise<void> 
   total.failed += failed;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
-    `${failed ? "FAIL" : "ok  "}  ${name.padEnd(38)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
+    `${failed ? "FAIL" : "ok  "}  ${name.padEnd(44)}${`${passed} passed, ${failed} failed`.padEnd(24)}${seconds} s`,
   );
   if (!failed) return;
   console.log(`\n${output.trim()}\n`);
