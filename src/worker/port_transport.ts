@@ -12,7 +12,9 @@ import { Ring } from "./ring.ts";
 import type { RingPair } from "./spare_rings.ts";
 
 /** The next block may come while no more than this is in the ring. */
-const AHEAD = 262_144;
+const AHEAD = 1_048_576;
+/** So many bytes are taken out of the ring, then other events have their turn. */
+const TURN = 524_288;
 
 /** A transport whose bytes cross to a thread and back, as they are. Its owner lets it hear what the port says. */
 export class PortTransport implements Transport {
@@ -82,11 +84,10 @@ export class PortTransport implements Transport {
     return this.#output.unfinished;
   }
 
-  /** Gives the sink what has come, at most as much as one ring holds; the rest after other events. */
+  /** Gives the sink what has come, for one turn; the rest after other events. */
   readonly look = (): void => {
     this.#confirm();
-    const { size } = this.#input;
-    for (let taken = 0; this.#reading && taken < size && this.#input.waiting > 0;) {
+    for (let taken = 0; this.#reading && taken < TURN && this.#input.waiting > 0;) {
       const space = this.#sink!.space();
       const count = this.#input.take(space);
       taken += count;

@@ -3,9 +3,12 @@
 
 import { Ring } from "./ring.ts";
 
-/** What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. */
-const SIZE = 524_288;
-/** So many pairs are kept, of 1 MiB each: some are not free yet when the next connection comes. */
+/**
+ * What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. A quarter of it
+ * takes 1.2 to 1.3 of the time for messages of 4 KiB; and memory that was never filled takes no place.
+ */
+const SIZE = 2_097_152;
+/** So many pairs are kept, of 4 MiB each at most: some are not free yet when the next connection comes. */
 const MOST = 8;
 
 /** The memory of a connection's two rings: from its thread to the client, and from the client to its thread. */

@@ -18,7 +18,7 @@ test("spare rings: those that both ends have left are used again, empty, and no 
   assertEquals(new Ring(first.input, () => {}).put(new Uint8Array(9)), 9);
   leave(first, 1); // the client; the thread is not done with them
   const second = spare.next(first);
-  assertEquals([second === first, size], [false, 524_288]);
+  assertEquals([second === first, size], [false, 2_097_152]);
   leave(first, 1);
   new Ring(second.input, () => {}).leave();
   leave({ input: second.output, output: second.output }, 1); // one ring alone is free
