@@ -1,5 +1,6 @@
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { assert, assertEquals } from "@std/assert";
 import { Ring } from "../../src/worker/ring.ts";
 import { Random } from "../support/random.ts";
 
@@ -12,19 +13,29 @@ function makeRing(size: number) {
   return { memory, writer, reader, woken };
 }
 
-test("ring: what goes in comes out, in order, however it is cut", () => {
-  const { writer, reader } = makeRing(64);
-  const random = new Random(11);
-  let put = 0, taken = 0;
-  while (taken < 10_000) {
-    const bytes = Uint8Array.from({ length: random.int(0, 99) }, (_, i) => (put + i) % 251);
-    put += writer.put(bytes);
-    const to = new Uint8Array(random.int(0, 99));
-    const count = reader.take(to);
-    assertEquals([...to.subarray(0, count)], Array.from({ length: count }, (_, i) => (taken + i) % 251));
-    taken += count;
-    assertEquals([writer.waiting, reader.waiting], [put - taken, put - taken]);
+for (const [size, most, total] of [[64, 99, 10_000], [1 << 18, 99_999, 20_000_000]] as const) {
+  test(`ring of ${size} bytes: what goes in comes out, in order, however it is cut`, () => {
+    const { writer, reader } = makeRing(size);
+    const random = new Random(11), source = Uint8Array.from({ length: size + most + 251 }, (_, i) => i % 251);
+    let put = 0, taken = 0;
+    while (taken < total) {
+      put += writer.put(source.subarray(put % 251, put % 251 + random.int(0, most)));
+      // Now and then all is taken: the ring begins anew.
+      const to = new Uint8Array(random.int(0, 3) === 0 ? size : random.int(0, most)), count = reader.take(to);
+      assert(Buffer.compare(to.subarray(0, count), source.subarray(taken % 251, taken % 251 + count)) === 0);
+      taken += count;
+      assertEquals([writer.waiting, reader.waiting], [put - taken, put - taken]);
+    }
+  });
+}
+
+test("ring: as long as the reader keeps up, most of the memory is never touched", () => {
+  const { memory, writer, reader } = makeRing(1 << 20);
+  for (let i = 0; i < 3000; i++) {
+    assertEquals(writer.put(new Uint8Array(1000).fill(1)), 1000);
+    assertEquals(reader.take(new Uint8Array(1500)), 1000);
   }
+  assertEquals(new Uint8Array(memory, 512).lastIndexOf(1) < 67_000, true);
 });
 
 test("ring: it takes no more than it holds, and the writer sees what the reader is done with", () => {
