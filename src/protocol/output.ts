@@ -15,14 +15,13 @@ const SPARE = 8;
 export const HANDED_OVER = 262_144;
 /**
  * Bytes for what the application does not ask for: a broker that keeps to the protocol waits for 65,535 acknowledgements
- * at most, of 4 bytes in version 4 [MQTT-2.3.1-2], of 5 with a reason code in version 5; and copies come.
+ * at most [MQTT-2.3.1-2], of 4 bytes, or 5 with a reason code; and copies come.
  */
-const reserveOf = (version: Version) => version * 65_535 + HANDED_OVER;
+const RESERVE = 5 * 65_535 + HANDED_OVER;
 
 /** The queue of bytes to be sent. Every block starts and ends between two packets. */
 export class Output extends Packer {
   readonly #max: number;
-  #reserve: number;
   /** What of `block` is before it has been handed out. */
   #from = 0;
   #blockSize = FIRST_BLOCK;
@@ -46,7 +45,6 @@ export class Output extends Packer {
   constructor(max: number, version: Version = 4) {
     super(version);
     this.#max = max;
-    this.#reserve = reserveOf(version);
   }
 
   /** How many bytes were accepted and not yet written. */
@@ -70,7 +68,7 @@ export class Output extends Packer {
 
   /** Adds a packet that nobody could be told has no place: it has one, although the application has filled the rest. */
   addAnyway(packet: Uint8Array): void {
-    this.#add(packet, this.#max + this.#reserve);
+    this.#add(packet, this.#max + RESERVE);
   }
 
   /** Adds packets that wait elsewhere as long as they are not acknowledged, where they have their place. */
@@ -102,7 +100,7 @@ export class Output extends Packer {
 
   /** Whether more waits than a broker that reads can have made us answer. */
   get isFlooded(): boolean {
-    return this.buffered > this.#max + this.#reserve;
+    return this.buffered > this.#max + RESERVE;
   }
 
   /** Adds an encoded packet before all others, whatever waits: what makes a connection ready goes first. */
@@ -174,7 +172,6 @@ export class Output extends Packer {
    */
   downgrade(isWanted: (packet: Uint8Array) => boolean): void {
     this.speak(4);
-    this.#reserve = reserveOf(4);
     const packets: Uint8Array[] = [];
     this.restart((packet) => {
       const { packet: other, isPoorer } = convertPublish(packet, 5, 4);

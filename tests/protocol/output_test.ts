@@ -551,7 +551,7 @@ describe("output: acknowledgements, and copies of what waits elsewhere", () => {
 
   test("they have a place whatever waits, and are a flood when no broker that reads can want so many", () => {
     const output = new Output(10);
-    const most = 10 + 4 * 65_535 + 262_144;
+    const most = 10 + 5 * 65_535 + 262_144;
     for (let size = 4; size <= most; size += 4) output.acknowledge(4, 1);
     assertEquals(output.isFlooded, false);
     output.acknowledge(4, 1);
