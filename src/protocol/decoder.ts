@@ -316,7 +316,7 @@ export class Decoder {
 
   #oversized(type: number, at: number, limit: number): Packet | undefined {
     const start = this.#start, end = this.#end, size = limit - start;
-    if (type !== PUBLISH) throw this.#tooLarge(`A ${NAMES[type]} of ${size} bytes is`, "packets");
+    if (type !== PUBLISH) throw this.#tooLarge(`A ${NAMES[type]} of ${size} bytes is`);
     const { bytes, view } = this.#block;
     const qos = (bytes[start]! >> 1 & 3) as packet.QoS;
     const nameLength = at + 2 > end ? 0 : bytes[at]! << 8 | bytes[at + 1]!;
@@ -349,7 +349,7 @@ export class Decoder {
     if (length < 0 && this.#end < limit) return -1;
     const size = length + lengthSize(length);
     if (length < 0 || at + size > limit) throw tooShort(PUBLISH, 5);
-    if (size > this.#maxPacketSize) throw this.#tooLarge(`A PUBLISH with ${size} bytes of properties is`, "messages");
+    if (size > this.#maxPacketSize) throw this.#tooLarge(`A PUBLISH with ${size} bytes of properties is`);
     return size;
   }
 
@@ -361,9 +361,9 @@ export class Decoder {
     return this.next();
   }
 
-  #tooLarge(what: string, these: string): MqttError {
-    const advice = `raise it if such ${these} are expected`;
-    return fault("overflow", `${what} over maxPacketSize, ${this.#maxPacketSize}: ${advice}`, { reason: TOO_LARGE });
+  #tooLarge(what: string): MqttError {
+    const why = `${what} over maxPacketSize, ${this.#maxPacketSize}: raise it if such are expected`;
+    return fault("overflow", why, { reason: TOO_LARGE });
   }
 
   #checkFirst(type: number, flags: number): void {

@@ -52,11 +52,6 @@ export class Output extends Packer {
     return this.#elsewhere + this.at - this.#from;
   }
 
-  /** Whether bytes were handed out that are not yet written. */
-  get writing(): boolean {
-    return this.#taken !== undefined;
-  }
-
   /**
    * Adds an encoded packet.
    *

@@ -83,8 +83,8 @@ export class Connection {
   readonly decoder: Decoder;
   /** What carries the bytes. */
   link: Link | undefined;
-  /** Whether bytes that were taken have not gone out yet. */
-  writing = false;
+  /** Bytes that were taken and have not gone out yet. */
+  inFlight = 0;
   /** When the last bytes came or went. */
   lastByte: number = -Infinity;
   /** When the broker accepted; undefined before. */
@@ -188,11 +188,11 @@ export class Connection {
     this.decoder.receive(chunk, length);
   }
 
-  /** Bytes have gone out: the keep alive starts anew. */
+  /** They have gone out: the keep alive starts anew. */
   written(now: number): void {
-    this.writing = false;
     this.lastByte = now;
-    this.#keepAlive.sent(now);
+    this.#keepAlive.sent(now, this.inFlight);
+    this.inFlight = 0;
   }
 
   /** Whether the broker has accepted. */
@@ -274,13 +274,12 @@ export class Connection {
   }
 
   /**
-   * Whether PINGREQ is to be sent now. `writing`: a write is in flight, so PINGREQ is in the next one;
-   * `reading` is false while the application does not let us read: the answer may be there.
+   * Whether PINGREQ is to be sent now. `reading` is false while the application does not let us read: the answer may be there.
    *
    * @throws {MqttError} `"pingresp"`.
    */
-  isPingDue(now: number, { writing, reading }: { writing: boolean; reading: boolean }): boolean {
-    return this.isOpen && this.#keepAlive.tick(now, reading, writing);
+  isPingDue(now: number, reading: boolean): boolean {
+    return this.isOpen && this.#keepAlive.tick(now, reading, this.inFlight);
   }
 }
 

@@ -84,10 +84,10 @@ export class Deadlines {
 
   #ping(): void {
     if (this.#pingDue > this.#lifecycle.now) return;
-    const { output, flushes } = this.#parts;
     try {
-      const how = { writing: output.writing, reading: this.#intake.isReading };
-      if (this.#lifecycle.connection?.isPingDue(this.#lifecycle.now, how)) flushes.ping();
+      if (this.#lifecycle.connection?.isPingDue(this.#lifecycle.now, this.#intake.isReading)) {
+        this.#parts.flushes.ping();
+      }
     } catch (error) {
       this.#lifecycle.lose(error as MqttError);
     }

@@ -267,7 +267,7 @@ export class Receiver {
     const { maxPacketSize } = this.#settings;
     const error = new MqttError(
       "overflow",
-      `A message of ${size} bytes to "${topic}" was dropped as it is over maxPacketSize, ${maxPacketSize}: raise it if such messages are expected`,
+      `A message of ${size} bytes to "${topic}" was dropped as it is over maxPacketSize, ${maxPacketSize}: raise it if such are expected`,
     );
     this.#passedOver(topic, size, error);
   }

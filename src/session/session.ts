@@ -125,7 +125,7 @@ export class Session {
 
   /** Whether there is a connection that takes a publish at once. */
   get isReady(): boolean {
-    return this.#lifecycle.state === "open" && !this.#lifecycle.connection!.writing;
+    return this.#lifecycle.state === "open" && this.#lifecycle.connection!.inFlight === 0;
   }
 
   /** Whether what the connection has is wanted: when too many messages are unsettled, only for what the program waits for. */
@@ -337,7 +337,7 @@ export class Session {
   /** The next bytes to be written, whole packets; undefined when there are none, or a write is in flight. Then `written`. What is stale by `now` is not sent. */
   takeBytes(now: number = this.#lifecycle.now): Uint8Array<ArrayBuffer> | undefined {
     const { connection, state } = this.#lifecycle;
-    if (connection === undefined || connection.writing) return undefined;
+    if (connection === undefined || connection.inFlight > 0) return undefined;
     let bytes: Uint8Array<ArrayBuffer> | undefined;
     if (state === "connecting") {
       bytes = connection.takeConnect();
@@ -353,7 +353,7 @@ export class Session {
         bytes = connection.aliases?.replace(bytes) ?? bytes;
       }
     }
-    connection.writing = bytes !== undefined;
+    connection.inFlight = bytes?.length ?? 0;
     return bytes;
   }
 

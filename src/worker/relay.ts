@@ -15,6 +15,8 @@ import { Ring } from "./ring.ts";
 
 /** Bytes that are written one block after the other before the thread looks for what has come, to other connections too. */
 const LONGEST_TURN = 4_194_304;
+/** So much is written at once, and then it is known that it has gone: the answer to PINGREQ waits for that. */
+const WRITE = 262_144;
 /** A block counts as so many bytes at least: writing takes its time, however little it is. */
 const LEAST = 65_536;
 /** What is read at once, in bytes: first, and after a read that has filled that. Most of many connections are idle. */
@@ -49,6 +51,12 @@ export function startRelay(): (message: ToThread) => void {
   };
 }
 
+/** Whole packets, and what to do when they are written. */
+interface Block {
+  bytes: Uint8Array;
+  done: () => void;
+}
+
 /** One connection. */
 class Relay implements Sink {
   readonly #port: MessagePort;
@@ -70,8 +78,12 @@ class Relay implements Sink {
   #pinging = false;
   /** A block that came outside the ring: a large one, or DISCONNECT. */
   #large: Uint8Array | undefined;
+  /** What is not written yet of a block that is too large for one write. */
+  #block: Block | undefined;
   /** What to do when the write in flight is done; undefined when there is none. */
   #done: (() => void) | undefined;
+  /** Bytes in it. */
+  #inFlight = 0;
 
   /** `closed` is called when the client has closed it. */
   constructor({ port, keepalive, mayChange, input, output, said }: Dialling, closed: () => void) {
@@ -145,16 +157,27 @@ class Relay implements Sink {
       const next = this.#next();
       if (next === undefined) return;
       const { bytes, done } = next;
-      if (bytes[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
       turn += Math.max(bytes.length, LEAST);
       this.#done = done;
+      this.#inFlight = bytes.length;
       if (!this.#transport.write(bytes)) return;
       this.#gone();
     }
   }
 
-  /** The next bytes to write, and what to do when they are written: PINGREQ first, then all that is in the ring, then the block outside it. */
-  #next(): { bytes: Uint8Array; done: () => void } | undefined {
+  /** The next bytes to write, and what to do when they are written. */
+  #next(): Block | undefined {
+    const block = this.#block ?? this.#nextBlock();
+    if (block === undefined || block.bytes.length <= WRITE) {
+      this.#block = undefined;
+      return block;
+    }
+    this.#block = { ...block, bytes: block.bytes.subarray(WRITE) };
+    return { bytes: block.bytes.subarray(0, WRITE), done: () => {} };
+  }
+
+  /** The next block: PINGREQ first, then all that is in the ring, then the one outside it. */
+  #nextBlock(): Block | undefined {
     if (this.#pinging) {
       this.#pinging = false;
       this.#answers?.asked();
@@ -166,7 +189,7 @@ class Relay implements Sink {
   }
 
   /** By way of a block: so the place in the ring is free before the socket has written. */
-  #nextInRing(): { bytes: Uint8Array; done: () => void } | undefined {
+  #nextInRing(): Block | undefined {
     const block = spare.pop() ?? new Uint8Array(this.#output.size);
     const free = () => void (spare.length < MOST_SPARE && spare.push(block));
     let count = this.#output.take(block);
@@ -187,10 +210,12 @@ class Relay implements Sink {
     };
   }
 
-  #nextOutside(): { bytes: Uint8Array; done: () => void } | undefined {
+  #nextOutside(): Block | undefined {
     const large = this.#large;
     this.#large = undefined;
-    return large && { bytes: large, done: () => this.#tell("sent") };
+    if (large === undefined) return undefined;
+    if (large[0]! >> 4 === DISCONNECT) this.#keepAlive = new KeepAlive(0, 0);
+    return { bytes: large, done: () => this.#tell("sent") };
   }
 
   written(): void {
@@ -201,7 +226,8 @@ class Relay implements Sink {
   #gone(): void {
     const done = this.#done;
     this.#done = undefined;
-    this.#keepAlive.sent(performance.now());
+    this.#keepAlive.sent(performance.now(), this.#inFlight, this.#block !== undefined);
+    this.#inFlight = 0;
     done?.();
   }
 
@@ -258,7 +284,7 @@ class Relay implements Sink {
   /** The timer is not set anew for each write: it may ring before anything is due, and is set again then. */
   readonly #ring = () => {
     try {
-      if (this.#keepAlive.tick(performance.now(), this.#parts.length === 0)) {
+      if (this.#keepAlive.tick(performance.now(), this.#parts.length === 0, this.#inFlight)) {
         this.#pinging = true;
         this.#write();
       }

@@ -563,6 +563,71 @@ describe("session: keep alive", () => {
     });
   }
 
+  describe("PINGREQ behind much else, on a slow line", () => {
+    const after = 9500, wait = 10_000, grace = 100, KiB64 = 1 << 16;
+    const publish = (talk: Talk, size: number) => talk.session.publish("t", new Uint8Array(size), 0);
+    /** Publishes so many bytes, which go out. */
+    const send = (talk: Talk, size: number) => {
+      publish(talk, size);
+      talk.sends();
+    };
+
+    test("PINGRESP has a second more for each 64 KiB that the line may still have before it", () => {
+      const talk = Talk.open({ keepalive: 10 });
+      for (let i = 0; i < 20; i++) send(talk, KiB64);
+      const out = talk.now;
+      assertEquals(verdict(talk, 1e6), out + after + wait + 10_000 + grace); // 9.5 s of it are over
+      assertEquals(talk.session.reason?.message, "The broker did not answer PINGREQ within 20000 ms");
+    });
+
+    test("what comes meanwhile may be the answer to what was before", () => {
+      const talk = Talk.open({ keepalive: 10 });
+      send(talk, 20 * KiB64);
+      const out = talk.now;
+      talk.hears("d0 00");
+      assertEquals(verdict(talk, 1e6), out + after + wait + 10_000 + grace);
+    });
+
+    test("what has gone out long ago has arrived", () => {
+      const talk = Talk.open({ keepalive: 60 });
+      send(talk, 50 * KiB64);
+      const out = talk.now;
+      assertEquals(verdict(talk, 1e6), out + 57_000 + wait + grace);
+    });
+
+    test("no buffers on the way hold more than about 4 MiB, and it is five keep alives at most", () => {
+      for (const [keepalive, later] of [[10, 50_000], [12, 52_000]] as const) {
+        const talk = Talk.open({ keepalive });
+        for (let i = 0; i < 100; i++) send(talk, 1_000_000);
+        const out = talk.now;
+        assertEquals(verdict(talk, 1e6), out + keepalive * 950 + wait + later + grace);
+      }
+    });
+
+    test("what is in flight shows that the buffers empty: only a large message counts", () => {
+      for (const [size, later] of [[4, 0], [10, 6000]] as const) {
+        const talk = Talk.open({ keepalive: 10 });
+        send(talk, 40 * KiB64);
+        publish(talk, size * KiB64);
+        talk.session.takeBytes(talk.now);
+        const out = talk.now;
+        assertEquals(verdict(talk, 1e6), out + after + wait + later + grace);
+      }
+    });
+
+    test("the wait begins anew when what was in flight is out, and when PINGREQ is", () => {
+      const talk = Talk.open({ keepalive: 10 });
+      publish(talk, 10 * KiB64);
+      talk.session.takeBytes(talk.now);
+      talk.pass(after + wait + 5000);
+      talk.session.written(talk.attempt, talk.now);
+      assertEquals(hex(talk.session.takeBytes(talk.now)!), "c0 00");
+      const over = talk.now += 15_000;
+      talk.session.written(talk.attempt, over);
+      assertEquals(verdict(talk, 1e6), over + wait + grace);
+    });
+  });
+
   test("a second PINGREQ does not put the verdict off", () => {
     const talk = Talk.open({ keepalive: 2 });
     talk.pass(1900); // PINGREQ

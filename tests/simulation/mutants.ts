@@ -53,7 +53,7 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "a second write while one is in flight",
     file: session,
-    find: "if (connection === undefined || connection.writing) return undefined;",
+    find: "if (connection === undefined || connection.inFlight > 0) return undefined;",
     replace: "if (connection === undefined) return undefined;",
   },
   {
@@ -93,6 +93,12 @@ export const mutants: readonly Mutant[] = [
     replace: "if (now > 0) return false;",
   },
   {
+    mistake: "PINGRESP is waited for without an end where the line may be busy",
+    file: "src/session/keepalive.ts",
+    find: "Math.min(Math.max(Math.floor(later / 1000), 0) * 1000, this.#most)",
+    replace: "(later > 0 ? 1e9 : 0)",
+  },
+  {
     mistake: "subscriptions are not made again after the connection was lost",
     file: subscriber,
     find: "const groups = hasAll ? [] : ",
@@ -107,8 +113,8 @@ export const mutants: readonly Mutant[] = [
   {
     mistake: "pings are judged while a full iterator stops the reading",
     file: deadlines,
-    find: "const how = { writing: output.writing, reading: this.#intake.isReading };",
-    replace: "const how = { writing: output.writing, reading: true };",
+    find: "isPingDue(this.#lifecycle.now, this.#intake.isReading)",
+    replace: "isPingDue(this.#lifecycle.now, true)",
   },
   {
     mistake: "a block is filled again while a part of it waits",
