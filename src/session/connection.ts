@@ -188,7 +188,7 @@ export class Connection {
     this.decoder.receive(chunk, length);
   }
 
-  /** They have gone out: the keep alive starts anew. */
+  /** What was in flight has gone out: the keep alive starts anew. */
   written(now: number): void {
     this.lastByte = now;
     this.#keepAlive.sent(now, this.inFlight);

@@ -12,7 +12,7 @@ import { Ring } from "./ring.ts";
 import type { RingPair } from "./spare_rings.ts";
 
 /** The next block may come while no more than this is in the ring. */
-const AHEAD = 1_048_576;
+const AHEAD = 262_144;
 /** So many bytes are taken out of the ring, then other events have their turn. */
 const TURN = 524_288;
 
