@@ -11,7 +11,7 @@ import { type FromRelay, restore, type ToRelay } from "./messages.ts";
 import { Ring } from "./ring.ts";
 import type { RingPair } from "./spare_rings.ts";
 
-/** The next block may come while no more than this is in the ring. */
+/** The next block may come while no more than this is in the ring: the client is to know whether anything goes out. */
 const AHEAD = 262_144;
 /** So many bytes are taken out of the ring, then other events have their turn. */
 const TURN = 524_288;
