@@ -1,6 +1,7 @@
 /**
  * What the runtimes themselves take, with nothing of ours in it: `deno run -A bench/runtimes.ts`. How long they start with
- * a module of Node; what their own connections do, and those of `node:net`; and what memory stays that nobody needs any more.
+ * a module of Node; what their own connections do, and those of `node:net`; what memory stays that nobody needs any more; and how fast shared
+ * memory is copied.
  */
 // deno-lint-ignore-file no-console
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -97,20 +98,38 @@ const MEMORY = [
 ] as const;
 
 /** Mebibytes that are added at most, by memory that nobody needs any more. */
-async function memory(): Promise<string> {
+function memory(): Promise<string> {
+  return compare("MiB added", MEMORY.map(([how, count, words]) => [words, ["runtime_memory.js", how, count]]));
+}
+
+/** How memory is copied, and in words. */
+const COPIES = [
+  ["own", "not shared"],
+  ["aligned", "shared, aligned alike"],
+  ["unaligned", "shared, not aligned alike"],
+  ["fill", "the same, `Buffer.fill`"],
+] as const;
+
+/** Microseconds for 64 KiB. */
+function copies(): Promise<string> {
+  return compare("64 KiB copied, µs", COPIES.map(([how, words]) => [words, ["runtime_copy.js", how]]));
+}
+
+/** What programs print in each runtime: medians. */
+async function compare(what: string, programs: [words: string, args: [file: string, ...string[]]][]): Promise<string> {
   const rows: string[][] = [];
   for (const [runtime, command] of Object.entries(runtimes)) {
     const cells: string[] = [];
-    for (const [how, count] of MEMORY) {
+    for (const [, [file, ...args]] of programs) {
       const found: number[] = [];
       for (let round = 0; round < ROUNDS; round++) {
-        found.push(Number(await run([...command, join(bench, "runtime_memory.js"), how, count])));
+        found.push(Number(await run([...command, join(bench, file), ...args])));
       }
       cells.push(digits(median(found)));
     }
     rows.push([runtime, ...cells]);
   }
-  return table(["MiB added", ...MEMORY.map(([, , words]) => words)], rows, 1);
+  return table([what, ...programs.map(([words]) => words)], rows, 1);
 }
 
 console.log(await starts());
@@ -118,4 +137,6 @@ console.log();
 console.log(await connections());
 console.log();
 console.log(await memory());
+console.log();
+console.log(await copies());
 Deno.exit(); // connections of clients that have gone
