@@ -5,7 +5,7 @@ import { Ring } from "./ring.ts";
 
 /**
  * What a ring holds, in bytes: so much comes ahead of what the client takes; the rest stays in the socket. With a quarter of
- * it 4 KiB messages take 1.2 to 1.3 of the time; and memory that was never filled takes no place.
+ * it 4 KiB messages take 1.1 of the time; and memory that was never filled takes no place.
  */
 const SIZE = 2_097_152;
 /** So many pairs are kept, of 4 MiB each at most: some are not free yet when the next connection comes. */
